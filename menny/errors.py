@@ -1,0 +1,36 @@
+"""The one tree of errors: what a user, a file or a machine can cause, told in a sentence that says what to do."""
+
+
+class MennyError(Exception):
+    """Anything that Menny tells its user. The message is one clear sentence: what is wrong and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(MennyError):
+    """A YAML file that can't be used; names the file, and the key and line where there is one."""
+
+
+class ModelError(MennyError):
+    """A model folder, weight file or vocabulary that can't be used; names the file, and the key where there is one."""
+
+
+class PromptError(MennyError):
+    """A conversation that can't be put to the model."""
+
+
+class PromptTooLongError(PromptError):
+    """A prompt that doesn't fit the context; `tokens` of `limit` were asked for."""
+
+    def __init__(self, message: str, tokens: int, limit: int) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.limit = limit
+
+
+class StorageError(MennyError):
+    """The store of conversations can't be read or written."""
+
+
+class EngineError(MennyError):
+    """The engine couldn't go on with a reply; it lives on and takes the next one."""

@@ -1,0 +1,14 @@
+"""What was said, and by whom: frozen values that every room passes on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn's text, as its author wrote it."""
+
+    role: Role
+    content: str
