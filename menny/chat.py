@@ -1,0 +1,215 @@
+"""A conversation, and the one way from a user's text to a streamed reply."""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from menny.errors import MennyError, PromptError, PromptTooLongError
+from menny.memory import fit
+from menny.messages import Message
+from menny.prompts import ChatTokenizer, encode_chat, guess_template
+
+FinishReason = Literal["stop", "length", "cancelled"]
+OnProgress = Callable[[Any], None]
+
+
+class Chunk(Protocol):
+    """A piece of a reply, with what was measured so far (`menny.engine.Chunk`)."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def finish_reason(self) -> FinishReason | None: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def decode_tps(self) -> float: ...
+    @property
+    def seconds_to_first_token(self) -> float: ...
+
+
+class Stream(Protocol):
+    """A reply under way; cancelling it, from any thread, makes its next chunk the last one."""
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+    def cancel(self) -> None: ...
+
+
+class Params(Protocol):
+    """How to sample (`menny.engine.SamplingParams`): the chat passes it on and reads only how long a reply may get."""
+
+    @property
+    def max_tokens(self) -> int: ...
+
+
+class Engine(Protocol):
+    """What a chat needs of an engine."""
+
+    @property
+    def tokenizer(self) -> ChatTokenizer: ...
+    @property
+    def context_length(self) -> int: ...
+    def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
+
+
+class Example(Protocol):
+    """A question and the answer that a persona would give."""
+
+    @property
+    def user(self) -> str: ...
+    @property
+    def assistant(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the model is told before the conversation: the system text, then examples of how to answer."""
+
+    system_text: str = ""
+    examples: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Example] = ()) -> "Brief":
+        """The guardrails come first, and a persona can't take their place."""
+        texts = [text.strip() for text in (*guardrail_texts, persona_text) if text.strip()]
+        pairs = ((Message("user", example.user), Message("assistant", example.assistant)) for example in examples)
+        return cls("\n\n".join(texts), tuple(message for pair in pairs for message in pair))
+
+
+@dataclass(slots=True, eq=False)
+class Reply:
+    """What the model said so far; it stands in the conversation before its first token comes, so no text is lost."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    error: str = ""
+    latest: Chunk | None = None
+    forgotten: int = 0
+    _stream: Stream | None = None
+    _cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.finish_reason is not None or bool(self.error)
+
+    def cancel(self) -> None:
+        """End the reply, from any thread and at any time; what was said stays."""
+        self._cancelled = True
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def follow(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
+        """Start a stream, take in its chunks and pass them on; cancelled before its start, it doesn't start."""
+        if self._cancelled:
+            self.finish_reason = "cancelled"
+            return
+        self._stream = start()
+        if self._cancelled:  # while it was starting
+            self._stream.cancel()
+        try:
+            for chunk in self._stream:
+                self.text += chunk.text
+                self.latest = chunk
+                self.finish_reason = chunk.finish_reason
+                yield chunk
+        finally:
+            if self.finish_reason is None:
+                self._stream.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """What the user said, and the reply to it."""
+
+    text: str
+    reply: Reply = field(default_factory=Reply)
+
+
+class Chat:
+    """A conversation. It owns no engine: the one that answers, and how, comes with every message."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        self.turns = list(turns)
+
+    def reply(
+        self,
+        text: str,
+        engine: Engine,
+        params: Params,
+        brief: Brief | None = None,
+        template: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Chunk]:
+        """Send a text and stream the reply: `begin` and `answer` in one."""
+        return self.answer(self.begin(text), engine, params, brief, template, on_progress)
+
+    def begin(self, text: str) -> Turn:
+        """Take a user's text into the conversation, with a reply that has yet to come. PromptError if it is blank."""
+        cleaned = clean(text)
+        if is_blank(cleaned):
+            raise PromptError("There is nothing to send: type a message first.")
+        turn = Turn(cleaned)
+        self.turns.append(turn)
+        return turn
+
+    def answer(
+        self,
+        turn: Turn,
+        engine: Engine,
+        params: Params,
+        brief: Brief | None = None,
+        template: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Chunk]:
+        """Stream the reply to a turn of this conversation; without a template, the vocabulary's own is guessed.
+
+        A message that doesn't fit leaves the conversation again (PromptTooLongError). Any other error ends the
+        reply and is written in it; what was said until then stays.
+        """
+        try:
+            template = template or guess_template(engine.tokenizer)
+            ids = self._prompt(turn, engine, params, brief or Brief(), template)
+            yield from turn.reply.follow(lambda: engine.stream(ids, params, on_progress))
+        except PromptTooLongError:
+            self.turns.remove(turn)
+            raise
+        except MennyError as error:
+            turn.reply.error = str(error)
+            raise
+
+    def messages(self, until: Turn) -> list[Message]:
+        """What was said up to a turn's question; a reply stopped before its first word isn't there."""
+        said: list[Message] = []
+        for turn in self.turns[: self.turns.index(until)]:
+            said.append(Message("user", turn.text))
+            if turn.reply.text:
+                said.append(Message("assistant", turn.reply.text))
+        return [*said, Message("user", until.text)]
+
+    def _prompt(self, turn: Turn, engine: Engine, params: Params, brief: Brief, template: str) -> list[int]:
+        """The ids of the turns that the context holds, with room kept for the reply: a quarter of it at most."""
+
+        def encode(messages: Sequence[Message]) -> list[int]:
+            return encode_chat(messages, template, engine.tokenizer)
+
+        told = [Message("system", brief.system_text)] if brief.system_text else []
+        budget = engine.context_length - min(params.max_tokens, engine.context_length // 4)
+        messages = [*told, *self.messages(until=turn)]
+        fitted = fit(messages, lambda chosen: len(encode(chosen)), budget, brief.examples)
+        turn.reply.forgotten = fitted.dropped
+        return encode(fitted.messages)
+
+
+def clean(text: str) -> str:
+    """A text as it can be encoded, stored and shown: halves of characters joined or marked, control characters gone."""
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    lines = joined.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc")
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing in a text can be seen: white space, control and formatting characters only."""
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
