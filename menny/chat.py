@@ -55,15 +55,6 @@ class Engine(Protocol):
     def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
 
 
-class Example(Protocol):
-    """A question and the answer that a persona would give."""
-
-    @property
-    def user(self) -> str: ...
-    @property
-    def assistant(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Brief:
     """What the model is told before the conversation: the system text, then examples of how to answer."""
@@ -72,11 +63,10 @@ class Brief:
     examples: tuple[Message, ...] = ()
 
     @classmethod
-    def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Example] = ()) -> "Brief":
+    def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Message] = ()) -> "Brief":
         """The guardrails come first, and a persona can't take their place."""
         texts = [text.strip() for text in (*guardrail_texts, persona_text) if text.strip()]
-        pairs = ((Message("user", example.user), Message("assistant", example.assistant)) for example in examples)
-        return cls("\n\n".join(texts), tuple(message for pair in pairs for message in pair))
+        return cls("\n\n".join(texts), tuple(examples))
 
 
 @dataclass(slots=True, eq=False)
@@ -122,9 +112,11 @@ class Reply:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """What the user said, and the reply to it."""
+    """What the user said, and the reply to it, with the ids of who gave it: a persona, by way of a model."""
 
     text: str
+    persona: str = ""
+    model: str = ""
     reply: Reply = field(default_factory=Reply)
 
 
@@ -146,12 +138,12 @@ class Chat:
         """Send a text and stream the reply: `begin` and `answer` in one."""
         return self.answer(self.begin(text), engine, params, brief, template, on_progress)
 
-    def begin(self, text: str) -> Turn:
+    def begin(self, text: str, persona: str = "", model: str = "") -> Turn:
         """Take a user's text into the conversation, with a reply that has yet to come. PromptError if it is blank."""
         cleaned = clean(text)
         if is_blank(cleaned):
             raise PromptError("There is nothing to send: type a message first.")
-        turn = Turn(cleaned)
+        turn = Turn(cleaned, persona, model)
         self.turns.append(turn)
         return turn
 

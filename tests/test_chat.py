@@ -102,12 +102,8 @@ def test_the_second_prompt_holds_the_first_turn() -> None:
 
 
 def test_guardrails_stand_before_the_persona_and_examples_after_it() -> None:
-    @dataclass
-    class Shown:
-        user: str
-        assistant: str
-
-    brief = Brief.of(["Be safe.\n"], "You are Menny.", [Shown("Ping", "Pong")])
+    examples = [Message("user", "Ping"), Message("assistant", "Pong")]
+    brief = Brief.of(["Be safe.\n"], "You are Menny.", examples)
     engine = Scripted([saying("ok")])
     list(Chat().reply("Hi", engine, Sampling(), brief))
     assert engine.prompts[0].startswith("<|im_start|> system Be safe. You are Menny. <|im_end|> <|im_start|> user Ping")

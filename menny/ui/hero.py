@@ -1,0 +1,63 @@
+"""The start of a conversation: who Menny is, who else there is to talk to, and what to ask first."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from menny.personas import Persona
+from menny.ui.pictures import avatar_of, picture
+from menny.ui.sidebar import Choices, choose_persona
+from menny.ui.state import Session
+from menny.ui.text import as_label, as_markdown
+
+
+def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
+    """Picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
+    family = "mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "mistral"
+    with st.container(key="hero", gap="small"):
+        if banner := picture(f"hero-menny-{family}"):
+            st.image(banner, width="stretch", alt=f"Menny {family.title()}")
+        st.title("Who do you want to talk to?", anchor=False)
+        st.caption("Everything stays on this machine: the model, your words, the replies.")
+    with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
+        for persona in personas:
+            _card(persona, is_chosen=persona.id == choices.persona.id)
+    _greeting(session, choices.persona)
+
+
+def _card(persona: Persona, is_chosen: bool) -> None:
+    """The whole card is one button: it lies, invisible, over what the card shows."""
+    key = f"card-{'chosen' if is_chosen else 'other'}-{persona.id}"
+    with st.container(key=key, border=True, height="stretch", gap="xxsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+            avatar = avatar_of(persona)
+            if not avatar.startswith(":"):
+                st.image(avatar, width=36, alt="")
+            st.markdown(f"**{as_label(persona.name)}**", wrap=False)
+        st.caption(as_label(persona.tagline))
+        st.button(
+            as_label(f"Talk to {persona.name}"), key=f"talk-{persona.id}", on_click=choose_persona, args=(persona,)
+        )
+
+
+def _greeting(session: Session, persona: Persona) -> None:
+    if greeting := persona.greeting_text():
+        with st.chat_message(persona.name, avatar=avatar_of(persona)):
+            st.markdown(as_markdown(greeting), anchors=False)
+    if not persona.suggestions:
+        return
+
+    def ask() -> None:
+        session.pending = st.session_state["suggestion"] or ""
+        st.session_state["suggestion"] = None
+
+    labels = {suggestion: as_label(suggestion) for suggestion in persona.suggestions}
+    st.pills(
+        "Suggestions",
+        list(labels),
+        key="suggestion",
+        format_func=lambda text: labels[text],
+        label_visibility="collapsed",
+        on_change=ask,
+        wrap=True,
+    )

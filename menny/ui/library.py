@@ -1,0 +1,54 @@
+"""What there is to choose from: personas, guardrails and models, and what is wrong with their files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from menny.catalogue import ModelSpec, load_catalogue
+from menny.config import CONFIGS, models_folder
+from menny.errors import ConfigError
+from menny.guardrails import Guardrail, load_guardrails
+from menny.personas import Persona, load_personas
+
+PLAIN = Persona(
+    id="plain", name="Menny", tagline="Without a persona file", system_prompt="You are Menny, a helpful assistant."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Everything that the files offer; at least one persona, so that there is always somebody to talk to."""
+
+    personas: Sequence[Persona]
+    guardrails: Sequence[Guardrail]
+    models: Sequence[ModelSpec]
+    problems: Sequence[ConfigError]
+
+    def persona(self, persona_id: str) -> Persona:
+        """The persona of that id; of one whose file has gone, the first there is."""
+        return next((persona for persona in self.personas if persona.id == persona_id), self.personas[0])
+
+
+def read_library(configs: Path = CONFIGS) -> Library:
+    """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
+    personas, guardrails, problems = _read_texts(configs, _fingerprint(configs))
+    models, model_problems = load_catalogue(configs / "models.yaml", models_folder())
+    return Library(personas or [PLAIN], guardrails, models, [*problems, *model_problems])
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _read_texts(
+    configs: Path, fingerprint: tuple[object, ...]
+) -> tuple[list[Persona], list[Guardrail], list[ConfigError]]:
+    del fingerprint  # it is here to be part of the cache's key
+    personas, persona_problems = load_personas(configs / "personas")
+    guardrails, guardrail_problems = load_guardrails(configs / "guardrails")
+    return personas, guardrails, [*persona_problems, *guardrail_problems]
+
+
+def _fingerprint(configs: Path) -> tuple[object, ...]:
+    files = sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*")])
+    stats = [(path, path.stat()) for path in files if path.is_file()]
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)

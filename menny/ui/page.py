@@ -1,0 +1,86 @@
+"""The page that Streamlit runs from top to bottom at every change: sidebar, message box, then hero or conversation."""
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import StopException
+
+from menny.ui.conversation import draw_conversation
+from menny.ui.hero import draw_hero
+from menny.ui.library import read_library
+from menny.ui.pictures import picture
+from menny.ui.run import Order
+from menny.ui.sidebar import Choices, draw_sidebar
+from menny.ui.state import MESSAGE, Session
+from menny.ui.style import apply_style
+from menny.ui.text import as_label
+
+
+def main() -> None:
+    """Draw the page. When it is stopped, by the stop button or a closed tab, so is the reply it was showing."""
+    st.set_page_config(page_title="Menny", page_icon=picture("logo"), layout="centered")
+    session = Session.current()
+    try:
+        draw_page(session)
+    except StopException:
+        session.stop()
+        raise
+
+
+def draw_page(session: Session) -> None:
+    apply_style()
+    if logo := picture("logo"):
+        st.logo(logo, size="large")
+    session.settle()
+    library = read_library()
+    choices = draw_sidebar(session, library)
+    with st.bottom:
+        _send_what_was_typed(session, choices)
+    start = st.empty()
+    if session.chat.turns:
+        start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends
+        models = {model.id: model.name for model in [*library.models, *session.own_models]}
+        draw_conversation(session, {persona.id: persona for persona in library.personas}, models)
+    else:
+        with start.container():
+            draw_hero(session, choices, library.personas)
+
+
+def _send_what_was_typed(session: Session, choices: Choices) -> None:
+    hindrance = _hindrance(choices)
+    if hindrance:
+        _tell(hindrance, choices)
+    elif session.notice:
+        st.warning(as_label(session.notice), icon=":material/content_cut:")
+    typed = st.chat_input(
+        f"Message {choices.persona.name}",
+        key=MESSAGE,
+        submit_mode="stop",
+        disabled=session.is_answering or bool(hindrance),
+    )
+    text = session.next_message(typed)
+    if text and choices.model and choices.path:
+        order = Order(choices.model.name, choices.path, choices.model.template, choices.brief, choices.params)
+        session.send(text, choices.persona.id, choices.model.id, order)
+    session.has_stop_button = bool(typed)
+
+
+def _hindrance(choices: Choices) -> str:
+    """Why nothing can be sent as things are; empty where nothing is in the way."""
+    if choices.fault:
+        return choices.fault
+    if choices.model is None:
+        return "There is no model to talk to: the catalogue is empty."
+    if choices.path is None:
+        return f"{choices.model.name} isn't on this machine yet."
+    return ""
+
+
+def _tell(hindrance: str, choices: Choices) -> None:
+    with st.container(border=True, key="hindrance", gap="xsmall"):
+        st.markdown(f":material/download: **{as_label(hindrance)}**")
+        if choices.model is not None and choices.path is None:
+            st.caption("Run this in Menny's folder, then come back; or choose another model in the sidebar.")
+            st.code(choices.model.how_to_get, language=None, wrap_lines=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The pictures the page shows, by name; a picture that isn't there leaves its place to what stands in for it."""
+
+from pathlib import Path
+
+from menny.config import PROJECT
+from menny.personas import Persona
+
+IMAGES = PROJECT / "images"
+
+
+def picture(name: str) -> str | None:
+    """The file of a picture, smallest kind first."""
+    return next((str(path) for ending in ("webp", "png") if (path := IMAGES / f"{name}.{ending}").is_file()), None)
+
+
+def avatar_of(persona: Persona) -> str:
+    """A persona's avatar."""
+    path: Path | None = persona.avatar_path()
+    return str(path) if path else ":material/smart_toy:"
+
+
+def human_avatar() -> str:
+    """The user's."""
+    return picture("human-avatar") or ":material/person:"

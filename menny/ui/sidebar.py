@@ -1,0 +1,211 @@
+"""The sidebar: who answers, with which model, under which guardrails, and how freely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from menny.catalogue import ModelSpec, resolve
+from menny.chat import Brief
+from menny.engine import SamplingParams
+from menny.errors import ConfigError, MennyError
+from menny.guardrails import NONE, Guardrail, combine
+from menny.personas import Persona
+from menny.ui.library import Library
+from menny.ui.state import Session, set_default
+from menny.ui.text import as_label
+
+DEFAULT_GUARDRAIL = "mistral"
+MOST_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the next reply is made with. `path` is None where the model isn't on this machine."""
+
+    persona: Persona
+    model: ModelSpec | None
+    path: Path | None
+    brief: Brief
+    params: SamplingParams
+    fault: str = ""  # why no reply may be made at all
+
+
+def draw_sidebar(session: Session, library: Library) -> Choices:
+    """Draw it and tell what is chosen; a running reply keeps what it was begun with."""
+    set_default({"persona": library.personas[0].id})
+    persona = library.persona(st.session_state["persona"])
+    set_default(_sampling_of(persona))
+    with st.sidebar:
+        st.button(
+            "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", on_click=session.start_anew
+        )
+        model, path = _choose_model(session, library.models)
+        _choose_persona(library)
+        brief, fault = _choose_guardrail(persona, library.guardrails)
+        params = _choose_sampling()
+        _tell_problems(library.problems)
+    return Choices(persona, model, path, brief, params, fault)
+
+
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Path | None]:
+    models = {spec.id: spec for spec in [*listed, *session.own_models]}
+    if not models:
+        return None, None
+    paths = {model_id: spec.path() for model_id, spec in models.items()}
+    present = [model_id for model_id, path in paths.items() if path]
+    if st.session_state.get("model") not in models:
+        st.session_state["model"] = (present or list(models))[0]
+    st.selectbox(
+        "Model",
+        list(models),
+        key="model",
+        format_func=lambda model_id: models[model_id].name + ("" if paths[model_id] else " · not here yet"),
+    )
+    model = models[st.session_state["model"]]
+    if model.good_for:
+        st.caption(as_label(model.good_for))
+    _add_own_model(session, list(models.values()))
+    return model, paths[model.id]
+
+
+def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
+    def add() -> None:
+        session.model_problem = ""
+        try:
+            spec = resolve(st.session_state["own_model"], known)
+        except MennyError as error:
+            session.model_problem = str(error)
+            return
+        if spec.id not in {one.id for one in known}:
+            session.own_models.append(spec)
+        st.session_state["model"] = spec.id
+
+    with st.expander("A model of your own", type="compact"):
+        st.text_input(
+            "Folder or .gguf file",
+            key="own_model",
+            placeholder="/path/to/model",
+            on_change=add,
+            persist_state="session",
+        )
+        if session.model_problem:
+            st.error(as_label(session.model_problem))
+
+
+def _choose_persona(library: Library) -> None:
+    names = {persona.id: persona.name for persona in library.personas}
+    st.selectbox(
+        "Persona",
+        list(names),
+        key="persona",
+        format_func=lambda persona_id: names[persona_id],
+        on_change=lambda: adopt_parameters(library.persona(st.session_state["persona"])),
+    )
+
+
+def choose_persona(persona: Persona) -> None:
+    """Select a persona from elsewhere on the page, before the sidebar is drawn."""
+    st.session_state["persona"] = persona.id
+    adopt_parameters(persona)
+
+
+def adopt_parameters(persona: Persona) -> None:
+    """Set the sliders to what a persona asks for; the seed stays the user's."""
+    for key, value in _sampling_of(persona).items():
+        if key != "seed":
+            st.session_state[key] = value
+
+
+def _sampling_of(persona: Persona) -> dict[str, float | int | None]:
+    asked = persona.parameters
+    return {
+        "temperature": asked.temperature,
+        "max_tokens": min(asked.max_tokens, MOST_TOKENS),
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "min_p": asked.min_p,
+        "repetition_penalty": asked.repetition_penalty,
+        "seed": None,
+    }
+
+
+def _choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> tuple[Brief, str]:
+    names = {guardrail.id: guardrail.name for guardrail in available} or {NONE: "None"}
+    set_default({"guardrail": DEFAULT_GUARDRAIL if DEFAULT_GUARDRAIL in names else next(iter(names))})
+    if st.session_state["guardrail"] not in names:
+        st.session_state["guardrail"] = next(iter(names))
+    st.selectbox(
+        "Guardrail",
+        list(names),
+        key="guardrail",
+        format_func=lambda guardrail_id: names[guardrail_id],
+        help="What every persona is told first. A persona can add guardrails of its own and can't take these away.",
+    )
+    try:
+        in_force = combine(st.session_state["guardrail"], persona.guardrails, available)
+    except ConfigError as error:
+        st.error(as_label(str(error)))
+        return Brief(), str(error)
+    added = [guardrail for guardrail in in_force if guardrail.id != st.session_state["guardrail"]]
+    if added:
+        st.caption(as_label(f"{persona.name} adds: {', '.join(guardrail.name for guardrail in added)}"))
+    brief = Brief.of([guardrail.text for guardrail in in_force], persona.system_text(), persona.example_messages())
+    with st.expander("What the model is told", type="compact"):
+        st.code(brief.system_text or "(nothing)", language=None, wrap_lines=True)
+        for message in brief.examples:
+            st.caption("Example question" if message.role == "user" else "Example answer")
+            st.code(message.content, language=None, wrap_lines=True)
+    return brief, ""
+
+
+def _choose_sampling() -> SamplingParams:
+    temperature = st.slider(
+        "Temperature", 0.0, 2.0, step=0.05, key="temperature", help="0 always takes the likeliest word."
+    )
+    max_tokens = st.slider("Max tokens", 1, MOST_TOKENS, step=1, key="max_tokens", help="How long a reply may get.")
+    with st.expander("Advanced", icon=":material/tune:"):
+        top_p = st.slider(
+            "Top p",
+            0.01,
+            1.0,
+            step=0.01,
+            key="top_p",
+            help="Choose among the likeliest words of this total probability.",
+        )
+        top_k = st.number_input(
+            "Top k", 0, 1000, step=1, key="top_k", help="Choose among so many words; 0 is all of them."
+        )
+        min_p = st.slider(
+            "Min p", 0.0, 1.0, step=0.01, key="min_p", help="Drop words less likely than this share of the likeliest."
+        )
+        penalty = st.slider(
+            "Repetition penalty",
+            0.5,
+            2.0,
+            step=0.05,
+            key="repetition_penalty",
+            help="Above 1, what was just said grows less likely.",
+        )
+        seed = st.number_input(
+            "Seed", 0, 2**31 - 1, step=1, key="seed", placeholder="random", help="The same seed gives the same reply."
+        )
+    return SamplingParams(
+        temperature=float(temperature),
+        max_tokens=int(max_tokens),
+        top_p=float(top_p),
+        top_k=int(top_k),
+        min_p=float(min_p),
+        repetition_penalty=float(penalty),
+        seed=None if seed is None else int(seed),
+    )
+
+
+def _tell_problems(problems: Sequence[ConfigError]) -> None:
+    if not problems:
+        return
+    title = "A file needs a look" if len(problems) == 1 else f"{len(problems)} files need a look"
+    with st.expander(title, icon=":material/warning:", expanded=True):
+        for problem in problems:
+            st.warning(as_label(str(problem)))

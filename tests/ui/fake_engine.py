@@ -1,0 +1,115 @@
+"""An engine that says what a test wants: it stands at the seam where the page loads a model."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from menny.errors import EngineError
+
+
+class Letters:
+    """A vocabulary of Unicode characters, with two control tokens; prompts can be read back."""
+
+    controls = ("<|im_start|>", "<|im_end|>")
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) + 2 for letter in text]
+
+    def control_id(self, piece: str) -> int | None:
+        return self.controls.index(piece) if piece in self.controls else None
+
+    def read(self, ids: list[int]) -> str:
+        return "".join(self.controls[i] if i < 2 else chr(i - 2) for i in ids)
+
+
+@dataclass(frozen=True)
+class FakeChunk:
+    text: str
+    finish_reason: str | None = None
+    token: int | None = 0
+    prompt_tokens: int = 12
+    cached_tokens: int = 0
+    completion_tokens: int = 1
+    prompt_tps: float = 200.0
+    decode_tps: float = 18.0
+    seconds_to_first_token: float = 0.4
+
+
+@dataclass(frozen=True)
+class FakeProgress:
+    phase: str
+    done: int
+    total: int
+
+
+class FakeStream:
+    """Words, each after a pause; cancelled, its next chunk is its last."""
+
+    def __init__(self, engine: "FakeEngine", words: list[str], on_progress: Callable[[Any], None] | None) -> None:
+        self.engine, self.words, self.on_progress = engine, words, on_progress
+        self.cancelled = threading.Event()
+
+    def __iter__(self) -> Iterator[FakeChunk]:
+        while not self.engine.turn.acquire(timeout=0.1):
+            if self.on_progress:
+                self.on_progress(FakeProgress("waiting", 0, 1))
+            if self.cancelled.is_set():
+                yield FakeChunk("", "cancelled")
+                return
+        try:
+            for number, word in enumerate(self.words, start=1):
+                time.sleep(self.engine.pause)
+                if self.cancelled.is_set():
+                    yield FakeChunk("", "cancelled", completion_tokens=number)
+                    return
+                if word == "<fail>":
+                    raise EngineError("The model gave no numbers: the reply ends here.")
+                yield FakeChunk(word, completion_tokens=number)
+            yield FakeChunk("", "stop", completion_tokens=len(self.words))
+        finally:
+            self.engine.turn.release()
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+@dataclass
+class FakeEngine:
+    """`answer` makes a reply's words from the prompt."""
+
+    answer: Callable[[str], list[str]]
+    context_length: int = 4000
+    pause: float = 0.0
+    name: str = "fake"
+    tokenizer: Letters = field(default_factory=Letters)
+    turn: Any = field(default_factory=threading.Lock)
+    prompts: list[str] = field(default_factory=list)
+    params: list[Any] = field(default_factory=list)
+    closed: bool = False
+
+    def stream(
+        self, prompt_ids: list[int], params: Any = None, on_progress: Callable[[Any], None] | None = None
+    ) -> FakeStream:
+        self.prompts.append(self.tokenizer.read(prompt_ids))
+        self.params.append(params)
+        return FakeStream(self, self.answer(self.prompts[-1]), on_progress)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def last_question(prompt: str) -> str:
+    """What the user said last, in a prompt of the chatml template."""
+    return prompt.rsplit("<|im_start|>user\n", 1)[-1].split("<|im_end|>")[0]
+
+
+def parrot(prompt: str) -> list[str]:
+    """Say the question again, word by word."""
+    return [word + " " for word in f"You said: {last_question(prompt)}".split(" ")]
+
+
+def load_nothing(path: Path) -> FakeEngine:
+    return FakeEngine(parrot)
