@@ -94,9 +94,12 @@ def file_name(path: Path) -> str:
 
 
 def nearest(name: str, known: list[str], count: int = 1) -> list[str]:
-    """Those of the known names that were probably meant."""
+    """Those of the known names that were probably meant: they begin with it, or are spelled much like it."""
+    folded = name.casefold()
     by_folded = {candidate.casefold(): candidate for candidate in known}
-    return [by_folded[match] for match in difflib.get_close_matches(name.casefold(), list(by_folded), count, 0.6)]
+    begin = [candidate for candidate in by_folded if len(folded) > 2 and candidate.startswith(folded)]
+    alike = difflib.get_close_matches(folded, list(by_folded), count, 0.6)
+    return [by_folded[candidate] for candidate in (begin or alike)[:count]]
 
 
 def _explain(error: ValidationError, model: type[BaseModel], lines: dict[KeyPath, int]) -> str:

@@ -183,6 +183,7 @@ def test_home_is_where_menny_home_says_or_the_systems_folder(monkeypatch, tmp_pa
 
 def test_near_names_are_found_whatever_their_case() -> None:
     assert nearest("MISTRL", ["llama-2", "mistral", "none"]) == ["mistral"]
+    assert nearest("mistral-7b", ["mixtral-8x7b", "mistral-7b-v0.3-4bit"]) == ["mistral-7b-v0.3-4bit"]
     assert nearest("zzz", ["llama-2", "mistral", "none"]) == []
 
 

@@ -210,7 +210,7 @@ def test_a_persona_is_chosen_by_id_or_name_and_a_typo_gets_a_suggestion() -> Non
     personas, _ = load_personas(CONFIGS / "personas")
 
     assert choose("menny", personas) is choose("MENNY ", personas)
-    with pytest.raises(ConfigError, match="did you mean .*menny"):
+    with pytest.raises(ConfigError, match=r"did you mean .*menny"):
         choose("mennny", personas)
     with pytest.raises(ConfigError, match="choose one of menny, "):
         choose("xyz", personas)
