@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from menny.plain_yaml import MAX_BYTES, PlainYamlError, parse, read
 
@@ -120,3 +122,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.yaml", tmp_path, tmp_path / ("x" * 300), tmp_path / "a\0b"):
         with pytest.raises(PlainYamlError, match=r"no such file|can't be read"):
             read(path)
+
+
+@given(st.text(alphabet="ab:-[]{}#&*!|>'\"\\ \n\t\r?,%@`~019.=<_xu\0\x85\u2028é😀", max_size=60))
+def test_any_text_is_a_tree_or_a_sentence(text: str) -> None:
+    try:
+        found = parse(text).data
+    except PlainYamlError as refused:
+        found = {"line": refused.line, "text": refused.text}
+    assert isinstance(found, dict)
