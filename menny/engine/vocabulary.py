@@ -1,0 +1,118 @@
+"""What every vocabulary comes down to: a table of bytes per token id, the control tokens by name, and a way to encode.
+
+The four readers beside this file (SentencePiece, tokenizer.json, Tekken, GGUF) each end in a `Vocabulary`, so that
+decoding is one mechanism for all of them. What they share stands here too: files read within bounds, checked ids, and
+faults of the tokenizing libraries turned into sentences.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from menny.errors import ModelError
+
+MAX_FILE_BYTES = 256 << 20
+MAX_VOCABULARY = 1 << 21
+
+BOS_NAMES = ("<s>", "<|begin_of_text|>")
+EOS_NAMES = ("</s>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>")
+# Control tokens whatever a file calls them: converted files list some of these as ordinary text, which would let a
+# user's message forge a turn.
+CONTROL_NAMES = frozenset(
+    (
+        *BOS_NAMES,
+        *EOS_NAMES,
+        *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+        *("<|im_start|>", "<start_of_turn>", "<|start_header_id|>", "<|end_header_id|>"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """One vocabulary, wherever it came from.
+
+    `pieces[id]` are the bytes that a token stands for, none for a control token. `leading_space` tells what decoding
+    does about the space that encoding put before the text: "keep" (none was put), strip "one", or strip "all"; tokens
+    in `verbatim` are never stripped. `encode` is given well-formed text and yields no control token.
+    """
+
+    source: Path
+    pieces: Sequence[bytes]
+    controls: Mapping[str, int]
+    encode: Callable[[str], list[int]]
+    bos_id: int | None = None
+    eos_ids: frozenset[int] = frozenset()
+    unk_id: int | None = None
+    leading_space: Literal["keep", "one", "all"] = "keep"
+    verbatim: frozenset[int] = frozenset()
+
+
+def broken(source: Path, what: str) -> ModelError:
+    """The error for a vocabulary file that can't be used; `what` names the key and what is wrong there."""
+    return ModelError(f"The vocabulary {source} can't be used: {what}. Download it again or choose another model.")
+
+
+def named_ends(controls: Mapping[str, int]) -> frozenset[int]:
+    """The ids that end a reply, as far as the control tokens' names tell."""
+    return frozenset(controls[name] for name in EOS_NAMES if name in controls)
+
+
+def named_bos(controls: Mapping[str, int]) -> int | None:
+    """The id that opens a prompt, as far as the control tokens' names tell."""
+    return next((controls[name] for name in BOS_NAMES if name in controls), None)
+
+
+def checked_id(value: Any, size: int, source: Path, key: str) -> int:
+    """A token id as an int within the vocabulary, or a ModelError that names the key."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise broken(source, f"{key} is not a whole number")
+    if not 0 <= value < size:
+        raise broken(source, f"{key} is {value}, but the vocabulary has the ids 0 to {size - 1}")
+    return value
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole vocabulary file, within bounds."""
+    try:
+        if not path.is_file():
+            raise ModelError(f"The vocabulary {path} is not there, or not a regular file. Choose another model.")
+        size = path.stat().st_size
+        if size == 0:
+            raise broken(path, "the file is empty")
+        if size > MAX_FILE_BYTES:
+            raise broken(path, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The vocabulary {str(path)!r} can't be read: {error}.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file whose top is an object."""
+    data = read_bytes(path)
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise broken(path, "the file is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise broken(path, f"line {error.lineno} is not JSON ({error.msg}); the file may be cut short") from error
+    except (RecursionError, ValueError) as error:
+        raise broken(path, "the JSON is nested too deeply or holds an impossible number") from error
+    if not isinstance(value, dict):
+        raise broken(path, "the file doesn't hold a JSON object")
+    return value
+
+
+@contextmanager
+def library_faults(source: Path, doing: str) -> Iterator[None]:
+    """Turn what a tokenizing library raises into a ModelError; a panic in Rust comes as a BaseException."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise broken(source, f"{doing} failed ({reason})") from error
