@@ -60,17 +60,16 @@ def _draw_reply(
             st.markdown(as_markdown(reply.text), anchors=False)
         if reply.error:
             st.error(as_label(reply.error), icon=":material/error:")
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"below-{number}"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+            st.caption(as_label(measures(reply, models.get(turn.model, turn.model))), width="content")
             if reply.text:
                 copy_button(reply.text, key=f"copy-{number}")
-            st.caption(as_label(measures(reply, models.get(turn.model, turn.model))))
 
 
 def _follow(session: Session, run: Run, name: str) -> None:
     """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
     text, status = st.empty(), st.empty()
-    if not session.has_stop_button:
-        st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop)
+    _redraw_when_stopped(session)
     shown = [""]
 
     def draw() -> None:
@@ -83,6 +82,13 @@ def _follow(session: Session, run: Run, name: str) -> None:
     draw()
     watch(run, draw)
     st.rerun()
+
+
+@st.fragment(run_every=0.7)
+def _redraw_when_stopped(session: Session) -> None:
+    """A stopped page can't draw how the reply ended; this, which the browser asks for by itself, has it drawn anew."""
+    if session.run is not None and session.run.is_over:
+        st.rerun()
 
 
 def _draw_status(status: "st.delta_generator.DeltaGenerator", run: Run, name: str) -> None:

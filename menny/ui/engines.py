@@ -44,6 +44,11 @@ class SharedEngine:
         """Whether that model is loaded."""
         return self._path == path
 
+    @property
+    def waiting(self) -> int:
+        """How many borrowers wait."""
+        return len(self._queue)
+
     @contextmanager
     def borrow(
         self, path: Path, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]

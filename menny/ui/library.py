@@ -31,10 +31,10 @@ class Library:
         return next((persona for persona in self.personas if persona.id == persona_id), self.personas[0])
 
 
-def read_library(configs: Path = CONFIGS) -> Library:
+def read_library() -> Library:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
-    personas, guardrails, problems = _read_texts(configs, _fingerprint(configs))
-    models, model_problems = load_catalogue(configs / "models.yaml", models_folder())
+    personas, guardrails, problems = _read_texts(CONFIGS, _fingerprint(CONFIGS))
+    models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder())
     return Library(personas or [PLAIN], guardrails, models, [*problems, *model_problems])
 
 

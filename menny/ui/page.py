@@ -1,5 +1,7 @@
 """The page that Streamlit runs from top to bottom at every change: sidebar, message box, then hero or conversation."""
 
+from contextlib import nullcontext
+
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
@@ -32,8 +34,7 @@ def draw_page(session: Session) -> None:
     session.settle()
     library = read_library()
     choices = draw_sidebar(session, library)
-    with st.bottom:
-        _send_what_was_typed(session, choices)
+    _send_what_was_typed(session, choices)
     start = st.empty()
     if session.chat.turns:
         start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends
@@ -42,25 +43,35 @@ def draw_page(session: Session) -> None:
     else:
         with start.container():
             draw_hero(session, choices, library.personas)
+    if session.run is not None:  # it was over, or its message refused, before the conversation was drawn
+        session.run.join()
+        st.rerun()
 
 
 def _send_what_was_typed(session: Session, choices: Choices) -> None:
+    """The message box at the bottom, above it what there is to say about it, and then its message on its way."""
+    with st.bottom:
+        above = st.container()
     hindrance = _hindrance(choices)
-    if hindrance:
-        _tell(hindrance, choices)
-    elif session.notice:
-        st.warning(as_label(session.notice), icon=":material/content_cut:")
-    typed = st.chat_input(
-        f"Message {choices.persona.name}",
-        key=MESSAGE,
-        submit_mode="stop",
-        disabled=session.is_answering or bool(hindrance),
-    )
+    # Placed by Streamlit itself, the box makes the page follow a growing reply; the start should stay at its top.
+    with nullcontext() if session.chat.turns else st.bottom:
+        typed = st.chat_input(
+            f"Message {choices.persona.name}",
+            key=MESSAGE,
+            submit_mode="stop",
+            disabled=session.is_answering or bool(hindrance),
+        )
     text = session.next_message(typed)
     if text and choices.model and choices.path:
         order = Order(choices.model.name, choices.path, choices.model.template, choices.brief, choices.params)
         session.send(text, choices.persona.id, choices.model.id, order)
-    session.has_stop_button = bool(typed)
+    with above:
+        if hindrance:
+            _tell(hindrance, choices)
+        elif session.notice:
+            st.warning(as_label(session.notice), icon=":material/content_cut:")
+        if session.is_answering and not typed:  # else the message box has a stop button itself
+            st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop)
 
 
 def _hindrance(choices: Choices) -> str:

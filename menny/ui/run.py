@@ -63,6 +63,10 @@ class Run:
         self._cancelled.set()
         self.turn.reply.cancel()
 
+    def join(self) -> None:
+        """Wait for the end."""
+        self._over.wait()
+
     def wait(self, seconds: float) -> bool:
         """Sleep until something changed, or so long; tells whether something did."""
         changed = self._changed.wait(seconds)

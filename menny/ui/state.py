@@ -24,7 +24,6 @@ class Session:
     notice: str = ""  # why the last message came back
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
-    has_stop_button: bool = False  # whether the message box has become one in this run
 
     @classmethod
     def current(cls) -> "Session":

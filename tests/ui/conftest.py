@@ -1,0 +1,69 @@
+"""A page of its own for every test: an empty home, a configs folder, and an engine that says what the test wants."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import menny.ui.engines
+import menny.ui.library
+from menny.config import PROJECT
+
+from .fake_engine import FakeEngine, parrot
+
+PAGE = PROJECT / "menny" / "ui" / "page.py"
+
+
+class Stage:
+    """What the page stands on in a test."""
+
+    def __init__(self, home: Path, configs: Path) -> None:
+        self.home, self.configs = home, configs
+        self.engine = FakeEngine(parrot)
+        self.loaded: list[Path] = []
+        self.load: Callable[[Path], FakeEngine] = lambda path: self.engine
+
+    def loading(self, path: Path) -> FakeEngine:
+        self.loaded.append(path)
+        return self.load(path)
+
+    def open_page(self) -> AppTest:
+        page = AppTest.from_file(str(PAGE), default_timeout=20).run()
+        assert not page.exception
+        return page
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    home, configs = tmp_path / "home", tmp_path / "configs"
+    (home / "models").mkdir(parents=True)
+    shutil.copytree(PROJECT / "configs", configs)
+    (home / "models" / "little.gguf").write_bytes(b"GGUF")
+    (configs / "models.yaml").write_text(
+        "models:\n"
+        "  - {id: here, name: Here, path: little.gguf, template: chatml}\n"
+        "  - {id: absent, name: Absent, repo: somebody/absent, template: chatml}\n"
+    )
+    monkeypatch.setenv("MENNY_HOME", str(home))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(menny.ui.library, "CONFIGS", configs)
+    built = Stage(home, configs)
+    monkeypatch.setattr(menny.ui.engines, "load_engine", built.loading)
+    menny.ui.engines.shared_engine.clear()
+    return built
+
+
+def say(page: AppTest, text: str) -> AppTest:
+    """Type a message, send it, and wait for the reply."""
+    return page.chat_input(key="message").set_value(text).run()
+
+
+def texts(page: AppTest) -> list[str]:
+    """What stands in the conversation, message by message."""
+    kinds = ("text", "markdown", "error", "caption")
+    return [
+        "\n".join(str(element.value) for kind in kinds for element in message.get(kind))
+        for message in page.chat_message
+    ]
