@@ -85,16 +85,22 @@ def guess_template(tokenizer: ChatTokenizer) -> str:
     """The name of the template that a vocabulary was made for, judged by the control tokens in it.
 
     SentencePiece and Tekken vocabularies with `[INST]` are told apart by a line break: SentencePiece sets a space
-    before every text, so it takes two tokens there and one in Tekken. A vocabulary with no control tokens for turns
-    is that of the first Mistral models or of Llama 2, which are the same in this; Mistral is what Menny is for.
+    before every text, so it takes two tokens there and one in Tekken. Tekken files of v3 name `[SYSTEM_PROMPT]` too,
+    though their models never saw it: only with `[ARGS]`, which came later, is it surely in use there. A model of v7
+    between the two is taken for v3, which it understands. A vocabulary with no control tokens for turns is that of
+    the first Mistral models or of Llama 2, which are the same in this; Mistral is what Menny is for.
     """
-    if tokenizer.control_id(IM_START.piece) is not None:
+
+    def has(piece: str) -> bool:
+        return tokenizer.control_id(piece) is not None
+
+    if has(IM_START.piece):
         return "chatml"
-    if tokenizer.control_id(SYSTEM_PROMPT.piece) is not None:
-        return "mistral-v7"
-    if tokenizer.control_id(INST.piece) is not None:
-        return "mistral-v3" if len(tokenizer.encode("\n")) > 1 else "mistral-v3-tekken"
-    return "mistral-v1"
+    if not has(INST.piece):
+        return "mistral-v1"
+    if len(tokenizer.encode("\n")) > 1:
+        return "mistral-v7" if has(SYSTEM_PROMPT.piece) else "mistral-v3"
+    return "mistral-v7" if has(SYSTEM_PROMPT.piece) and has("[ARGS]") else "mistral-v3-tekken"
 
 
 def _check(messages: Sequence[Message]) -> None:
