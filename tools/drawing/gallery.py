@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drawing.helpers import edith, penny, ravi, sofia
+from drawing.heroes import menny_mistral, menny_mixtral
 from drawing.human import human
+from drawing.logo import favicon, logo
 from drawing.menny import menny
 from drawing.tellers import hugo, luna, nora
 
@@ -32,4 +34,8 @@ PICTURES = (
     _avatar("hugo", hugo),
     _avatar("luna", luna),
     _avatar("human", human),
+    Picture("menny-mistral", 1200, 800, menny_mistral),
+    Picture("menny-mixtral", 1200, 800, menny_mixtral),
+    Picture("logo", 880, 200, logo),
+    Picture("favicon", 64, 64, favicon, keeps_svg=False),
 )
