@@ -140,5 +140,5 @@ def avatar(title: str, ground: str, halo: str, *parts: str) -> str:
         SIZE,
         SIZE,
         title,
-        clipped("tile", path(tile, ground), path(tile, ground), circle((256, 244), 196, halo), *parts),
+        clipped("tile", path(tile, ground), path(tile, ground), circle((256, 256), 212, halo), *parts),
     )

@@ -15,6 +15,7 @@ from drawing.shapes import (
     MIST,
     NIGHT,
     ORANGE,
+    PERI,
     RED,
     SAND,
     SEA,
@@ -32,30 +33,52 @@ from drawing.shapes import (
 def penny() -> str:
     """A straight bob with a clip, a round collar, an open face."""
     back = path(
-        "M-186 150C-206 -20 -190 -176 0 -176C190 -176 206 -20 186 150C150 164 120 160 96 150L-96 150C-120 160 -150 164 -186 150Z",
-        RED,
+        "M-182 128C-198 -20 -190 -174 0 -174C190 -174 198 -20 182 128Q160 146 120 138H-120Q-160 146 -182 128Z", RED
     )
     bob = path(
-        "M-168 150C-196 0 -182 -160 0 -160C182 -160 196 0 168 150C146 158 128 156 116 150C136 70 138 0 124 -62"
-        "C60 -84 -30 -84 -92 -66L-124 -62C-138 0 -136 70 -116 150C-128 156 -146 158 -168 150Z",
+        "M-172 124C-190 0 -186 -162 0 -162C186 -162 190 0 172 124Q148 140 120 126C132 70 134 0 124 -62"
+        "Q60 -82 0 -80Q-60 -82 -124 -62C-134 0 -132 70 -120 126Q-148 140 -172 124Z",
         EMBER,
     )
-    clip = placed(box((0, 0), (66, 20), 10, CREAM), circle((-20, 0), 5, SAND), at=(112, -96), turn=38)
-    face = eyes(Look(lid=0.0, gaze=(0, 0.1), pupil=22), Look(lid=0.0, gaze=(0, 0.1), pupil=22)) + mouth((0, 58), 60, 13)
+    parted = stroke("M-36 -82Q-30 -104 -16 -116M44 -83Q42 -100 34 -112", RED, 8)
+    clip = placed(box((0, 0), (62, 20), 10, CREAM), box((0, 0), (34, 6), 3, SAND), at=(124, -84), turn=62)
+    look = Look(lid=0.14, gaze=(0, 0.0), pupil=21)
+    face = eyes(look, look) + mouth((0, 58), 56, 14)
+    collar = "".join(
+        ellipse((256 + side * 42, 412), (54, 34), CREAM, transform=f"rotate({-side * 16} {256 + side * 42} 412)")
+        for side in (-1, 1)
+    )
     return avatar(
         "Penny",
         BUTTER,
         CREAM,
         placed(back, at=HEAD),
         shoulders(NIGHT, INK),
-        ellipse((214, 412), (56, 34), CREAM, transform="rotate(16 214 412)"),
-        ellipse((298, 412), (56, 34), CREAM, transform="rotate(-16 298 412)"),
-        head(shell(), face, bob, clip),
+        collar,
+        head(shell(), face, bob, parted, clip),
     )
 
 
 def leaf(at: Point, turn: float, colour: str, size: float = 1) -> str:
     return placed(path("M0 0C14 -22 44 -24 60 0C44 24 14 22 0 0Z", colour), at=at, turn=turn, scale=size)
+
+
+def pointing_hand(at: Point, turn: float) -> str:
+    """The index finger up, three folded beside it, the thumb across them."""
+    folded = "".join(box((x, y), (30, 56), 15, CREAM) for x, y in [(50, 2), (26, -4), (2, -8)])
+    return placed(
+        box((8, 74), (80, 70), 14, RED),
+        box((8, 62), (92, 26), 13, EMBER),
+        box((13, 14), (110, 84), 36, SAND),
+        folded,
+        stroke("M14.5 -24V16M38.5 -18V18", SAND, 6),
+        box((-24, -52), (32, 120), 16, CREAM),
+        stroke("M-8 -24V-4", SAND, 6),
+        stroke("M-26 26Q0 40 30 24", SAND, 34),
+        stroke("M-26 22Q0 36 30 20", CREAM, 27),
+        at=at,
+        turn=turn,
+    )
 
 
 def sofia() -> str:
@@ -80,24 +103,14 @@ def sofia() -> str:
         + brow((54, -62), 58, 10, HAZE)
         + brow((-54, -58), 58, -6, HAZE)
     )
-    hand = placed(
-        box((2, -62), (34, 110), 17, SAND),
-        box((0, 12), (92, 84), 38, SAND),
-        box((-6, 8), (80, 74), 34, CREAM),
-        box((0, -64), (24, 100), 12, CREAM),
-        stroke("M-22 2L-22 20M4 0L4 20", SAND, 7),
-        box((4, 66), (84, 60), 16, EMBER),
-        at=(424, 428),
-        turn=8,
-    )
     return avatar(
         "Sofia",
         DUSK,
-        "#6a74b8",
+        PERI,
         placed(bun, at=HEAD),
         shoulders(EMBER, RED),
         head(ear(-1, AMBER, ORANGE), ear(1, AMBER, ORANGE), shell(), face, hair, laurel),
-        hand,
+        pointing_hand((420, 414), 6),
     )
 
 
@@ -179,13 +192,13 @@ def edith() -> str:
         + mouth((0, 72), 30, 5)
     )
     pencil = placed(
-        box((0, 0), (190, 28), 4, AMBER),
-        box((0, -7), (190, 14), 4, BUTTER),
+        box((0, 0), (190, 30), 4, ORANGE),
+        box((0, 6), (190, 18), 4, BUTTER),
         box((88, 0), (36, 28), 10, RED),
         path("M-95 -14L-134 0L-95 14Z", CREAM),
         path("M-120 -5L-134 0L-120 5Z", INK),
-        at=(150, -44),
-        turn=-34,
+        at=(176, -64),
+        turn=112,
     )
     return avatar(
         "Edith",
@@ -194,5 +207,5 @@ def edith() -> str:
         placed(hair, at=HEAD),
         shoulders(ORANGE, EMBER),
         path("M196 396L256 476L316 396Z", CREAM),
-        head(shell(), face, front, pencil),
+        head(pencil, shell(), face, front),
     )

@@ -1,6 +1,6 @@
 """The two large pictures: Menny in the mistral, and Menny as eight experts of whom two speak."""
 
-from drawing.heads import HEAD, Look, brow, eyes, mouth, shell, shut
+from drawing.heads import HEAD, Look, eyes, mouth, shell, shut
 from drawing.menny import BORED, Tones, bust, headphones
 from drawing.shapes import (
     AMBER,
@@ -90,7 +90,7 @@ def windblown_body() -> str:
     """The hoodie, hands in its pocket, the hood a sail behind the neck."""
     sail = path(
         "M-150 150C-190 40 -60 0 60 40C160 70 250 30 330 70C300 110 320 150 280 190C220 240 120 230 60 210Z", NIGHT
-    ) + path("M-120 140C-60 90 60 80 130 96C200 112 270 84 318 84C296 116 300 140 276 172C210 220 120 214 60 200Z", INK)
+    ) + path("M60 120C80 90 100 90 130 96C200 112 270 84 318 84C296 116 300 140 276 172C210 220 120 214 60 200Z", INK)
     trunk = path("M-230 470C-240 300 -210 190 -90 150L90 150C210 190 240 300 230 470Z", NIGHT)
     shade = path("M130 470C160 330 140 210 70 150L90 150C210 190 240 300 230 470Z", INK)
     collar = path("M-110 142C-80 206 80 206 110 142L110 120L-110 120Z", INK)
@@ -134,7 +134,7 @@ def menny_mistral() -> str:
         + gust((690, 84), 300, -28, CREAM, 13)
         + gust((-20, 432), 210, -28, CREAM, 13)
     )
-    before = gust((-20, 640), 420, 34, CREAM, 13) + gust((740, 704), 330, -28, CREAM, 13)
+    before = gust((-20, 676), 330, 34, CREAM, 13) + gust((740, 704), 330, -28, CREAM, 13)
     leaves = "".join(
         leaf(at, turn, colour, size)
         for at, turn, colour, size in [
@@ -174,20 +174,18 @@ ASLEEP = Tones(
     strings="#4d5596",
 )
 LIT = (Tones(cloth=RED, fold=WINE, strings=BUTTER), Tones(cloth=EMBER, fold=RED, hair=BUTTER, hair_shade=AMBER))
+STAGE = "#191d3e"
 SPOTS = (2, 5)  # which of the eight speak
 
 
 def asleep_face() -> str:
-    lids = shut((-54, 4), 60, 12, "#5a63a6") + shut((54, 4), 60, 12, "#5a63a6")
-    return lids + mouth((0, 60), 36, 0, colour="#5a63a6")
+    """The other eye sleeps under the fringe."""
+    return shut((54, 4), 60, 12, "#5a63a6") + mouth((0, 60), 36, 0, colour="#5a63a6")
 
 
-def singing_face(turn: float) -> str:
-    return (
-        eyes(*BORED)
-        + ellipse((4, 60), (20, 15), AMBER, transform=f"rotate({num(turn)} 4 60)")
-        + brow((72, -52), 58, 2, CREAM, arch=12, weight=11)
-    )
+def singing_face() -> str:
+    song = path("M-26 -12Q0 -16 26 -12C26 26 -26 26 -26 -12Z", AMBER) + path("M-15 8Q0 -4 15 8Q0 22 -15 8Z", RED)
+    return eyes(*BORED) + placed(song, at=(6, 60), turn=-5)
 
 
 def note(at: Point, colour: str, turn: float) -> str:
@@ -200,7 +198,11 @@ def note(at: Point, colour: str, turn: float) -> str:
 
 
 def lamp(x: float, lit: bool) -> str:
-    return box((x, 52), (64, 40), 14, DUSK if lit else "#2c3263") + circle((x, 72), 24, BUTTER if lit else "#353b70")
+    return (
+        box((x, 52), (64, 40), 14, DUSK if lit else "#2c3263")
+        + circle((x, 72), 24, BUTTER if lit else "#353b70")
+        + (circle((x, 72), 12, CREAM) if lit else "")
+    )
 
 
 def beam(x: float, foot: float) -> str:
@@ -212,8 +214,8 @@ def expert(index: int, x: float, y: float) -> str:
     """One of the eight, the head's middle at (x, y)."""
     lit = index in SPOTS
     tones = LIT[SPOTS.index(index)] if lit else ASLEEP
-    features = singing_face(0) if lit else asleep_face()
-    scale = 0.6
+    features = singing_face() if lit else asleep_face()
+    scale = 0.57
     return placed(
         bust(tones, features, name=f"expert{index}"), at=(x - HEAD[0] * scale, y - HEAD[1] * scale), scale=scale
     )
@@ -221,13 +223,13 @@ def expert(index: int, x: float, y: float) -> str:
 
 def menny_mixtral() -> str:
     """The gate above has a lamp for each; even ones stand behind, odd ones in front."""
-    columns = [600 + (index - 3.5) * 134 for index in range(8)]
+    columns = [600 + (index - 3.5) * 129 for index in range(8)]
     back = [expert(index, columns[index], 352) for index in range(0, 8, 2)]
     front = [expert(index, columns[index], 598) for index in range(1, 8, 2)]
-    notes = note((columns[2] - 150, 190), BUTTER, -12) + note((columns[5] + 160, 236), AMBER, 10)
+    notes = note((columns[1] + 8, 190), BUTTER, -12) + note((columns[6] - 24, 166), BUTTER, 12)
     return card(
         "Menny, a mixture of eight experts",
-        INK,
+        STAGE,
         *(beam(columns[index], HEIGHT) for index in SPOTS),
         box((600, 30), (1060, 24), 12, NIGHT),
         *(lamp(column, index in SPOTS) for index, column in enumerate(columns)),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from drawing.heads import HEAD, Look, avatar, brow, eyes, head, mouth, shell
+from drawing.heads import HEAD, Look, avatar, eyes, head, mouth, shell
 from drawing.shapes import BUTTER, CREAM, EMBER, INK, NIGHT, ORANGE, RED, SAND, box, group, path, placed, stroke
 
 
@@ -22,14 +22,14 @@ class Tones:
     strings: str = CREAM
 
 
-BORED = (Look(lid=0.5, tilt=5, gaze=(0.6, 0.25)), Look(lid=0.5, tilt=-2, gaze=(0.6, 0.25)))
+BORED = (Look(lid=0.5, tilt=5, gaze=(0.6, 0.25)), Look(lid=0.42, tilt=-5, gaze=(0.6, 0.2)))
 
 
 def hoodie(tones: Tones) -> str:
     """Down past the chest: whoever frames it cuts it off."""
     return (
-        path("M70 540C70 440 120 400 190 392L322 392C392 400 442 440 442 540V660H70Z", tones.cloth)
-        + path("M380 540C396 470 372 420 340 394C400 406 442 446 442 540V660H380Z", tones.fold)
+        path("M70 540C70 440 120 400 190 392L322 392C392 400 442 440 442 540V1020H70Z", tones.cloth)
+        + path("M380 540C396 470 372 420 340 394C400 406 442 446 442 540V1020H380Z", tones.fold)
         + path("M176 398C196 446 316 446 336 398L336 380L176 380Z", tones.fold)
         + stroke("M206 430L200 482", tones.strings, 11)
         + stroke("M306 430L314 470", tones.strings, 11)
@@ -72,7 +72,7 @@ def fringe(tones: Tones) -> str:
 
 
 def face() -> str:
-    return eyes(*BORED) + mouth((6, 62), 62, -3, turn=-7) + brow((72, -52), 58, 2, CREAM, arch=12, weight=11)
+    return eyes(*BORED) + mouth((6, 62), 62, -3, turn=-7)
 
 
 def bust(tones: Tones, *features: str, name: str = "shell") -> str:

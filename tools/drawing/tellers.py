@@ -6,6 +6,7 @@ from drawing.heads import HEAD, Look, avatar, ear, eyes, head, mouth, shell, sho
 from drawing.shapes import (
     AMBER,
     BUTTER,
+    CHESTNUT,
     CLAY,
     COPPER,
     CREAM,
@@ -16,6 +17,7 @@ from drawing.shapes import (
     MIST,
     NIGHT,
     ORANGE,
+    PERI,
     RED,
     SAND,
     UMBER,
@@ -24,6 +26,7 @@ from drawing.shapes import (
     box,
     circle,
     ellipse,
+    group,
     num,
     path,
     placed,
@@ -49,33 +52,31 @@ def flame(at: Point, size: float) -> str:
 def nora() -> str:
     """A cloak's hood, long waves, light from a fire below."""
     cloak = path(
-        "M-250 300C-250 200 -190 150 -176 100C-216 -60 -140 -214 6 -214C150 -214 216 -60 176 100C190 150 250 200 250 300Z",
+        "M-260 300C-250 200 -190 150 -176 100C-216 -60 -140 -214 6 -214C150 -214 216 -60 176 100C190 150 250 200 260 300Z",
         NIGHT,
     )
-    lining = path("M-160 150C-200 -30 -120 -176 4 -176C124 -176 200 -30 160 150Z", INK)
-    waves = path(
-        "M-126 -70C-176 -20 -120 30 -156 80C-186 126 -130 160 -150 250L-84 250C-72 190 -116 170 -108 120C-100 70 -120 60 -118 0Z",
-        ORANGE,
-    ) + path(
-        "M126 -70C176 -20 120 30 156 80C186 126 130 160 150 250L84 250C72 190 116 170 108 120C100 70 120 60 118 0Z",
-        EMBER,
+    lining = path("M-160 260C-210 -30 -120 -178 4 -178C124 -178 210 -30 160 260Z", INK)
+    lock = (
+        "M-112 -84C-170 -40 -176 10 -156 48C-140 80 -172 104 -164 140C-156 176 -180 190 -172 260L-88 260"
+        "C-96 200 -72 184 -84 150C-94 122 -82 108 -100 78C-122 40 -124 0 -116 -40Z"
+    )
+    strand = "M-150 0C-146 50 -128 70 -134 108C-138 140 -126 160 -132 220"
+    waves = "".join(
+        placed(path(lock, CHESTNUT), stroke(strand, UMBER, 8))
+        if side < 0
+        else group(path(lock, CHESTNUT), stroke(strand, UMBER, 8), transform="scale(-1 1)")
+        for side in (-1, 1)
     )
     part = path(
-        "M-140 10C-156 -100 -80 -140 10 -138C90 -136 150 -92 140 10C128 -40 96 -84 26 -104C-20 -66 -100 -66 -140 10Z",
-        ORANGE,
+        "M-146 20C-162 -100 -80 -144 10 -142C90 -140 162 -92 146 20C134 -40 96 -84 30 -108C-16 -66 -106 -66 -146 20Z",
+        CHESTNUT,
     )
     face = eyes(Look(lid=0.34, tilt=-6, gaze=(-0.5, 0.1)), Look(lid=0.34, tilt=6, gaze=(-0.5, 0.1))) + mouth(
-        (4, 60), 54, 8, turn=-12
+        (6, 60), 54, 8, turn=-12
     )
+    fire = flame((176, 520), 0.66) + flame((336, 520), 0.7) + flame((258, 524), 0.95)
     return avatar(
-        "Nora",
-        WINE,
-        RED,
-        placed(cloak, lining, at=HEAD),
-        head(shell(SAND, ORANGE), face, part, waves),
-        flame((196, 520), 0.9),
-        flame((322, 524), 0.8),
-        flame((258, 528), 1.2),
+        "Nora", WINE, RED, placed(cloak, lining, at=HEAD), head(shell(CREAM, ORANGE), face, part, waves), fire
     )
 
 
@@ -90,25 +91,31 @@ def hugo() -> str:
         )
     )
     moustache = path(
-        "M0 44C-24 28 -64 34 -84 58C-94 70 -112 72 -126 62C-120 100 -50 112 0 74C50 112 120 100 126 62C112 72 94 70 84 58C64 34 24 28 0 44Z",
+        "M0 58C-24 42 -62 48 -82 70C-92 82 -110 84 -124 74C-118 112 -50 124 0 88C50 124 118 112 124 74"
+        "C110 84 92 82 82 70C62 48 24 42 0 58Z",
         HAZE,
     )
-    face = eyes(Look(lid=0.42, tilt=-12, gaze=(0.1, 0.3)), Look(lid=0.42, tilt=12, gaze=(0.1, 0.3)), y=-6) + stroke(
-        "M-84 48Q-56 60 -34 46M84 48Q56 60 34 46", DUSK, 9
+    weary = eyes(
+        Look(lid=0.42, tilt=-12, gaze=(0.1, 0.3), lower=0.12),
+        Look(lid=0.42, tilt=12, gaze=(0.1, 0.3), lower=0.12),
+        y=-14,
     )
+    face = weary + stroke("M-86 32Q-56 48 -34 34M86 32Q56 48 34 34", PERI, 8)
     scarf = stroke("M150 412Q256 470 362 412", RED, 58) + stroke("M150 402Q256 458 362 402", EMBER, 34)
-    tube = placed(
-        box((0, 0), (64, 220), 16, CREAM),
-        box((14, 0), (36, 220), 16, SAND),
-        box((0, -104), (72, 26), 13, AMBER),
-        at=(424, 372),
-        turn=28,
+    roll = placed(
+        box((0, 20), (74, 260), 12, AMBER),
+        box((22, 20), (30, 260), 12, ORANGE),
+        box((0, 20), (80, 22), 6, RED),
+        ellipse((0, -110), (37, 15), BUTTER),
+        stroke("M-14 -110A14 6 0 1 1 4 -105", CLAY, 5),
+        at=(426, 372),
+        turn=22,
     )
     return avatar(
         "Hugo",
         SAND,
         CREAM,
-        tube,
+        roll,
         shoulders(NIGHT, INK, width=360),
         stroke("M120 440L330 560", UMBER, 30),
         head(ear(-1, CLAY, UMBER), ear(1, CLAY, UMBER), shell(COPPER, CLAY), face, moustache, hat),
@@ -129,41 +136,34 @@ def star(at: Point, radius: float, colour: str = BUTTER) -> str:
 
 def luna() -> str:
     """A night-cap, sleepy eyes, a small planet in orbit."""
+    deep = "#343b75"
     sky = "".join(
-        star((x, y), r) for x, y, r in [(70, 120, 18), (112, 64, 10), (446, 236, 12), (52, 262, 9), (330, 48, 9)]
+        star((x, y), r) for x, y, r in [(72, 118, 20), (126, 58, 11), (452, 300, 13), (44, 236, 10), (440, 80, 12)]
     )
     cap = (
-        path("M-156 -40C-150 -150 -60 -214 60 -206C150 -200 206 -140 214 -20C170 -90 150 -104 150 -40Z", DUSK)
-        + path("M60 -206C150 -200 206 -140 214 -20C170 -90 150 -104 150 -40C140 -120 110 -180 60 -206Z", "#353b70")
-        + box((0, -62), (324, 52), 26, HAZE)
-        + circle((208, -4), 34, HAZE)
-        + star((-40, -132), 26)
-        + star((50, -156), 18)
+        path(
+            "M-152 -40C-150 -150 -80 -214 20 -214C130 -214 236 -150 230 -14L196 -10C190 -60 176 -84 152 -96V-40Z", PERI
+        )
+        + path(
+            "M20 -214C130 -214 236 -150 230 -14L196 -10C190 -60 176 -84 152 -96V-60C140 -130 100 -190 20 -214Z", DUSK
+        )
+        + box((0, -64), (324, 52), 26, HAZE)
+        + circle((212, 0), 34, HAZE)
+        + star((-60, -132), 28)
+        + star((26, -160), 20)
+        + star((76, -120), 14)
     )
-    face = eyes(Look(lid=0.45, tilt=-7, gaze=(0, 0.2)), Look(lid=0.45, tilt=7, gaze=(0, 0.2)), y=2) + mouth(
-        (0, 62), 34, 8
-    )
-    planet = placed(
-        stroke("M-230 40C-240 90 100 60 236 -30", AMBER, 7, stroke_dasharray="1 18"),
-        at=HEAD,
-    )
+    look = (Look(lid=0.45, tilt=-7, gaze=(0, 0.2)), Look(lid=0.45, tilt=7, gaze=(0, 0.2)))
+    face = eyes(*look, y=4) + mouth((0, 64), 34, 8)
+    orbit = placed(stroke("M-190 74C-240 20 -60 -70 120 -70S270 40 180 92", MIST, 6, opacity=0.7), at=HEAD)
     globe = placed(
-        circle((0, 0), 34, ORANGE),
-        path("M-30 -16A34 34 0 0 0 20 27A34 34 0 1 0 -30 -16Z", AMBER),
-        ellipse((0, 0), (58, 15), "none", stroke=CREAM, stroke_width=8),
-        at=(84, 360),
-        turn=-18,
+        circle((0, 0), 38, ORANGE),
+        path("M-38 0A38 38 0 0 1 26 -27A44 44 0 0 1 -24 29A38 38 0 0 1 -38 0Z", AMBER),
+        stroke("M-36 -10C-80 10 -70 24 0 14S80 -24 36 -20", CREAM, 9),
+        at=(78, 350),
+        turn=-6,
     )
+    pyjama = star((206, 456), 17) + star((296, 478), 20) + star((356, 446), 13)
     return avatar(
-        "Luna",
-        NIGHT,
-        "#343b75",
-        sky,
-        shoulders(DUSK, "#353b70"),
-        planet,
-        head(ear(-1, AMBER, ORANGE), shell(HAZE, MIST), face, cap),
-        star((216, 458), 16),
-        star((300, 480), 20),
-        star((352, 452), 12),
-        globe,
+        "Luna", NIGHT, deep, sky, orbit, shoulders(DUSK, deep), head(shell(HAZE, MIST), face, cap), pyjama, globe
     )
