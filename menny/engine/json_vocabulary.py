@@ -96,7 +96,8 @@ def _vocab(model: dict[str, Any], source: Path) -> dict[str, int]:
 
 
 def _added_tokens(spec: dict[str, Any], source: Path) -> dict[str, dict[str, Any]]:
-    listed = spec.get("added_tokens") or []
+    listed = spec.get("added_tokens")
+    listed = [] if listed is None else listed
     if not isinstance(listed, list):
         raise broken(source, "'added_tokens' is not a list")
     added: dict[str, dict[str, Any]] = {}
@@ -187,7 +188,7 @@ def _decoding(spec: dict[str, Any], source: Path) -> tuple[Callable[[str], bytes
 
 def _components(value: Any, nested: str, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The parts of a decoder, normalizer or pre-tokenizer, whether single or in a sequence."""
-    if not isinstance(value, dict) or depth > 8:
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or depth > 8:
         return
     if value.get("type") == "Sequence":
         for part in _list(value.get(nested)):

@@ -59,7 +59,9 @@ def _vocabulary(proto: Any, source: Path) -> Vocabulary:
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise broken(source, "it puts spaces behind words (treat_whitespace_as_suffix), which Menny doesn't read")
     proto.DiscardUnknownFields()
-    for piece in proto.pieces:
+    for index, piece in enumerate(proto.pieces):
+        if not isinstance(piece.piece, str):
+            raise broken(source, f"piece {index} is not UTF-8")
         if piece.piece in CONTROL_NAMES:
             piece.type = CONTROL
     processor = SentencePieceProcessor()
@@ -95,7 +97,8 @@ def _piece_bytes(proto: Any, index: int, source: Path) -> bytes:
     if piece.type == CONTROL:
         return b""
     if piece.type == UNKNOWN:
-        return bytes(proto.trainer_spec.unk_surface.encode())
+        surface = proto.trainer_spec.unk_surface
+        return surface if isinstance(surface, bytes) else bytes(surface.encode())
     if piece.type == BYTE:
         byte = byte_of(piece.piece)
         if byte is None:

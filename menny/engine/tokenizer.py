@@ -123,9 +123,8 @@ def _read_file(path: Path) -> Vocabulary:
     """The vocabulary in one file, by its name, or by its first bytes where the name doesn't tell."""
     if path.suffix == ".json":
         spec = read_json(path)
-        return (
-            tekken_vocabulary(spec, path) if "config" in spec and "model" not in spec else json_vocabulary(spec, path)
-        )
+        is_tekken = path.name.startswith("tekken") or ("vocab" in spec and "model" not in spec)
+        return tekken_vocabulary(spec, path) if is_tekken else json_vocabulary(spec, path)
     if SENTENCEPIECE_NAME.search(path.name):
         return read_sentencepiece(path)
     if path.suffix == ".gguf" or _starts_as_gguf(path):
