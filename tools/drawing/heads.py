@@ -48,13 +48,21 @@ class Look:
     pupil: float = 19.0
 
 
-def _segment(radius: float, height: float, upper: bool) -> str:
-    """The part of a circle above, or below, the horizontal line y = height."""
-    half = math.sqrt(max(radius**2 - height**2, 0))
-    large = int((height > 0) == upper)
-    sweep = 1 if upper else 0
-    r, h, y = num(radius), num(half), num(height)
-    return f"M-{h} {y}A{r} {r} 0 {large} {sweep} {h} {y}Z"
+def _upper_lid(radius: float, edge: float) -> str:
+    """The part of a circle above the line y = edge."""
+    half = math.sqrt(max(radius**2 - edge**2, 0))
+    r, x, y = num(radius), num(half), num(edge)
+    return f"M-{x} {y}A{r} {r} 0 {int(edge > 0)} 1 {x} {y}Z"
+
+
+def _lower_lid(radius: float, top: float) -> str:
+    """The part of a circle below an arc that rises to y = top: what a cheek pushes up."""
+    arc = 1.7 * radius
+    centre = top + arc
+    y = (radius**2 - arc**2 + centre**2) / (2 * centre)
+    x = math.sqrt(max(radius**2 - y**2, 0))
+    left, right = f"-{num(x)} {num(y)}", f"{num(x)} {num(y)}"
+    return f"M{left}A{num(arc)} {num(arc)} 0 0 1 {right}A{num(radius)} {num(radius)} 0 0 1 {left}Z"
 
 
 def eye(at: Point, look: Look, lid: str = DUSK, radius: float = EYE_RADIUS, white: str = CREAM) -> str:
@@ -68,9 +76,9 @@ def eye(at: Point, look: Look, lid: str = DUSK, radius: float = EYE_RADIUS, whit
     ]
     over = radius + 1
     if look.lower:
-        parts.append(placed(path(_segment(over, radius - 2 * radius * look.lower, upper=False), lid)))
+        parts.append(path(_lower_lid(over, radius - 2 * radius * look.lower), INK))
     if look.lid:
-        parts.append(placed(path(_segment(over, -radius + 2 * radius * look.lid, upper=True), lid), turn=look.tilt))
+        parts.append(placed(path(_upper_lid(over, -radius + 2 * radius * look.lid), lid), turn=look.tilt))
     return placed(*parts, at=at)
 
 
@@ -125,7 +133,10 @@ def shoulders(colour: str, shade: str, width: float = 330, top: float = 392) -> 
         f"M{num(left)} {low}C{num(left)} {num(top + 50)} {num(left + 50)} {num(top)} {num(left + 112)} {num(top)}"
         f"L{num(right - 112)} {num(top)}C{num(right - 50)} {num(top)} {num(right)} {num(top + 50)} {num(right)} {low}Z"
     )
-    side = f"M{num(right - 96)} {low}C{num(right - 70)} {num(top + 70)} {num(right - 80)} {num(top + 20)} {num(right - 100)} {num(top)}L{num(right + 10)} {num(top)}L{num(right + 10)} {low}Z"
+    side = (
+        f"M{num(right - 96)} {low}C{num(right - 70)} {num(top + 70)} {num(right - 80)} {num(top + 20)}"
+        f" {num(right - 100)} {num(top)}H{num(right + 10)}V{low}Z"
+    )
     return clipped("body", path(body, colour), path(body, colour), path(side, shade))
 
 

@@ -37,7 +37,7 @@ def penny() -> str:
     )
     bob = path(
         "M-172 124C-190 0 -186 -162 0 -162C186 -162 190 0 172 124Q148 140 120 126C132 70 134 0 124 -62"
-        "Q60 -82 0 -80Q-60 -82 -124 -62C-134 0 -132 70 -120 126Q-148 140 -172 124Z",
+        "Q114 -82 90 -82H-90Q-114 -82 -124 -62C-134 0 -132 70 -120 126Q-148 140 -172 124Z",
         EMBER,
     )
     parted = stroke("M-36 -82Q-30 -104 -16 -116M44 -83Q42 -100 34 -112", RED, 8)
@@ -45,7 +45,7 @@ def penny() -> str:
     look = Look(lid=0.14, gaze=(0, 0.0), pupil=21)
     face = eyes(look, look) + mouth((0, 58), 56, 14)
     collar = "".join(
-        ellipse((256 + side * 42, 412), (54, 34), CREAM, transform=f"rotate({-side * 16} {256 + side * 42} 412)")
+        ellipse((256 + side * 42, 416), (56, 36), CREAM, transform=f"rotate({-side * 16} {256 + side * 42} 416)")
         for side in (-1, 1)
     )
     return avatar(
@@ -55,6 +55,8 @@ def penny() -> str:
         placed(back, at=HEAD),
         shoulders(NIGHT, INK),
         collar,
+        box((256, 404), (60, 24), 8, CREAM),
+        stroke("M196 398Q256 412 316 398", SAND, 12),
         head(shell(), face, bob, parted, clip),
     )
 
@@ -110,51 +112,38 @@ def sofia() -> str:
         placed(bun, at=HEAD),
         shoulders(EMBER, RED),
         head(ear(-1, AMBER, ORANGE), ear(1, AMBER, ORANGE), shell(), face, hair, laurel),
-        pointing_hand((420, 414), 6),
+        pointing_hand((430, 412), 8),
     )
 
 
 def ravi() -> str:
     """A dark beard, square glasses with a brace at each side, a turtleneck."""
     hair = path(
-        "M-150 -10C-176 -120 -116 -168 -40 -164C40 -186 172 -160 150 -10C142 -44 130 -70 112 -82C60 -74 0 -92 -60 -88C-100 -86 -138 -60 -150 -10Z",
+        "M-152 0C-180 -124 -116 -172 -40 -166C40 -188 178 -156 152 0C148 -44 138 -66 116 -92"
+        "C60 -112 0 -112 -60 -104C-104 -98 -140 -70 -152 0Z",
         UMBER,
     )
     beard = path(
         "M-150 0C-146 30 -136 50 -118 58C-106 82 -70 94 0 94C70 94 106 82 118 58C136 50 146 30 150 0"
-        "C166 90 128 176 0 176C-128 176 -166 90 -150 0Z",
+        "C166 84 128 164 0 164C-128 164 -166 84 -150 0Z",
         UMBER,
     )
-    glasses = "".join(
-        box((side * 58, -2), (104, 96), 20, NIGHT, stroke=AMBER, stroke_width=13) for side in (-1, 1)
-    ) + stroke("M-6 -12Q0 -18 6 -12", AMBER, 13)
-    braces = "".join(
-        placed(
-            stroke("M8 -24Q-2 -24 -2 -12Q-2 0 -10 0Q-2 0 -2 12Q-2 24 8 24", FOAM, 7),
-            at=(side * 84, -2),
-            scale=1,
-            turn=0 if side < 0 else 180,
-        )
-        for side in (-1, 1)
-    )
+    frames = [box((side * 58, 2), (104, 96), 20, NIGHT, stroke=AMBER, stroke_width=13) for side in (-1, 1)]
+    brace = stroke("M8 -24Q-2 -24 -2 -12Q-2 0 -10 0Q-2 0 -2 12Q-2 24 8 24", FOAM, 7)
+    braces = placed(brace, at=(-86, 2)) + placed(brace, at=(86, 2), turn=180)
+    sharp = eyes(Look(lid=0.22, tilt=10, gaze=(0, 0.1)), Look(lid=0.22, tilt=-10, gaze=(0, 0.1)), lid=NIGHT)
     face = (
-        glasses
-        + placed(
-            eyes(Look(lid=0.22, tilt=10, gaze=(0, 0.1)), Look(lid=0.22, tilt=-10, gaze=(0, 0.1)), lid=NIGHT), scale=0.72
-        )
+        "".join(frames)
+        + stroke("M-6 -8Q0 -14 6 -8", AMBER, 13)
+        + placed(sharp, at=(0, 4), scale=0.72)
         + braces
-        + mouth((0, 70), 44, 3)
-        + brow((-58, -74), 76, 8, UMBER, weight=20)
-        + brow((58, -78), 76, -4, UMBER, weight=20)
+        + mouth((0, 72), 44, 3)
+        + brow((-62, -74), 72, 7, UMBER, weight=19)
+        + brow((62, -80), 72, -3, UMBER, weight=19)
     )
-    return avatar(
-        "Ravi",
-        MIST,
-        HAZE,
-        shoulders(NIGHT, INK),
-        head(ear(-1, CLAY, UMBER), ear(1, CLAY, UMBER), shell(COPPER, CLAY), beard, face, hair),
-        box((256, 446), (150, 52), 24, DUSK),
-    )
+    neck = box((256, 440), (196, 84), 34, DUSK) + stroke("M176 446Q256 476 336 446", NIGHT, 8)
+    ears = ear(-1, CLAY, UMBER) + ear(1, CLAY, UMBER)
+    return avatar("Ravi", MIST, HAZE, shoulders(NIGHT, INK), neck, head(ears, shell(COPPER, CLAY), beard, face, hair))
 
 
 def edith() -> str:

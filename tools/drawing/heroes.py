@@ -1,5 +1,7 @@
 """The two large pictures: Menny in the mistral, and Menny as eight experts of whom two speak."""
 
+from dataclasses import fields
+
 from drawing.heads import HEAD, Look, eyes, mouth, shell, shut
 from drawing.menny import BORED, Tones, bust, headphones
 from drawing.shapes import (
@@ -15,6 +17,7 @@ from drawing.shapes import (
     ORANGE,
     RED,
     SEA,
+    UMBER,
     WINE,
     Point,
     box,
@@ -22,6 +25,7 @@ from drawing.shapes import (
     clipped,
     ellipse,
     group,
+    mix,
     num,
     path,
     placed,
@@ -48,10 +52,12 @@ def wave(y: float, height: float, length: float, shift: float, colour: str) -> s
     return path(f"{d}V{HEIGHT}H{num(-shift)}Z", colour)
 
 
-def cypress(at: Point, size: float, colour: str) -> str:
+def cypress(at: Point, size: float, colour: str, shade: str) -> str:
     """Bent to the right by the wind."""
     return placed(
-        path("M-30 0C-60 -90 -34 -210 74 -300C66 -210 70 -90 30 0Z", colour),
+        box((4, 6), (14, 60), 5, UMBER),
+        path("M-34 -10C-62 -100 -34 -214 78 -304C70 -214 72 -96 34 -10Q0 8 -34 -10Z", colour),
+        path("M2 0C44 -90 30 -200 78 -304C70 -214 72 -96 34 -10Q20 -2 2 0Z", shade),
         at=at,
         scale=size,
     )
@@ -79,7 +85,7 @@ def leaf(at: Point, turn: float, colour: str, size: float = 1) -> str:
 def blown_hair() -> str:
     """From the left temple over the head, and away to the right in four tips."""
     return path(
-        "M-148 20C-166 -88 -96 -148 -8 -148C60 -150 120 -150 196 -190C186 -160 176 -146 160 -134"
+        "M-148 20C-172 -104 -108 -190 -8 -192C70 -194 130 -166 196 -200C186 -160 176 -146 160 -134"
         "C196 -134 230 -140 262 -156C246 -120 220 -102 190 -94C220 -84 240 -84 268 -88C236 -58 196 -48 150 -48"
         "C110 -62 60 -70 14 -66C20 -50 26 -44 40 -34C-20 -40 -60 -54 -92 -58C-120 -44 -138 -20 -148 20Z",
         EMBER,
@@ -93,7 +99,7 @@ def windblown_body() -> str:
     ) + path("M60 120C80 90 100 90 130 96C200 112 270 84 318 84C296 116 300 140 276 172C210 220 120 214 60 200Z", INK)
     trunk = path("M-230 470C-240 300 -210 190 -90 150L90 150C210 190 240 300 230 470Z", NIGHT)
     shade = path("M130 470C160 330 140 210 70 150L90 150C210 190 240 300 230 470Z", INK)
-    collar = path("M-110 142C-80 206 80 206 110 142L110 120L-110 120Z", INK)
+    collar = path("M-104 140C-80 206 80 206 104 140L70 110H-70Z", INK)
     sleeve = stroke("M-146 430C-150 370 -140 320 -122 284", INK, 9)
     strings = stroke("M-44 196C10 222 60 186 120 222S200 230 232 212", CREAM, 13) + stroke(
         "M52 190C90 178 124 156 174 172S244 166 270 148", CREAM, 13
@@ -123,7 +129,9 @@ def bubble(at: Point, size: float, turn: float, ground: str, dots: str) -> str:
 def menny_mistral() -> str:
     hills = [
         wave(600, 54, 760, 120, EMBER),
-        cypress((112, 650), 0.92, NIGHT) + cypress((196, 664), 0.6, WINE) + cypress((1030, 690), 0.74, NIGHT),
+        cypress((112, 640), 0.92, NIGHT, INK)
+        + cypress((200, 654), 0.6, WINE, UMBER)
+        + cypress((1030, 680), 0.74, NIGHT, INK),
         wave(662, 46, 700, 60, RED) + wave(726, 40, 560, 300, WINE),
     ]
     ventoux = path("M560 660L888 336Q922 302 956 336L1300 660Z", ORANGE) + path(
@@ -139,7 +147,7 @@ def menny_mistral() -> str:
         leaf(at, turn, colour, size)
         for at, turn, colour, size in [
             ((290, 224), 20, EMBER, 0.9),
-            ((806, 176), -24, WINE, 0.8),
+            ((770, 150), -24, WINE, 0.8),
             ((70, 290), -18, RED, 0.8),
             ((846, 560), 30, BUTTER, 0.8),
             ((560, 60), -12, EMBER, 0.7),
@@ -178,6 +186,12 @@ STAGE = "#191d3e"
 SPOTS = (2, 5)  # which of the eight speak
 
 
+def asleep(behind: bool) -> Tones:
+    """Unlit, and deeper in the dark in the back row."""
+    share = 0.32 if behind else 0.0
+    return Tones(**{field.name: mix(getattr(ASLEEP, field.name), STAGE, share) for field in fields(Tones)})
+
+
 def asleep_face() -> str:
     """The other eye sleeps under the fringe."""
     return shut((54, 4), 60, 12, "#5a63a6") + mouth((0, 60), 36, 0, colour="#5a63a6")
@@ -213,7 +227,7 @@ def beam(x: float, foot: float) -> str:
 def expert(index: int, x: float, y: float) -> str:
     """One of the eight, the head's middle at (x, y)."""
     lit = index in SPOTS
-    tones = LIT[SPOTS.index(index)] if lit else ASLEEP
+    tones = LIT[SPOTS.index(index)] if lit else asleep(behind=index % 2 == 0)
     features = singing_face() if lit else asleep_face()
     scale = 0.57
     return placed(
@@ -231,7 +245,7 @@ def menny_mixtral() -> str:
         "Menny, a mixture of eight experts",
         STAGE,
         *(beam(columns[index], HEIGHT) for index in SPOTS),
-        box((600, 30), (1060, 24), 12, NIGHT),
+        box((600, 30), (1060, 24), 12, "#2c3263"),
         *(lamp(column, index in SPOTS) for index, column in enumerate(columns)),
         *back,
         *front,

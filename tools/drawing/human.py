@@ -57,7 +57,7 @@ def human() -> str:
         AMBER,
         hair(),
         shoulders(CREAM, SAND),
-        box((256, 392), (92, 70), 36, CLAY),
-        stroke("M196 402Q256 462 316 402", SAND, 22),
+        box((256, 390), (96, 72), 36, CLAY),
+        stroke("M198 396Q256 466 314 396", SAND, 22),
         placed(face(), front_curls(), at=HEAD),
     )

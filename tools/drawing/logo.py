@@ -12,14 +12,12 @@ X_TOP, BASE = 58, 142
 WORD_LEFT = 252
 
 
-def mark() -> str:
-    """A tile of 200 by 200."""
+def mark(scale: float, middle: float) -> str:
+    """Menny on a tile of 200 by 200, the head's middle at that height."""
     tile = path(squircle((100, 100), 99), ORANGE)
     x, y = HEAD
-    scale = 0.46
-    return tile + clipped(
-        "mark", tile, placed(bust(Tones(), face()), at=(100 - x * scale, 104 - y * scale), scale=scale)
-    )
+    close = placed(bust(Tones(), face()), at=(100 - x * scale, middle - y * scale), scale=scale)
+    return tile + clipped("mark", tile, close)
 
 
 def letter_n(x: float) -> str:
@@ -52,8 +50,8 @@ def wordmark() -> str:
 
 
 def logo() -> str:
-    return svg(880, 200, "Menny", mark(), wordmark())
+    return svg(880, 200, "Menny", mark(0.47, 108), wordmark())
 
 
 def favicon() -> str:
-    return svg(200, 200, "Menny", mark())
+    return svg(200, 200, "Menny", mark(0.52, 115))

@@ -28,8 +28,8 @@ BORED = (Look(lid=0.5, tilt=5, gaze=(0.6, 0.25)), Look(lid=0.42, tilt=-5, gaze=(
 def hoodie(tones: Tones) -> str:
     """Down past the chest: whoever frames it cuts it off."""
     return (
-        path("M70 540C70 440 120 400 190 392L322 392C392 400 442 440 442 540V1020H70Z", tones.cloth)
-        + path("M380 540C396 470 372 420 340 394C400 406 442 446 442 540V1020H380Z", tones.fold)
+        path("M70 540C70 440 120 400 190 392L322 392C392 400 442 440 442 540V1120H70Z", tones.cloth)
+        + path("M388 1120V560C388 480 376 424 340 394C400 406 442 446 442 540V1120Z", tones.fold)
         + path("M176 398C196 446 316 446 336 398L336 380L176 380Z", tones.fold)
         + stroke("M206 430L200 482", tones.strings, 11)
         + stroke("M306 430L314 470", tones.strings, 11)

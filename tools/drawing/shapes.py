@@ -25,9 +25,13 @@ SEA: Final = "#2c8582"
 FOAM: Final = "#6fc0b2"
 HAZE: Final = "#e3eafb"
 
-SUNSET: Final = (BUTTER, AMBER, ORANGE, EMBER, RED)  # the bands, from the sky's height down to the horizon
-
 Point = tuple[float, float]
+
+
+def mix(colour: str, other: str, share: float) -> str:
+    """The colour, with a share of the other stirred in."""
+    pairs = ((int(colour[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(one + (two - one) * share):02x}" for one, two in pairs)
 
 
 def num(value: float) -> str:
@@ -114,5 +118,6 @@ def squircle(centre: Point, half: float, power: float = 4.6) -> str:
 
 def svg(width: int, height: int, title: str, *children: str) -> str:
     """A whole picture; the title is what a screen reader says."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
     return "\n".join([head, f"<title>{title}</title>", *children, "</svg>", ""])

@@ -37,7 +37,8 @@ from drawing.shapes import (
 def flame(at: Point, size: float) -> str:
     return placed(
         path(
-            "M0 0C-46 0 -60 -42 -34 -78C-30 -60 -20 -54 -12 -56C-22 -96 2 -124 16 -138C14 -104 56 -78 48 -36C44 -12 26 0 0 0Z",
+            "M0 0C-46 0 -60 -42 -34 -78C-30 -60 -20 -54 -12 -56C-22 -96 2 -124 16 -138"
+            "C14 -104 56 -78 48 -36C44 -12 26 0 0 0Z",
             EMBER,
         ),
         path(
@@ -52,7 +53,8 @@ def flame(at: Point, size: float) -> str:
 def nora() -> str:
     """A cloak's hood, long waves, light from a fire below."""
     cloak = path(
-        "M-260 300C-250 200 -190 150 -176 100C-216 -60 -140 -214 6 -214C150 -214 216 -60 176 100C190 150 250 200 260 300Z",
+        "M-260 300C-250 200 -190 150 -176 100C-216 -60 -140 -214 6 -214"
+        "C150 -214 216 -60 176 100C190 150 250 200 260 300Z",
         NIGHT,
     )
     lining = path("M-160 260C-210 -30 -120 -178 4 -178C124 -178 210 -30 160 260Z", INK)
@@ -74,7 +76,7 @@ def nora() -> str:
     face = eyes(Look(lid=0.34, tilt=-6, gaze=(-0.5, 0.1)), Look(lid=0.34, tilt=6, gaze=(-0.5, 0.1))) + mouth(
         (6, 60), 54, 8, turn=-12
     )
-    fire = flame((176, 520), 0.66) + flame((336, 520), 0.7) + flame((258, 524), 0.95)
+    fire = flame((176, 520), 0.66) + flame((336, 520), 0.7) + flame((258, 524), 0.82)
     return avatar(
         "Nora", WINE, RED, placed(cloak, lining, at=HEAD), head(shell(CREAM, ORANGE), face, part, waves), fire
     )
@@ -136,26 +138,27 @@ def star(at: Point, radius: float, colour: str = BUTTER) -> str:
 
 def luna() -> str:
     """A night-cap, sleepy eyes, a small planet in orbit."""
-    deep = "#343b75"
+    deep = "#2f3569"
     sky = "".join(
-        star((x, y), r) for x, y, r in [(72, 118, 20), (126, 58, 11), (452, 300, 13), (44, 236, 10), (440, 80, 12)]
+        star((x, y), r) for x, y, r in [(72, 118, 20), (126, 58, 11), (462, 356, 12), (44, 236, 10), (440, 80, 12)]
     )
     cap = (
         path(
             "M-152 -40C-150 -150 -80 -214 20 -214C130 -214 236 -150 230 -14L196 -10C190 -60 176 -84 152 -96V-40Z", PERI
         )
         + path(
-            "M20 -214C130 -214 236 -150 230 -14L196 -10C190 -60 176 -84 152 -96V-60C140 -130 100 -190 20 -214Z", DUSK
+            "M20 -214C130 -214 236 -150 230 -14L196 -10C190 -60 176 -84 152 -96V-60C140 -130 100 -190 20 -214Z",
+            "#5660a4",
         )
         + box((0, -64), (324, 52), 26, HAZE)
-        + circle((212, 0), 34, HAZE)
+        + circle((212, 0), 36, MIST)
+        + circle((206, -5), 29, HAZE)
         + star((-60, -132), 28)
         + star((26, -160), 20)
         + star((76, -120), 14)
     )
     look = (Look(lid=0.45, tilt=-7, gaze=(0, 0.2)), Look(lid=0.45, tilt=7, gaze=(0, 0.2)))
     face = eyes(*look, y=4) + mouth((0, 64), 34, 8)
-    orbit = placed(stroke("M-190 74C-240 20 -60 -70 120 -70S270 40 180 92", MIST, 6, opacity=0.7), at=HEAD)
     globe = placed(
         circle((0, 0), 38, ORANGE),
         path("M-38 0A38 38 0 0 1 26 -27A44 44 0 0 1 -24 29A38 38 0 0 1 -38 0Z", AMBER),
@@ -164,6 +167,4 @@ def luna() -> str:
         turn=-6,
     )
     pyjama = star((206, 456), 17) + star((296, 478), 20) + star((356, 446), 13)
-    return avatar(
-        "Luna", NIGHT, deep, sky, orbit, shoulders(DUSK, deep), head(shell(HAZE, MIST), face, cap), pyjama, globe
-    )
+    return avatar("Luna", NIGHT, deep, sky, shoulders(DUSK, deep), head(shell(HAZE, MIST), face, cap), pyjama, globe)
