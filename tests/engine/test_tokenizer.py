@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import regex
 import vocabulary_files as files
-from gguf_files import BOOL, entry
+from gguf_files import BOOL, STRING, array_entry, entry, gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer
@@ -300,6 +300,34 @@ def test_byte_pair_encoding_by_hand_gives_the_same_ids_as_the_model_that_comes_a
         assert tokenizers["smollm2"].encode(text) == merged
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("pre", "pieces"),
+    [
+        ("gpt-2", ["12345", "'", "S"]),
+        ("default", ["12345", "'", "S"]),
+        ("llama-bpe", ["123", "4", "5", "'S"]),
+        ("qwen2", ["1", "2", "3", "4", "5", "'S"]),
+        ("smollm", ["1", "2", "3", "4", "5", "'", "S"]),
+        ("tekken", ["1", "2", "3", "4", "5", "'S"]),
+    ],
+)
+def test_a_gguf_names_how_text_is_split_into_words(tmp_path, pre, pieces):
+    merges = ["1 2", "12 3", "123 4", "1234 5", "' S"]
+    tokens = [*files.byte_letters().values(), *(merge.replace(" ", "") for merge in merges)]
+    path = tmp_path / "digits.gguf"
+    path.write_bytes(
+        gguf(
+            [
+                entry("tokenizer.ggml.model", STRING, "gpt2"),
+                entry("tokenizer.ggml.pre", STRING, pre),
+                array_entry("tokenizer.ggml.tokens", STRING, tokens),
+                array_entry("tokenizer.ggml.merges", STRING, merges),
+            ]
+        )
+    )
+    assert [tokens[i] for i in load_tokenizer(path).encode("12345'S")] == pieces
 
 
 def test_path_may_be_a_string(smollm2_path: Path):
