@@ -7,7 +7,7 @@ and Metal, and there is nothing to do.
 
 import ctypes
 import ctypes.util
-import importlib.util
+import importlib.metadata
 import logging
 import os
 import sys
@@ -43,7 +43,7 @@ def preload() -> str | None:
 
 def _candidates() -> Iterator[str]:
     """The wheel's OpenBLAS, which picks its kernels by processor; then the system's."""
-    folder = _package_folder("ngsolve_openblas")
+    folder = _package_folder("ngsolve-openblas", "ngsolve_openblas")
     if folder:
         yield from map(str, sorted(folder.glob("libopenblas*.so*")))
     system = ctypes.util.find_library("openblas")
@@ -67,8 +67,7 @@ def _load_bundled_gfortran() -> None:
     Many machines have no libgfortran.so.5 of their own. The wheel's copy is the same library, but its SONAME carries a
     hash, and the loader matches by SONAME; so a copy in memory, with the plain name written over it, is loaded.
     """
-    folder = _package_folder("mlx")
-    libs = folder.parent / "mlx_cpu.libs" if folder else None
+    libs = _package_folder("mlx-cpu", "mlx_cpu.libs")
     found = sorted(libs.glob("libgfortran*.so*")) if libs else []
     if not found or libs is None:
         raise OSError("libgfortran.so.5 is missing (Debian: apt install libgfortran5)")
@@ -83,11 +82,13 @@ def _load_bundled_gfortran() -> None:
         ctypes.CDLL(f"/proc/self/fd/{descriptor}", ctypes.RTLD_GLOBAL)
 
 
-def _package_folder(name: str) -> Path | None:
-    """Where a package is installed, without importing it."""
-    spec = importlib.util.find_spec(name)
-    places = spec.submodule_search_locations if spec else None
-    return Path(next(iter(places))) if places else None
+def _package_folder(package: str, folder: str) -> Path | None:
+    """A folder that an installed package brought, without importing it."""
+    try:
+        found = Path(str(importlib.metadata.distribution(package).locate_file(folder)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return found if found.is_dir() else None
 
 
 def _describe(library: ctypes.CDLL) -> str:

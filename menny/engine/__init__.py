@@ -1,0 +1,27 @@
+"""The engine: Mistral in MLX, from a file on disk to a stream of text. It knows nothing of Menny but her errors."""
+
+from menny.engine.blas import preload
+
+preload()  # before MLX is imported: it decides which BLAS MLX's products find
+
+from menny.engine.args import ModelArgs  # noqa: E402
+from menny.engine.generate import Chunk  # noqa: E402
+from menny.engine.model import Mistral  # noqa: E402
+from menny.engine.sampling import SamplingParams  # noqa: E402
+from menny.engine.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
+from menny.engine.weights import load_model  # noqa: E402
+from menny.engine.worker import Engine, Progress, Stream, load_engine  # noqa: E402
+
+__all__ = [
+    "Chunk",
+    "Engine",
+    "Mistral",
+    "ModelArgs",
+    "Progress",
+    "SamplingParams",
+    "Stream",
+    "Tokenizer",
+    "load_engine",
+    "load_model",
+    "load_tokenizer",
+]

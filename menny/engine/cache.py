@@ -1,0 +1,162 @@
+"""The keys and values that a model has seen: a cache that grows in blocks, and one that rolls over a window.
+
+Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim, W window.
+"""
+
+from typing import Protocol
+
+import mlx.core as mx
+
+BLOCK = 256  # tokens by which a cache grows
+
+Mask = mx.array | str | None
+
+
+class LayerCache(Protocol):
+    """One block's keys and values."""
+
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the buffers take."""
+
+    @property
+    def state(self) -> tuple[mx.array, ...]:
+        """The buffers, to be evaluated."""
+
+    def mask(self, n_tokens: int) -> Mask:
+        """What the next `n_tokens` queries may see of the keys that `update` will return for them."""
+
+    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
+
+
+class _Buffers:
+    """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
+
+    def __init__(self) -> None:
+        self.offset = 0  # the position of the next token
+        self._keys: mx.array | None = None
+        self._values: mx.array | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(buffer.nbytes for buffer in self.state)
+
+    @property
+    def state(self) -> tuple[mx.array, ...]:
+        return () if self._keys is None or self._values is None else (self._keys, self._values)
+
+    @property
+    def _capacity(self) -> int:
+        return 0 if self._keys is None else self._keys.shape[2]
+
+    def _grow(self, keys: mx.array, capacity: int) -> None:
+        """Make room for `capacity` tokens of the shape of `keys`."""
+        missing = capacity - self._capacity
+        if missing <= 0:
+            return
+        batch, heads, _, dim = keys.shape
+        self._keys, self._values = (
+            mx.concatenate([*old, mx.zeros((batch, heads, missing, dim), keys.dtype)], axis=2)
+            for old in (([], []) if self._keys is None else ([self._keys], [self._values]))
+        )
+
+    def _write(self, keys: mx.array, values: mx.array, slot: int) -> tuple[mx.array, mx.array]:
+        all_keys, all_values = self.state
+        end = slot + keys.shape[2]
+        all_keys[..., slot:end, :] = keys
+        all_values[..., slot:end, :] = values
+        return all_keys, all_values
+
+
+class KVCache(_Buffers):
+    """Everything that was seen: position i lives in slot i."""
+
+    def mask(self, n_tokens: int) -> Mask:
+        return None if n_tokens == 1 else "causal"
+
+    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        start, end = self.offset, self.offset + keys.shape[2]
+        self._grow(keys, -(-end // BLOCK) * BLOCK)
+        all_keys, all_values = self._write(keys, values, start)
+        self.offset = end
+        return all_keys[..., :end, :], all_values[..., :end, :]
+
+
+class RollingCache(_Buffers):
+    """The last W positions: position i lives in slot i mod W (Mistral 7B, section 2, "Rolling Buffer Cache").
+
+    One token attends to the slots as they lie: rotary embeddings are in the keys already, so their order is free. A
+    chunk attends to the cached window in its order of time and, causally, to itself ("Pre-fill and Chunking").
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def mask(self, n_tokens: int) -> Mask:
+        if n_tokens == 1:
+            return None
+        past = min(self.offset, self.window - 1)
+        if past + n_tokens <= self.window:
+            return "causal"
+        query = mx.arange(past, past + n_tokens)[:, None]
+        key = mx.arange(past + n_tokens)[None]
+        return (key <= query) & (key > query - self.window)  # [L, T]
+
+    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        return self._update_one(keys, values) if keys.shape[2] == 1 else self._update_chunk(keys, values)
+
+    def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        held = min(self.offset + 1, self.window)
+        self._grow(keys, min(-(-held // BLOCK) * BLOCK, self.window))
+        all_keys, all_values = self._write(keys, values, self.offset % self.window)
+        self.offset += 1
+        return all_keys[..., :held, :], all_values[..., :held, :]
+
+    def _update_chunk(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        past_keys, past_values = self._in_order(min(self.offset, self.window - 1))
+        all_keys = mx.concatenate([*past_keys, keys], axis=2)
+        all_values = mx.concatenate([*past_values, values], axis=2)
+        end = self.offset + keys.shape[2]
+        kept = min(keys.shape[2], self.window)
+        self._grow(keys, min(-(-end // BLOCK) * BLOCK, self.window))
+        slot = (end - kept) % self.window
+        first = min(kept, self.window - slot)  # up to the end of the buffer; the rest wraps to its start
+        new_keys, new_values = keys[..., -kept:, :], values[..., -kept:, :]
+        self._write(new_keys[..., :first, :], new_values[..., :first, :], slot)
+        if first < kept:
+            self._write(new_keys[..., first:, :], new_values[..., first:, :], 0)
+        self.offset = end
+        return all_keys, all_values
+
+    def _in_order(self, n_tokens: int) -> tuple[list[mx.array], list[mx.array]]:
+        """The last `n_tokens` keys and values in order of time, in up to two pieces each."""
+        if n_tokens == 0:
+            return [], []
+        keys, values = self.state
+        start, end = (self.offset - n_tokens) % self.window, self.offset % self.window
+        pieces = [slice(start, end)] if start < end else [slice(start, self.window), slice(0, end)]
+        pieces = [piece for piece in pieces if piece.start < piece.stop]
+        return [keys[..., p, :] for p in pieces], [values[..., p, :] for p in pieces]
+
+
+class Cache(list[LayerCache]):
+    """A whole model's cache: one layer cache per block."""
+
+    @property
+    def offset(self) -> int:
+        """Tokens seen so far: the position of the next one."""
+        return self[0].offset
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the buffers of all blocks take."""
+        return sum(layer.nbytes for layer in self)
+
+    @property
+    def state(self) -> list[mx.array]:
+        """Every buffer, to be evaluated."""
+        return [buffer for layer in self for buffer in layer.state]

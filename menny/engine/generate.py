@@ -1,0 +1,162 @@
+"""From prompt ids to a stream of chunks: prefill, then decode, each a small step.
+
+The next step is queued before the current token is read, so that the machine computes while Python turns a token into
+text and hands it on.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import mlx.core as mx
+
+from menny.engine.cache import Cache
+from menny.engine.model import Mistral
+from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
+from menny.engine.stops import StopFinder
+from menny.errors import EngineError
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+PREFILL_CHUNK = 256  # tokens a pass: enough to keep matrix products busy, few enough to be cancelled soon
+CLEAR_EVERY = 256  # decoded tokens after which MLX's pool of freed buffers is emptied
+NOT_A_NUMBER = -1  # stands for a token where the logits weren't numbers
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a reply, and how it goes so far. Speeds are tokens a second."""
+
+    text: str
+    token: int | None = None
+    finish_reason: FinishReason | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt, those that needn't be computed
+    completion_tokens: int = 0
+    prompt_tps: float = 0.0
+    decode_tps: float = 0.0
+    seconds_to_first_token: float = 0.0
+
+
+class Decoder(Protocol):
+    """Turns token ids into text as they come."""
+
+    def add(self, token: int) -> str:
+        """The text that this token completes."""
+
+    def finish(self) -> str:
+        """What was held back, at the end."""
+
+
+def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
+    """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each.
+
+    Only the cache is evaluated: the logits of a prompt are never computed.
+    """
+    for start in range(0, tokens.shape[0], PREFILL_CHUNK):
+        chunk = tokens[start : start + PREFILL_CHUNK]
+        model(chunk[None], cache)
+        mx.eval(cache.state)
+        yield start + chunk.shape[0]
+
+
+def decode(
+    model: Mistral, last: mx.array, cache: Cache, params: SamplingParams, recent: Sequence[int]
+) -> Iterator[int]:
+    """Endless tokens after `last` [1], the one token of the prompt that isn't in the cache yet.
+
+    `recent` are the prompt's last tokens, for the repetition penalty. The caller stops asking.
+    Raises EngineError when the logits are not numbers.
+    """
+    sampler = make_sampler(params)
+    key = mx.random.key(int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed)
+    penalised = params.repetition_penalty != 1 and params.repetition_context > 0
+    window = mx.array(list(recent)[-params.repetition_context :], mx.int32) if penalised else None
+
+    def step(token: mx.array) -> mx.array:
+        nonlocal key, window
+        logits = model(token[None], cache)[0][:, -1]  # [1, V]
+        finite = mx.isfinite(mx.logsumexp(logits, axis=-1))  # neither NaN nor infinity, nor all ruled out
+        if window is not None:
+            logits = penalise_repetition(logits, window[None], params.repetition_penalty)
+        key, now = mx.random.split(key)
+        chosen = mx.where(finite, sampler(logits, now).astype(mx.int32), NOT_A_NUMBER)
+        if window is not None:
+            window = mx.concatenate([window, chosen])[-params.repetition_context :]
+        mx.async_eval(chosen, key)
+        return chosen
+
+    token = step(last)
+    for count in range(1, 1 << 62):
+        following = step(token)  # queued before `token` is read
+        value = int(token.tolist()[0])  # type: ignore[index, arg-type]
+        if value == NOT_A_NUMBER:
+            raise EngineError("The model's numbers overflowed (NaN), so the reply ends here. Try another model file.")
+        yield value
+        token = following
+        if count % CLEAR_EVERY == 0:
+            mx.clear_cache()
+
+
+def generate(
+    model: Mistral,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    eos_ids: frozenset[int],
+    decoder: Decoder,
+    on_prefill: Callable[[int], None],
+    is_cancelled: Callable[[], bool],
+) -> Iterator[Chunk]:
+    """The reply to a prompt, as chunks. Only the last has a finish_reason; joined, their texts are the reply.
+
+    `on_prefill` hears how many prompt tokens are done; `is_cancelled` is asked after each pass of the model.
+    """
+    clock = _Clock(len(prompt))
+    cache = model.make_cache()
+    tokens = mx.array(list(prompt), mx.int32)
+    for done in prefill(model, tokens[:-1], cache):
+        on_prefill(done)
+        if is_cancelled():
+            yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
+            return
+    stops = StopFinder(params.stop)
+    for count, token in enumerate(decode(model, tokens[-1:], cache, params, prompt), 1):
+        text = "" if token in eos_ids else stops.add(decoder.add(token))
+        reason: FinishReason | None = None
+        if token in eos_ids or stops.found:
+            reason = "stop"
+        elif count == params.max_tokens:
+            reason = "length"
+        elif is_cancelled():
+            reason = "cancelled"
+        if reason:
+            text += stops.add(decoder.finish()) + stops.finish()
+        yield clock.chunk(text, token, reason, count)
+        if reason:
+            return
+
+
+class _Clock:
+    """Measures a reply's speeds as it grows."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._started = self._first_at = time.perf_counter()
+        self._prompt_tokens = prompt_tokens
+
+    def chunk(self, text: str, token: int, reason: FinishReason | None, count: int) -> Chunk:
+        now = time.perf_counter()
+        if count == 1:
+            self._first_at = now
+        waited = self._first_at - self._started
+        return Chunk(
+            text,
+            token,
+            reason,
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=count,
+            prompt_tps=self._prompt_tokens / waited,
+            decode_tps=(count - 1) / (now - self._first_at) if count > 1 else 0.0,
+            seconds_to_first_token=waited,
+        )

@@ -1,0 +1,111 @@
+"""Mistral 7B as in the paper (arXiv 2310.06825), from its smallest part to the whole.
+
+Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from menny.engine.args import ModelArgs
+from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x), scaled per dimension (Zhang and Sennrich, 2019)."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = mx.ones((dim,))
+        self.eps = eps
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.fast.rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention: every n_heads / n_kv_heads query heads share one head of keys and values.
+
+    The paper's wq, wk and wv are stacked into one matrix, and queries and keys are rotated in one call: a decoding
+    step has one token, and its time goes into the number of operations as much as into their size.
+    """
+
+    def __init__(self, args: ModelArgs) -> None:
+        super().__init__()
+        self.n_heads = args.n_heads
+        self.n_kv_heads = args.n_kv_heads
+        self.head_dim = args.head_dim
+        self.rope_theta = args.rope_theta
+        self.rope_traditional = args.rope_traditional
+        self.wqkv = nn.Linear(args.dim, (args.n_heads + 2 * args.n_kv_heads) * args.head_dim, bias=False)
+        self.wo = nn.Linear(args.n_heads * args.head_dim, args.dim, bias=False)
+
+    def __call__(self, x: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
+        batch, length, _ = x.shape
+        heads = self.wqkv(x).reshape(batch, length, -1, self.head_dim).transpose(0, 2, 1, 3)  # [B, H + 2K, L, D]
+        rotated = self._rope(heads[:, : -self.n_kv_heads], cache.offset)
+        queries, keys = rotated[:, : self.n_heads], rotated[:, self.n_heads :]  # [B, H, L, D], [B, K, L, D]
+        keys, values = cache.update(keys, heads[:, -self.n_kv_heads :])  # [B, K, T, D]
+        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5, mask=mask)
+        return self.wo(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))  # [B, L, dim]
+
+    def _rope(self, x: mx.array, offset: int) -> mx.array:
+        """Rotary embeddings (Su et al., 2021): every pair of dimensions turns by its position times its frequency."""
+        return mx.fast.rope(
+            x, self.head_dim, traditional=self.rope_traditional, base=self.rope_theta, scale=1.0, offset=offset
+        )
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer, 2020): w2(silu(w1 x) * w3 x)."""
+
+    def __init__(self, args: ModelArgs) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(args.dim, args.hidden_dim, bias=False)
+        self.w2 = nn.Linear(args.hidden_dim, args.dim, bias=False)
+        self.w3 = nn.Linear(args.dim, args.hidden_dim, bias=False)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.w2(nn.silu(self.w1(x)) * self.w3(x))
+
+
+class Block(nn.Module):
+    """Attention, then the feed-forward, each on the normed input and added to it."""
+
+    def __init__(self, args: ModelArgs) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(args.dim, args.norm_eps)
+        self.attention = Attention(args)
+        self.ffn_norm = RMSNorm(args.dim, args.norm_eps)
+        self.feed_forward = FeedForward(args)
+
+    def __call__(self, x: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
+        x = x + self.attention(self.attention_norm(x), mask, cache)
+        return x + self.feed_forward(self.ffn_norm(x))
+
+
+class Mistral(nn.Module):
+    """Token ids in, logits out. `model(tokens)` starts a cache; `model(tokens, cache)` continues one."""
+
+    def __init__(self, args: ModelArgs) -> None:
+        super().__init__()
+        self.args = args
+        self.tok_embeddings = nn.Embedding(args.vocab_size, args.dim)
+        self.layers = [Block(args) for _ in range(args.n_layers)]
+        self.norm = RMSNorm(args.dim, args.norm_eps)
+        if not args.tie_word_embeddings:
+            self.output = nn.Linear(args.dim, args.vocab_size, bias=False)
+
+    def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
+        """int32 [B, L] → logits [B, L, V] and the cache, which now holds these tokens too."""
+        cache = self.make_cache() if cache is None else cache
+        x = self.tok_embeddings(tokens)  # [B, L, dim]
+        mask = cache[0].mask(tokens.shape[1])  # the same for all blocks: they have seen the same tokens
+        for block, layer_cache in zip(self.layers, cache, strict=True):
+            x = block(x, mask, layer_cache)
+        x = self.norm(x)
+        return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x), cache
+
+    def make_cache(self) -> Cache:
+        """An empty cache: rolling where the model has a sliding window."""
+        window = self.args.sliding_window
+        return Cache(KVCache() if window is None else RollingCache(window) for _ in self.layers)

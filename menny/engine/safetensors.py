@@ -1,0 +1,83 @@
+"""The safetensors files of a model folder: found by index or by name, and their headers checked in Python.
+
+A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and where its bytes lie behind the header
+(the format's description: github.com/huggingface/safetensors).
+"""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import TypeGuard
+
+from menny.engine.args import read_json
+from menny.errors import ModelError
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
+_BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+_MAX_HEADER = 100_000_000  # the format's own limit
+_INDEX = "model.safetensors.index.json"
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """The folder's weight files: those that its index names, else model*.safetensors."""
+    index = folder / _INDEX
+    if not index.exists():
+        shards = sorted(folder.glob("model*.safetensors"))
+        if not shards:
+            raise ModelError(f"{folder} has no weights: neither model*.safetensors nor {_INDEX} is there")
+        return shards
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(n, str) for n in weight_map.values()):
+        raise ModelError(f"{index}: weight_map should say which file holds each tensor")
+    return [_shard(folder, name, index) for name in sorted(set(weight_map.values()))]
+
+
+def _shard(folder: Path, name: str, index: Path) -> Path:
+    if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+        raise ModelError(f"{index} names {name[:200]!r}, which is not a .safetensors file of this folder")
+    if not (folder / name).is_file():
+        raise ModelError(f"{index} names {name}, which is missing: get the whole model folder")
+    return folder / name
+
+
+def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Each tensor's dtype and shape. ModelError for a header that is cut short or points outside the file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
+            if length > min(size - 8, _MAX_HEADER):
+                raise ModelError(f"{path} is cut short or no safetensors file: get it again")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: the header is not readable ({error}): get the file again") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{path}: the header should be a JSON object: get the file again")
+    header.pop("__metadata__", None)
+    return {name: _entry(path, name, entry, size - 8 - length) for name, entry in header.items()}
+
+
+def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, tuple[int, ...]]:
+    """One tensor's dtype and shape, after its place has been checked."""
+    wrong = ModelError(f"{path}: tensor {name[:200]!r} is described wrongly: get the file again")
+    if not isinstance(entry, dict):
+        raise wrong
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not (_is_counts(shape) and _is_counts(offsets) and len(offsets) == 2 and isinstance(dtype, str)):
+        raise wrong
+    if dtype not in _BYTES:
+        raise ModelError(f"{path}: tensor {name[:200]!r} has the type {dtype[:20]!r}, which is not supported")
+    start, end = offsets
+    if end > data_bytes:
+        raise ModelError(f"{path} is cut short within tensor {name[:200]!r}: get the file again")
+    if end - start != math.prod(shape) * _BYTES[dtype]:
+        raise wrong
+    return dtype, tuple(shape)
+
+
+def _is_counts(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 48 for n in value)

@@ -1,0 +1,104 @@
+"""From logits to a token: pure functions over logits [B, V], and the parameters that choose among them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from menny.errors import EngineError
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How a reply is chosen. The defaults leave the model's own distribution alone, save for the temperature.
+
+    Raises EngineError, naming the parameter and its range.
+    """
+
+    temperature: float = 0.7  # 0: always the likeliest token
+    max_tokens: int = 256  # of the reply
+    top_p: float = 1.0  # keep the likeliest tokens that together have this probability; 1: all
+    top_k: int = 0  # keep this many of the likeliest; 0: all
+    min_p: float = 0.0  # keep tokens at least this likely relative to the likeliest; 0: all
+    repetition_penalty: float = 1.0  # over 1 makes recent tokens less likely; 1: off
+    repetition_context: int = 64  # how many tokens are recent
+    seed: int | None = None  # the same seed gives the same reply; None: another one each time
+    stop: Sequence[str] = ()  # texts that end the reply and are left out of it
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        object.__setattr__(self, "stop", tuple(self.stop))
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise EngineError(f"{name} is {value!r}, but must be from {low:g} to {high:g}")
+        for name in ("max_tokens", "top_k", "repetition_context"):
+            if not isinstance(getattr(self, name), int):
+                raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 64):
+            raise EngineError(f"seed is {self.seed!r}, but must be a whole number from 0 to 2^64 - 1, or none")
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise EngineError("stop must hold texts that aren't empty")
+
+
+_RANGES = (
+    ("temperature", 0, 10),
+    ("max_tokens", 1, 1 << 30),
+    ("top_p", 0, 1),
+    ("top_k", 0, 1 << 30),
+    ("min_p", 0, 1),
+    ("repetition_penalty", 0.01, 10),
+    ("repetition_context", 0, 1 << 30),
+)
+
+
+Sampler = Callable[[mx.array, mx.array], mx.array]
+
+
+def make_sampler(params: SamplingParams) -> Sampler:
+    """(logits [B, V], random key) → tokens [B]."""
+    if params.temperature == 0:
+        return lambda logits, _: mx.argmax(logits, axis=-1)
+    return lambda logits, key: sample(logits, key, params)
+
+
+def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
+    """Draw a token [B] from logits [B, V], after the temperature and the filters, in the order top_k, top_p, min_p."""
+    logits = logits.astype(mx.float32) / params.temperature
+    if 0 < params.top_k < logits.shape[-1]:
+        logits = keep_top_k(logits, params.top_k)
+    if params.top_p < 1:
+        logits = keep_top_p(logits, params.top_p)
+    if params.min_p > 0:
+        logits = keep_min_p(logits, params.min_p)
+    return mx.random.categorical(logits, key=key)
+
+
+def keep_top_k(logits: mx.array, k: int) -> mx.array:
+    """Rule out all but the k likeliest tokens (and those as likely as the k-th)."""
+    kth = mx.min(mx.topk(logits, k, axis=-1), axis=-1, keepdims=True)
+    return mx.where(logits < kth, -mx.inf, logits)
+
+
+def keep_top_p(logits: mx.array, p: float) -> mx.array:
+    """Nucleus sampling (Holtzman et al., 2019): keep the fewest likeliest tokens that reach p; at least one."""
+    order = mx.argsort(-logits, axis=-1)
+    ranked = mx.softmax(mx.take_along_axis(logits, order, axis=-1), axis=-1, precise=True)
+    before = mx.cumsum(ranked, axis=-1) - ranked  # the probability of all that are likelier
+    ruled_out = (before >= p) & (mx.arange(logits.shape[-1]) > 0)
+    places = mx.put_along_axis(mx.zeros(logits.shape, mx.bool_), order, ruled_out, axis=-1)
+    return mx.where(places, -mx.inf, logits)
+
+
+def keep_min_p(logits: mx.array, p: float) -> mx.array:
+    """Keep tokens whose probability is at least p times the likeliest one's (Nguyen et al., 2024)."""
+    floor = mx.max(logits, axis=-1, keepdims=True) + mx.log(mx.array(p))
+    return mx.where(logits < floor, -mx.inf, logits)
+
+
+def penalise_repetition(logits: mx.array, recent: mx.array, penalty: float) -> mx.array:
+    """Make recent tokens [B, N] less likely: positive logits shrink, negative ones grow (CTRL, Keskar et al., 2019)."""
+    chosen = mx.take_along_axis(logits, recent, axis=-1)
+    chosen = mx.where(chosen > 0, chosen / penalty, chosen * penalty)
+    return mx.put_along_axis(logits, recent, chosen, axis=-1)
