@@ -1,10 +1,12 @@
 """Personas as their users write them: what loads, what is named as a problem, and what the names become."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from menny.config import CONFIGS, PROJECT
+from menny.engine import SamplingParams
 from menny.errors import ConfigError
 from menny.guardrails import combine, load_guardrails
 from menny.messages import Message
@@ -105,6 +107,14 @@ def test_a_name_that_looks_like_a_placeholder_or_a_pattern_is_not_replaced_again
     (ada,), _ = load_personas(folder, folder.parent)
 
     assert ada.system_text(r"\1{{char}}\g<0>") == r"\1{{char}}\g<0> and {{user}}"
+
+
+def test_the_parameters_are_the_engines_with_the_engines_defaults() -> None:
+    engine = asdict(SamplingParams())
+
+    assert Parameters().model_dump() == {name: engine[name] for name in Parameters.model_fields}
+    SamplingParams(temperature=2, max_tokens=32768, top_p=1, top_k=1000, min_p=1, repetition_penalty=2)
+    SamplingParams(temperature=0, max_tokens=1, top_p=0.001, top_k=0, min_p=0, repetition_penalty=0.5)
 
 
 def test_one_broken_file_is_named_and_the_others_load(folder: Path) -> None:
