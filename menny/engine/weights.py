@@ -15,6 +15,7 @@ from mlx.utils import tree_flatten
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import read_gguf
+from menny.engine.gguf_tensors import read_tensors
 from menny.engine.model import Mistral
 from menny.engine.safetensors import find_shards, read_safetensors_header
 from menny.errors import ModelError
@@ -53,8 +54,6 @@ _GGUF_NAMES = {
     "attn_norm": "attention_norm",
     "ffn_norm": "ffn_norm",
 }
-
-_GGUF_TYPES = {"F32", "F16", "Q4_0", "Q4_1", "Q8_0"}  # what MLX reads as it is
 
 _KEY = re.compile(r"^(?:(?:model\.layers|blk)\.(?P<layer>\d+)\.)?(?P<name>.+)\.(?P<kind>weight|scales|biases)$")
 
@@ -119,17 +118,14 @@ def _read_folder(folder: Path) -> Weights:
 
 def _read_gguf(path: Path) -> tuple[ModelArgs, Weights]:
     file = read_gguf(path)
-    for tensor in file.tensors.values():
-        if tensor.type_name not in _GGUF_TYPES:
-            known = ", ".join(sorted(_GGUF_TYPES))
-            raise ModelError(f"{path}: tensor {tensor.name} is {tensor.type_name}; take a file in one of {known}")
     args = args_from_gguf(file)
     weights: Weights = {}
-    for key, weight in _mx_load(path).items():
+    for key, arrays in read_tensors(file):
         name = _rename(key, _GGUF_NAMES)
         if name is None:
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
-        weights[name] = weight
+        for kind, array in arrays.items():
+            weights[name.removesuffix("weight") + kind] = array
     return args, weights
 
 
