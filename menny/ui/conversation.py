@@ -61,9 +61,9 @@ def _draw_reply(
         if reply.error:
             st.error(as_label(reply.error), icon=":material/error:")
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-            st.caption(as_label(measures(reply, models.get(turn.model, turn.model))), width="content")
             if reply.text:
                 copy_button(reply.text, key=f"copy-{number}")
+            st.caption(as_label(measures(reply, models.get(turn.model, turn.model))))
 
 
 def _follow(session: Session, run: Run, name: str) -> None:

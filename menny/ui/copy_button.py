@@ -10,8 +10,8 @@ _HTML = """<button type="button" title="Copy" aria-label="Copy the reply">
 <path class="done" d="M4 12.5l5.5 5.5L20 7"/></svg></button>"""
 
 _CSS = """
-button { all: unset; box-sizing: border-box; display: grid; place-items: center; width: 32px; height: 32px;
-  border-radius: 10px; cursor: pointer; color: var(--st-text-color); opacity: .55; }
+button { all: unset; box-sizing: border-box; display: grid; place-items: center; width: 28px; height: 28px;
+  margin-left: -6px; border-radius: 9px; cursor: pointer; color: var(--st-text-color); opacity: .55; }
 button:hover { opacity: 1; background: var(--st-secondary-background-color); }
 button:focus-visible { opacity: 1; outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 .done, button.copied .copy { display: none; }
@@ -43,4 +43,4 @@ export default function ({ data, parentElement }) {
 def copy_button(text: str, key: str) -> None:
     """Draw the button."""
     component = st.components.v2.component("menny_copy_button", html=_HTML, css=_CSS, js=_JS)
-    component(data={"text": text}, key=key, width=32, height=32)
+    component(data={"text": text}, key=key, width=28, height=28)

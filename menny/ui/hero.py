@@ -13,12 +13,13 @@ from menny.ui.text import as_label, as_markdown
 
 def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
     """Picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
-    family = "mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "mistral"
-    with st.container(key="hero", gap="small"):
-        if banner := picture(f"hero-menny-{family}"):
-            st.image(banner, width="stretch", alt=f"Menny {family.title()}")
-        st.title("Who do you want to talk to?", anchor=False)
-        st.caption("Everything stays on this machine: the model, your words, the replies.")
+    family = "Mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "Mistral"
+    with st.container(key="hero"):
+        left, right = st.columns([2, 3], vertical_alignment="center")
+        if drawn := picture(f"menny-{family.lower()}"):
+            left.image(drawn, width="stretch", alt=f"Menny {family}")
+        right.title("Who do you want to talk to?", anchor=False)
+        right.caption("A chatbot of your own. What you say, and what you hear, stays on this machine.")
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)

@@ -18,7 +18,7 @@ from menny.ui.text import as_label
 
 def main() -> None:
     """Draw the page. When it is stopped, by the stop button or a closed tab, so is the reply it was showing."""
-    st.set_page_config(page_title="Menny", page_icon=picture("logo"), layout="centered")
+    st.set_page_config(page_title="Menny", page_icon=picture("favicon"), layout="centered")
     session = Session.current()
     try:
         draw_page(session)
@@ -61,6 +61,8 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             submit_mode="stop",
             disabled=session.is_answering or bool(hindrance),
         )
+    with st.bottom:
+        st.caption("Models make things up. Check what matters.", text_alignment="center")
     text = session.next_message(typed)
     if text and choices.model and choices.path:
         order = Order(choices.model.name, choices.path, choices.model.template, choices.brief, choices.params)

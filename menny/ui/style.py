@@ -7,23 +7,34 @@ CSS = """
 /* Text as it was typed: the fonts would draw `->` as an arrow and `8x7` with a times sign. */
 .stApp { font-variant-ligatures: no-contextual; }
 
-/* The start: a picture that leaves room for the cards below it. */
-.st-key-hero img { border-radius: 1.25rem; aspect-ratio: 16 / 4; object-fit: cover; object-position: 50% 40%; }
-.st-key-hero h1 { padding-bottom: 0; }
+/* The start: a picture that leaves room for the cards below it, also on a phone. */
+.st-key-hero img { border-radius: 1.25rem; object-fit: cover; object-position: 50% 35%; }
+.st-key-hero h1 { padding: 0; }
+@media (max-width: 640px) {
+  .st-key-hero img { aspect-ratio: 3 / 1; }
+  .st-key-hero h1 { font-size: 1.45rem; }
+  .st-key-hero [data-testid="stCaptionContainer"] { display: none; }
+}
 
 /* A persona's card is one button, which lies over what the card shows. */
 [class*="st-key-card-"] { position: relative; padding: .7rem .8rem; transition: background-color .15s; }
 [class*="st-key-card-"]:hover { background-color: color-mix(in srgb, currentColor 5%, transparent); }
 [class*="st-key-card-"]:focus-within { outline: 2px solid #ff8617; outline-offset: 2px; }
-[class*="st-key-card-chosen-"] { border-color: #ff8617; background: color-mix(in srgb, #ff8617 12%, transparent); }
+[class*="st-key-card-chosen-"] { border-color: #ff8617; background: light-dark(#ffefdc, #33264a); }
 [class*="st-key-card-"] img { border-radius: .6rem; }
 [class*="st-key-card-"] p { line-height: 1.3; }
 [class*="st-key-card-"] [class*="st-key-talk-"] { position: absolute; inset: 0; width: 100%; height: 100%; }
 [class*="st-key-talk-"] :is(div, button) { width: 100%; height: 100%; }
 [class*="st-key-talk-"] button { opacity: 0; cursor: pointer; }
 
-/* What the user said, on a ground of the theme's own colours. */
-[class*="st-key-user-"] .stChatMessage { background-color: color-mix(in srgb, #ff8617 9%, transparent); }
+@media (max-width: 640px) { [class*="st-key-card-"] { padding: .5rem .65rem; } }
+
+/* What the user said stands on a ground of its own. */
+[class*="st-key-user-"] .stChatMessage { background-color: light-dark(#fdf0e0, #20254a); }
+
+/* The message box keeps close to the lower edge. */
+[data-testid="stBottomBlockContainer"] { padding-bottom: .75rem; }
+[data-testid="stBottomBlockContainer"] [data-testid="stVerticalBlock"] { gap: .5rem; }
 
 @media (prefers-reduced-motion: reduce) { * { animation-duration: .01ms !important; transition: none !important; } }
 </style>

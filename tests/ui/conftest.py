@@ -63,7 +63,4 @@ def say(page: AppTest, text: str) -> AppTest:
 def texts(page: AppTest) -> list[str]:
     """What stands in the conversation, message by message."""
     kinds = ("text", "markdown", "error", "caption")
-    return [
-        "\n".join(str(element.value) for kind in kinds for element in message.get(kind))
-        for message in page.chat_message
-    ]
+    return ["\n".join(str(part.value) for kind in kinds for part in message.get(kind)) for message in page.chat_message]

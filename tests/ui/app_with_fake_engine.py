@@ -1,0 +1,10 @@
+"""As app.py, with the page over a fake engine: `streamlit run tests/ui/app_with_fake_engine.py`."""
+
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from app import SecurityHeaders
+
+app = st.App(Path(__file__).with_name("page_with_fake_engine.py"), middleware=[Middleware(SecurityHeaders)])

@@ -1,0 +1,41 @@
+"""The page over an engine that says what a browser test wants: slowly, and with whatever a model might write."""
+
+import os
+import re
+from pathlib import Path
+
+import menny.ui.engines
+from menny.ui.page import main
+from tests.ui.fake_engine import FakeEngine, last_question
+
+ELSEWHERE = os.environ.get("MENNY_TEST_ELSEWHERE", "http://127.0.0.1:9")
+
+HOSTILE = f"""Look: ![a picture]({ELSEWHERE}/markdown.png) and ![by reference][there]
+<img src="{ELSEWHERE}/html.png"> <script>fetch("{ELSEWHERE}/script")</script>
+![in code]({ELSEWHERE}/fenced.png)
+
+```mermaid
+graph TD; A["<img src='{ELSEWHERE}/diagram.png'>"]-->B
+```
+
+[there]: {ELSEWHERE}/reference.png
+
+It costs $5 and $10 :red[in red] :tada: a -> b. The end."""
+
+
+def answer(prompt: str) -> list[str]:
+    """The hostile text to who asks for it; to everybody else, the question again and a count."""
+    question = last_question(prompt)
+    if "hostile" in question:
+        return re.findall(r"\S+\s*", HOSTILE)
+    return [f"You said {question}. ", *(f"word{number} " for number in range(60)), "The end."]
+
+
+def load(path: Path) -> FakeEngine:
+    return FakeEngine(answer, pause=0.03)
+
+
+menny.ui.engines.load_engine = load
+
+if __name__ == "__main__":
+    main()

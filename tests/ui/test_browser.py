@@ -1,0 +1,202 @@
+"""What only a real browser shows: stopping, reloading, two tabs, and what a page may load; some with the real model."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from .browsing import Visitor, open_browser, serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+class Elsewhere:
+    """A server that isn't Menny's and counts who comes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Elsewhere]:
+    server = Elsewhere()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def menny(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Menny as it is served, with the model that comes along."""
+    with serve("app.py", tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def staged(browser: Browser, elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page over an engine that writes slowly what a test wants."""
+    home = tmp_path_factory.mktemp("home")
+    with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_ELSEWHERE=elsewhere.address) as address:
+        yield address
+
+
+@pytest.fixture
+def visitor(browser: Browser, menny: str) -> Iterator[Visitor]:
+    with browser.new_context() as context:
+        yield Visitor(context.new_page(), menny)
+
+
+@pytest.fixture
+def watcher(browser: Browser, staged: str) -> Iterator[Visitor]:
+    with browser.new_context() as context:
+        yield Visitor(context.new_page(), staged)
+
+
+def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visitor: Visitor) -> None:
+    visitor.page.get_by_role("button", name="Talk to Penny").click()
+    visitor.page.get_by_role("slider", name="Temperature").press("Home")
+    visitor.say("What is the capital of France?")
+    first = visitor.wait_for_reply()
+    assert "Paris" in first
+    assert "tokens/s" in first
+    assert "first after" in first
+    visitor.say("How many people live there?")
+    assert "Paris" in visitor.wait_for_reply(2)
+
+
+def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> None:
+    visitor.say("Tell me a long story about a lighthouse.")
+    reply = visitor.messages.nth(1)
+    expect(reply).to_contain_text("tokens/s")
+    visitor.stop_button.click()
+    said = visitor.wait_for_reply()
+    assert "stopped" in said
+    assert len(said.split("SmolLM2")[0].split()) > 0
+    visitor.say("Hello?")
+    visitor.wait_for_reply(2)
+    assert visitor.messages.nth(1).inner_text() == said
+
+
+def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor: Visitor) -> None:
+    visitor.say("Say hello.")
+    visitor.wait_for_reply()
+    visitor.choose("Model", "Mistral 7B Instruct v0.3, 4-bit")
+    expect(visitor.page.get_by_text("hf download mlx-community/Mistral-7B-Instruct-v0.3-4bit")).to_be_visible()
+    expect(visitor.box).to_be_disabled()
+    expect(visitor.messages.first).to_contain_text("Say hello.")
+    visitor.choose("Model", "SmolLM2")
+    expect(visitor.box).to_be_enabled()
+
+
+def test_two_tabs_at_once_both_get_their_whole_reply(browser: Browser, staged: str) -> None:
+    with browser.new_context() as context:
+        first, second = (Visitor(context.new_page(), staged) for _ in range(2))
+        first.say("one")
+        expect(first.messages.nth(1)).to_contain_text("word1 ")
+        second.say("two")
+        expect(second.messages.nth(1)).to_contain_text("Waiting: 1 request ahead")
+        for tab, word in ((first, "one"), (second, "two")):
+            reply = tab.wait_for_reply()
+            assert f"You said {word}." in reply
+            assert "The end." in reply
+
+
+def test_a_slider_moved_meanwhile_does_not_interrupt_a_reply(watcher: Visitor) -> None:
+    watcher.say("hello")
+    expect(watcher.messages.nth(1)).to_contain_text("word1 ")
+    watcher.page.get_by_role("slider", name="Temperature").press("ArrowRight")
+    reply = watcher.wait_for_reply()
+    assert "word59 The end." in reply
+
+
+def test_another_persona_goes_on_with_the_chat(watcher: Visitor) -> None:
+    watcher.say("hello")
+    watcher.wait_for_reply()
+    watcher.choose("Persona", "Nora")
+    expect(watcher.box).to_have_attribute("placeholder", "Message Nora")
+    expect(watcher.messages.nth(1)).to_contain_text("You said hello.")
+    watcher.say("and now?")
+    assert "You said and now?" in watcher.wait_for_reply(2)
+
+
+def test_a_reload_in_mid_reply_starts_anew_and_frees_the_engine(watcher: Visitor) -> None:
+    watcher.say("hello")
+    expect(watcher.messages.nth(1)).to_contain_text("word1 ")
+    watcher.page.reload()
+    expect(watcher.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
+    expect(watcher.box).to_be_enabled()
+    watcher.say("again")
+    assert "You said again." in watcher.wait_for_reply()
+
+
+def test_a_suggestion_can_be_stopped_too(watcher: Visitor) -> None:
+    watcher.page.get_by_role("radio", name="Explain attention").or_(
+        watcher.page.get_by_role("button", name="Explain attention")
+    ).first.click()
+    expect(watcher.messages.nth(1)).to_contain_text("word1 ")
+    watcher.page.get_by_role("button", name="Stop", exact=True).click()
+    assert "stopped" in watcher.wait_for_reply()
+
+
+def test_nothing_that_a_reply_writes_is_loaded_or_run(watcher: Visitor, elsewhere: Elsewhere) -> None:
+    watcher.say("hostile text, and it costs $5 and $10")
+    reply = watcher.wait_for_reply()
+    assert "![a picture](" in reply
+    assert "<script>" in reply
+    assert "It costs $5 and $10 :red[in red] :tada:" in reply.replace("\u2060", "")
+    assert "costs $5 and $10" in watcher.messages.first.inner_text()
+    assert watcher.messages.nth(1).locator("img:not([data-testid]):not([alt*='avatar'])").count() == 0
+    assert elsewhere.asked == []
+
+
+def test_the_policy_keeps_out_what_the_page_would_let_in(watcher: Visitor, elsewhere: Elsewhere, staged: str) -> None:
+    blocked = watcher.page.evaluate(
+        """address => new Promise(done => {
+            document.addEventListener("securitypolicyviolation", event => done(event.effectiveDirective))
+            new Image().src = address + "/planted.png"
+        })""",
+        elsewhere.address,
+    )
+    assert blocked == "img-src"
+    assert elsewhere.asked == []
+    with urlopen(staged) as answer:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_page_fits_a_phone_and_loads_from_nowhere_else(browser: Browser, staged: str) -> None:
+    asked: list[str] = []
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        visitor = Visitor(page, staged)
+        for _ in range(2):
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            visitor.say("hello")
+            visitor.wait_for_reply()
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {staged.split("/")[2]}
