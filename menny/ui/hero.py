@@ -23,7 +23,7 @@ def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
-    _greeting(session, choices.persona)
+    _greeting(session, choices.persona, can_ask=choices.can_answer)
 
 
 def _card(persona: Persona, is_chosen: bool) -> None:
@@ -41,7 +41,7 @@ def _card(persona: Persona, is_chosen: bool) -> None:
         )
 
 
-def _greeting(session: Session, persona: Persona) -> None:
+def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
     if greeting := persona.greeting_text():
         with st.chat_message(persona.name, avatar=avatar_of(persona)):
             st.markdown(as_markdown(greeting), anchors=False)
@@ -60,5 +60,6 @@ def _greeting(session: Session, persona: Persona) -> None:
         format_func=lambda text: labels[text],
         label_visibility="collapsed",
         on_change=ask,
+        disabled=not can_ask,
         wrap=True,
     )

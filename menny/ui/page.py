@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
+from menny.catalogue import PathSource
 from menny.ui.conversation import draw_conversation
 from menny.ui.hero import draw_hero
 from menny.ui.library import read_library
@@ -90,7 +91,11 @@ def _hindrance(choices: Choices) -> str:
 def _tell(hindrance: str, choices: Choices) -> None:
     with st.container(border=True, key="hindrance", gap="xsmall"):
         st.markdown(f":material/download: **{as_label(hindrance)}**")
-        if choices.model is not None and choices.path is None:
+        if choices.model is None or choices.path is not None:
+            return
+        if isinstance(choices.model.source, PathSource):
+            st.caption(as_label(choices.model.how_to_get))
+        else:
             st.caption("Run this in Menny's folder, then come back; or choose another model in the sidebar.")
             st.code(choices.model.how_to_get, language=None, wrap_lines=True)
 

@@ -100,6 +100,8 @@ class Run:
         self._changed.set()
 
     def _progress(self, progress: Any) -> None:
+        if self.phase.name == "writing":  # a slow word: the engine says again what it did before the first
+            return
         self.phase = Phase(progress.phase, progress.done, progress.total)
         self._changed.set()
 

@@ -31,6 +31,10 @@ class Choices:
     params: SamplingParams
     fault: str = ""  # why no reply may be made at all
 
+    @property
+    def can_answer(self) -> bool:
+        return self.path is not None and not self.fault
+
 
 def draw_sidebar(session: Session, library: Library) -> Choices:
     """Draw it and tell what is chosen; a running reply keeps what it was begun with."""

@@ -14,7 +14,8 @@ JOINER = "\u2060"
 _OUTSIDE_CODE = re.compile(
     r"""
     (?P<escaped>\\[!-/:-@\[-`{-~])                       # escaped already
-  | (?P<url>\b[a-z][a-z0-9+.-]*://[^\s<>()\[\]]+)        # an address: its dollars can't be escaped by a backslash
+  | (?P<url>\b[a-z][a-z0-9+.-]*://[^\s<>()\[\]]+         # an address would take a backslash into itself, so its
+            (?:[^\s<!:$\\]*<)?)                          # dollars, and the `<` that ends it, go without
   | (?P<picture>!\[)                                     # ![alt](address)
   | (?P<special>[$<])                                    # maths, HTML
   | (?P<mark>:)(?=:|[a-z]|[\w+-]+:)                      # :red[text], ::name, :smile:, :material/icon:

@@ -98,9 +98,9 @@ class Visitor:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.goto(address)
-        expect(self.box).to_be_enabled(timeout=60_000)
+        expect(self.box).to_be_enabled(timeout=120_000)
 
     @property
     def box(self) -> Locator:
@@ -121,7 +121,7 @@ class Visitor:
     def wait_for_reply(self, number: int = 1) -> str:
         """The text of a reply that is over: only then can it be copied."""
         reply = self.messages.nth(2 * number - 1)
-        expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=60_000)
+        expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=120_000)
         return reply.inner_text()
 
     def choose(self, label: str, option: str) -> None:

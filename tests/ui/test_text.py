@@ -15,6 +15,8 @@ from menny.ui.text import JOINER, as_label, as_markdown
         ("![a][ref]", r"\!\[a][ref]"),
         ("[a link](http://x/y)", "[a link](http://x/y)"),
         ("<img src=x onerror=y>", r"\<img src=x onerror=y>"),
+        ('<a b="http://x/y">z</a>', r'\<a b="http://x/y">z</a>'),
+        ('f("http://x/y")</b>', 'f("http://x/y")</b>'),
         (":red[text]", rf"\:{JOINER}red[text]"),
         (":material/home:", rf"\:{JOINER}material/home:"),
         (":tada:", rf"\:{JOINER}tada:"),
