@@ -190,16 +190,20 @@ class Engine:
     def _run(self, path: Path) -> None:
         """The thread's life: load, serve, and let go of the memory."""
         try:
-            model = self._load(path)
-        except BaseException as error:  # told to the thread that asked for the engine
-            self._loaded.put(error)
-            return
-        self._loaded.put(None)
-        while request := self._next_request():
-            self._serve(model, request)
-        del model
-        gc.collect()
-        mx.clear_cache()
+            try:
+                model = self._load(path)
+            except BaseException as error:  # told to the thread that asked for the engine
+                self._loaded.put(error)
+                return
+            self._loaded.put(None)
+            while request := self._next_request():
+                self._serve(model, request)
+            del model
+        finally:
+            gc.collect()
+            mx.synchronize()
+            mx.clear_cache()
+            mx.clear_streams()  # MLX asks every thread to, or the process may abort at its end
 
     def _load(self, path: Path) -> Mistral:
         if mx.metal.is_available():

@@ -1,0 +1,105 @@
+"""The command line as its users meet it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "menny", *words]
+    return subprocess.run(command, cwd=ROOT, input=typed, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate",), "Missing parameter: prompt"),
+        (("generate", "--prompt", "x", "--temperature", "warm"), "--temperature"),
+        (("generate", "--prompt", "x", "--temperature", "99"), "temperature is 99.0, but must be from 0 to 10"),
+        (("generate", "--prompt", "x", "--model", "smolm2"), "did you mean smollm2?"),
+        (("generate", "--prompt", "x", "--model", "/nowhere/model.gguf"), "There is no model at"),
+        (("generate", "--prompt", "x", "--model", str(ROOT / "configs")), "is not a model"),
+        (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "is not on this machine. Get it by: hf"),
+        (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
+        (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
+        (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
+        (("sing",), "No such command 'sing'"),
+    ],
+)
+def test_a_wrong_input_gets_one_line_that_says_what_is_wrong(words: tuple[str, ...], said: str) -> None:
+    ended = menny(*words)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("menny: ")
+    assert ended.stderr.count("\n") == 1
+    assert said in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_broken_model_file_gets_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + b"\xff" * 60)
+    ended = menny("generate", "--prompt", "x", "--model", str(broken))
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "broken.gguf" in ended.stderr
+
+
+@pytest.mark.slow
+def test_generate_answers_with_paris_as_one_json_object() -> None:
+    ended = menny(
+        "generate", "--model", "smollm2", "--prompt", "What is the capital of France?", "--temperature", "0", "--json"
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert "Paris" in told["text"]
+    assert told["finish_reason"] == "stop"
+    assert told["completion_tokens"] == len(told["tokens"])
+    assert told["decode_tps"] > 0
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_text_and_another_one_another() -> None:
+    words = ("generate", "--prompt", "Tell me a story.", "--temperature", "0.9", "--max-tokens", "24", "--seed")
+    first, second, other = (menny(*words, seed).stdout for seed in ("7", "7", "8"))
+    assert first == second != other
+
+
+@pytest.mark.slow
+def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
+    raw = menny("generate", "--prompt", "The quick brown fox", "--raw", "--temperature", "0", "--max-tokens", "4")
+    chatted = menny("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4")
+    told = menny(
+        "generate", "--prompt", "Who are you?", "--system", "You are Zorg, a pirate.", "--temperature", "0", "--json"
+    )
+    assert raw.stdout != chatted.stdout
+    assert "Zorg" in json.loads(told.stdout)["text"]
+
+
+@pytest.mark.slow
+def test_chat_remembers_its_turns_and_begins_anew() -> None:
+    typed = "My name is Ada.\n\nWhat is my name?\n/new\n"
+    ended = menny("chat", "--persona", "penny", "--temperature", "0", "--max-tokens", "24", typed=typed)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.count("Penny: ") == 3  # the greeting, and two answers: a blank line sends nothing
+    assert "Ada" in ended.stdout.split("Penny: ")[3]
+    assert "A new chat." in ended.stdout
+
+
+@pytest.mark.slow
+def test_demo_answers_its_three_prompts() -> None:
+    ended = menny("demo", "--model", "smollm2")
+    assert ended.returncode == 0
+    assert ended.stdout.count("\n> ") + ended.stdout.startswith("> ") == 3
+    assert "Paris" in ended.stdout
+
+
+def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
+    listed = menny("models").stdout.splitlines()
+    assert any(line.startswith("● smollm2") for line in listed)
+    assert any("hf download" in line for line in listed)
