@@ -19,7 +19,7 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("generate",), "Missing parameter: prompt"),
+        (("generate",), "Missing option '--prompt'"),
         (("generate", "--prompt", "x", "--temperature", "warm"), "--temperature"),
         (("generate", "--prompt", "x", "--temperature", "99"), "temperature is 99.0, but must be from 0 to 10"),
         (("generate", "--prompt", "x", "--model", "smolm2"), "did you mean smollm2?"),
@@ -74,11 +74,10 @@ def test_the_same_seed_gives_the_same_text_and_another_one_another() -> None:
 def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
     raw = menny("generate", "--prompt", "The quick brown fox", "--raw", "--temperature", "0", "--max-tokens", "4")
     chatted = menny("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4")
-    told = menny(
-        "generate", "--prompt", "Who are you?", "--system", "You are Zorg, a pirate.", "--temperature", "0", "--json"
-    )
     assert raw.stdout != chatted.stdout
-    assert "Zorg" in json.loads(told.stdout)["text"]
+    words = ("generate", "--prompt", "What is my name?", "--temperature", "0", "--max-tokens", "16")
+    assert "Ada" in menny(*words, "--system", "The user's name is Ada.").stdout
+    assert "Ada" not in menny(*words).stdout
 
 
 @pytest.mark.slow
