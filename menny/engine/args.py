@@ -14,6 +14,9 @@ from menny.engine.gguf import GGUFFile
 from menny.errors import ModelError
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
+DEFAULT_THETA = 1e4  # where a hub's config.json or a GGUF file is silent, as for their other readers
+MOST_LAYERS = 1 << 10  # far above any model, and few enough that a forged number can't exhaust the memory
+MOST_WIDTH = 1 << 24  # of any dimension
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,19 @@ class ModelArgs:
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"{name} is {getattr(self, name)}, but must be at least 1")
+            value, most = getattr(self, name), MOST_LAYERS if name == "n_layers" else MOST_WIDTH
+            if not 1 <= value <= most:
+                raise ModelError(f"{name} is {value}, but must be from 1 to {most}")
+        if self.n_heads * self.head_dim > MOST_WIDTH:
+            raise ModelError(f"{self.n_heads} heads of {self.head_dim} dimensions are more than a model can have")
         if self.n_heads % self.n_kv_heads:
             raise ModelError(f"{self.n_heads} heads can't share {self.n_kv_heads} KV heads evenly")
         if self.head_dim % 2:
             raise ModelError(f"head_dim is {self.head_dim}, but rotary embeddings need an even number")
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ModelError(f"sliding_window is {self.sliding_window}, but must be at least 1, or null for none")
+        if self.max_position_embeddings < 1:
+            raise ModelError(f"max_position_embeddings is {self.max_position_embeddings}, but must be at least 1")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
             raise ModelError("norm_eps and rope_theta must be above 0")
 
@@ -57,25 +65,37 @@ class ModelArgs:
 
 
 _HUB_KEYS = {
-    "hidden_size": "dim",
-    "num_hidden_layers": "n_layers",
-    "intermediate_size": "hidden_dim",
-    "num_attention_heads": "n_heads",
-    "num_key_value_heads": "n_kv_heads",
-    "rms_norm_eps": "norm_eps",
+    "dim": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "hidden_dim": "intermediate_size",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "norm_eps": "rms_norm_eps",
     "vocab_size": "vocab_size",
+    "rope_theta": "rope_theta",
+    "sliding_window": "sliding_window",
+    "max_position_embeddings": "max_position_embeddings",
 }
 
 _GGUF_KEYS = {
-    "embedding_length": "dim",
-    "block_count": "n_layers",
-    "feed_forward_length": "hidden_dim",
-    "attention.head_count": "n_heads",
-    "attention.head_count_kv": "n_kv_heads",
-    "attention.layer_norm_rms_epsilon": "norm_eps",
+    "dim": "llama.embedding_length",
+    "n_layers": "llama.block_count",
+    "hidden_dim": "llama.feed_forward_length",
+    "n_heads": "llama.attention.head_count",
+    "n_kv_heads": "llama.attention.head_count_kv",
+    "head_dim": "llama.attention.key_length",
+    "norm_eps": "llama.attention.layer_norm_rms_epsilon",
+    "vocab_size": "token_embd.weight",
+    "rope_theta": "llama.rope.freq_base",
+    "sliding_window": "llama.attention.sliding_window",
+    "max_position_embeddings": "llama.context_length",
 }
 
-_DEFAULT_HUB_TYPES = ("mistral", "llama")
+_NEEDED = ("dim", "n_layers", "hidden_dim", "n_heads", "norm_eps", "vocab_size")
+_FRACTIONS = ("norm_eps", "rope_theta")
+
+_HUB_TYPES = ("mistral", "llama")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -98,26 +118,19 @@ def args_from_folder(folder: Path) -> ModelArgs:
     path = folder / "config.json"
     config = read_json(path)
     kind = config.get("model_type", "mistral")
-    if kind not in _DEFAULT_HUB_TYPES:
-        known = ", ".join(_DEFAULT_HUB_TYPES)
+    if kind not in _HUB_TYPES:
+        known = ", ".join(_HUB_TYPES)
         raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
     _refuse_variants(config, path)
-    values = {ours: _number(config, theirs, path) for theirs, ours in _HUB_KEYS.items() if theirs in config}
-    values.setdefault("n_kv_heads", values.get("n_heads", 1))
-    _require(values, set(_HUB_KEYS.values()), {v: k for k, v in _HUB_KEYS.items()}, path)
-    head_dim = config.get("head_dim")
-    window = config.get("sliding_window")
-    rope = config.get("rope_parameters") or {}
-    theta = config.get("rope_theta", rope.get("rope_theta") if isinstance(rope, dict) else None)
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict) and config.get("rope_theta") is None:
+        config = config | {"rope_theta": rope.get("rope_theta")}
     return _build(
+        config,
+        _HUB_KEYS,
         path,
-        values,
-        head_dim=_whole({"head_dim": head_dim}, "head_dim", path) if head_dim is not None else None,
-        rope_theta=_number({"rope_theta": theta}, "rope_theta", path) if theta is not None else 1e4 if window else 1e6,
-        rope_traditional=False,
-        sliding_window=_whole(config, "sliding_window", path) if window is not None else None,
-        tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-        max_position_embeddings=_context(config, "max_position_embeddings", path),
+        rope_traditional=_flag(config, "rope_traditional", path),
+        tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
     )
 
 
@@ -126,27 +139,24 @@ def args_from_gguf(file: GGUFFile) -> ModelArgs:
     kind = file.metadata.get("general.architecture")
     if kind != "llama":  # Mistral and Mixtral go by that name too
         raise ModelError(f"{file.path}: architecture {kind!r} is not one that Menny's engine computes (llama)")
-    config = {key.removeprefix("llama."): value for key, value in file.metadata.items() if key.startswith("llama.")}
-    if config.get("rope.scaling.type", "none") != "none":
-        raise ModelError(f"{file.path}: rope.scaling.type {config['rope.scaling.type']!r} is not supported")
-    values = {ours: _number(config, theirs, file.path) for theirs, ours in _GGUF_KEYS.items() if theirs in config}
-    values.setdefault("n_kv_heads", values.get("n_heads", 1))
-    _require(values, set(_GGUF_KEYS.values()), {v: f"llama.{k}" for k, v in _GGUF_KEYS.items()}, file.path)
+    scaling = file.metadata.get("llama.rope.scaling.type", "none")
+    if scaling != "none":
+        raise ModelError(f"{file.path}: rope.scaling.type {scaling!r} is not supported")
     embeddings = file.tensors.get("token_embd.weight")
     if embeddings is None:
         raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: get the file again")
-    values["vocab_size"] = embeddings.shape[0]
-    window = config.get("attention.sliding_window")
-    return _build(
+    window = file.metadata.get("llama.attention.sliding_window") or None  # 0: none
+    args = _build(
+        file.metadata | {"token_embd.weight": embeddings.shape[0], "llama.attention.sliding_window": window},
+        _GGUF_KEYS,
         file.path,
-        values,
-        head_dim=_whole(config, "attention.key_length", file.path) if "attention.key_length" in config else None,
-        rope_theta=_number(config, "rope.freq_base", file.path) if "rope.freq_base" in config else 1e4,
         rope_traditional=True,
-        sliding_window=_whole(config, "attention.sliding_window", file.path) if window else None,
         tie_word_embeddings="output.weight" not in file.tensors,
-        max_position_embeddings=_context(config, "context_length", file.path),
     )
+    rotated = file.metadata.get("llama.rope.dimension_count", args.head_dim)
+    if rotated != args.head_dim:
+        raise ModelError(f"{file.path}: llama.rope.dimension_count is {rotated}, but only {args.head_dim} is supported")
+    return args
 
 
 def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
@@ -163,28 +173,34 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
             raise ModelError(f"{path}: {key} of type {kind!r} is not supported")
 
 
-def _require(values: Mapping[str, Any], needed: set[str], names: Mapping[str, str], path: Path) -> None:
-    missing = sorted(names[name] for name in needed - set(values))
+def _build(config: Mapping[str, Any], keys: Mapping[str, str], path: Path, **others: bool) -> ModelArgs:
+    """The args that a config tells under these keys; errors speak of them by the config's own names."""
+    told = {name: key for name, key in keys.items() if config.get(key) is not None}
+    missing = sorted(keys[name] for name in _NEEDED if name not in told)
     if missing:
         raise ModelError(f"{path}: needed and missing: {', '.join(missing)}")
-
-
-def _build(path: Path, values: dict[str, Any], head_dim: int | None, **others: Any) -> ModelArgs:
-    whole = {name: value for name, value in values.items() if name != "norm_eps"}
-    for name, value in whole.items():
-        if value != int(value):
-            raise ModelError(f"{path}: {name} is {value}, but must be a whole number")
-    whole = {name: int(value) for name, value in whole.items()}
-    if head_dim is None:
-        if whole["n_heads"] < 1 or whole["dim"] % whole["n_heads"]:
+    values: dict[str, Any] = {
+        name: _number(config, key, path) if name in _FRACTIONS else _whole(config, key, path)
+        for name, key in told.items()
+    }
+    values.setdefault("n_kv_heads", values["n_heads"])
+    values.setdefault("rope_theta", DEFAULT_THETA)
+    if "head_dim" not in values:
+        dim, n_heads = values["dim"], values["n_heads"]
+        if n_heads < 1 or dim % n_heads:
             raise ModelError(
-                f"{path}: {whole['n_heads']} heads don't divide dim {whole['dim']}, and no head_dim is told"
+                f"{path}: {keys['n_heads']} {n_heads} doesn't divide {keys['dim']} {dim}, and no head_dim is told"
             )
-        head_dim = whole["dim"] // whole["n_heads"]
+        values["head_dim"] = dim // n_heads
     try:
-        return ModelArgs(head_dim=head_dim, norm_eps=float(values["norm_eps"]), **whole, **others)
+        return ModelArgs(**values, **others)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+        raise ModelError(f"{path}: {_in_its_words(str(error), keys)}") from None
+
+
+def _in_its_words(sentence: str, keys: Mapping[str, str]) -> str:
+    """A sentence of ModelArgs with the names that the config uses."""
+    return " ".join(keys.get(word, word) for word in sentence.split(" "))
 
 
 def _number(config: Mapping[str, Any], key: str, path: Path) -> float:
@@ -201,5 +217,9 @@ def _whole(config: Mapping[str, Any], key: str, path: Path) -> int:
     return int(value)
 
 
-def _context(config: Mapping[str, Any], key: str, path: Path) -> int:
-    return max(1, _whole(config, key, path)) if config.get(key) is not None else DEFAULT_CONTEXT
+def _flag(config: Mapping[str, Any], key: str, path: Path) -> bool:
+    """A truth, false where the config is silent."""
+    value = config.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ModelError(f"{path}: {key} should be true or false, but is {str(value)[:60]!r}")
