@@ -1,5 +1,6 @@
 """The conversation on the page: every turn, and the reply that is being written."""
 
+import time
 from collections.abc import Mapping
 
 import streamlit as st
@@ -13,6 +14,7 @@ from menny.ui.state import Session
 from menny.ui.text import as_label, as_markdown
 
 CURSOR = " ▍"
+STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growing reply
 
 
 def draw_conversation(session: Session, personas: Mapping[str, Persona], models: Mapping[str, str]) -> None:
@@ -70,14 +72,17 @@ def _follow(session: Session, run: Run, name: str) -> None:
     """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
     text, status = st.empty(), st.empty()
     _redraw_when_stopped(session)
-    shown = [""]
+    shown, status_due = "", 0.0
 
     def draw() -> None:
+        nonlocal shown, status_due
         reply = run.turn.reply
-        if reply.text and reply.text != shown[0]:
-            shown[0] = reply.text
-            text.markdown(as_markdown(reply.text) + CURSOR, anchors=False)
-        _draw_status(status, run, name)
+        if reply.text and reply.text != shown:
+            shown = reply.text
+            text.markdown(as_markdown(shown) + CURSOR, anchors=False)
+        if time.monotonic() >= status_due:
+            status_due = time.monotonic() + STATUS_INTERVAL
+            _draw_status(status, run, name)
 
     draw()
     watch(run, draw)

@@ -4,6 +4,7 @@ A reply's code stays as it is to the letter. Around it, what would load or disgu
 plain characters it is written with.
 """
 
+import functools
 import re
 
 from markdown_it import MarkdownIt
@@ -44,10 +45,9 @@ def as_label(text: str) -> str:
 
 def _parts(text: str, count: int) -> list[tuple[int, int, bool]]:
     """The lines as (first, after last, is code): blocks of code, paragraphs, and what stands between them."""
-    parser = MarkdownIt("commonmark", {"html": False})  # HTML is text here, and so it will be shown
     found = [
         (token.map[0], min(token.map[1], count), token.type != "inline")
-        for token in parser.parse(text)
+        for token in _parser().parse(text)
         if token.map and token.type in ("fence", "code_block", "inline")
     ]
     parts: list[tuple[int, int, bool]] = []
@@ -58,6 +58,12 @@ def _parts(text: str, count: int) -> list[tuple[int, int, bool]]:
         at = last
     parts.extend((line, line + 1, False) for line in range(at, count))
     return parts
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    """HTML is text to it, and so it will be shown."""
+    return MarkdownIt("commonmark", {"html": False})
 
 
 def _without_diagram(block: str) -> str:

@@ -97,12 +97,14 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
     said = visitor.wait_for_reply()
     assert "stopped" in said
     assert len(said.split("SmolLM2")[0].split()) > 0
+    visitor.page.get_by_role("slider", name="Max tokens").press("Home")
     visitor.say("Hello?")
-    visitor.wait_for_reply(2)
+    assert "cut at max tokens" in visitor.wait_for_reply(2)
     assert visitor.messages.nth(1).inner_text() == said
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor: Visitor) -> None:
+    visitor.page.get_by_role("slider", name="Max tokens").press("Home")
     visitor.say("Say hello.")
     visitor.wait_for_reply()
     visitor.choose("Model", "Mistral 7B Instruct v0.3, 4-bit")
