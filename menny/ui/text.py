@@ -18,6 +18,7 @@ _OUTSIDE_CODE = re.compile(
   | (?P<url>\b[a-z][a-z0-9+.-]*://[^\s<>()\[\]]+         # an address would take a backslash into itself, so its
             (?:[^\s<!:$\\]*<)?)                          # dollars, and the `<` that ends it, go without
   | (?P<picture>!\[)                                     # ![alt](address)
+  | (?P<line>(?<!\\)\n)                                 # a line's end, which Markdown would make a space
   | (?P<special>[$<])                                    # maths, HTML
   | (?P<mark>:)(?=:|[a-z]|[\w+-]+:)                      # :red[text], ::name, :smile:, :material/icon:
   | (?<=\S[ \t])(?P<arrow><->|->|<-|--|>=|<=|~=)(?=\s|$) # drawn as an arrow or dash
@@ -96,6 +97,8 @@ def _neutralise(match: re.Match[str]) -> str:
             return written
         case "url":
             return written.replace("$", "%24")
+        case "line":
+            return "  \n"
         case "picture":
             return r"\!\["
         case "special":

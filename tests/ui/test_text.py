@@ -25,6 +25,8 @@ from menny.ui.text import JOINER, as_label, as_markdown
         (r"already \$5", r"already \$5"),
         ("http://x/?a=$1", "http://x/?a=%241"),
         ("**bold** and *soft*", "**bold** and *soft*"),
+        ("a line\nof a poem\n\nand more", "a line  \nof a poem\n\nand more"),
+        ("a break\\\nof its own", "a break\\\nof its own"),
     ],
 )
 def test_text_around_code_is_made_plain(written: str, shown: str) -> None:
