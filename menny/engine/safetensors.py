@@ -8,14 +8,15 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from menny.engine.args import read_json
 from menny.errors import ModelError
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads
 _BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100_000_000  # the format's own limit
+_MAX_DIM = 1 << 31  # MLX counts a dimension in 32 bits
 _INDEX = "model.safetensors.index.json"
 
 
@@ -23,7 +24,7 @@ def find_shards(folder: Path) -> list[Path]:
     """The folder's weight files: those that its index names, else model*.safetensors."""
     index = folder / _INDEX
     if not index.exists():
-        shards = sorted(folder.glob("model*.safetensors"))
+        shards = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
         if not shards:
             raise ModelError(f"{folder} has no weights: neither model*.safetensors nor {_INDEX} is there")
         return shards
@@ -34,10 +35,11 @@ def find_shards(folder: Path) -> list[Path]:
 
 
 def _shard(folder: Path, name: str, index: Path) -> Path:
-    if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+    inside = Path(name).name == name and "\\" not in name and len(name) < 256
+    if not inside or not name.endswith(".safetensors"):
         raise ModelError(f"{index} names {name[:200]!r}, which is not a .safetensors file of this folder")
     if not (folder / name).is_file():
-        raise ModelError(f"{index} names {name}, which is missing: get the whole model folder")
+        raise ModelError(f"{index} names {name!r}, which is missing: get the whole model folder")
     return folder / name
 
 
@@ -50,15 +52,25 @@ def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]
             (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
             if length > min(size - 8, _MAX_HEADER):
                 raise ModelError(f"{path} is cut short or no safetensors file: get it again")
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: the header is not readable ({error}): get the file again") from error
     if not isinstance(header, dict):
         raise ModelError(f"{path}: the header should be a JSON object: get the file again")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelError(f"{path}: the header's __metadata__ should hold texts: get the file again")
     return {name: _entry(path, name, entry, size - 8 - length) for name, entry in header.items()}
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; two readers may differ on which of two equal keys counts."""
+    loaded = dict(pairs)
+    if len(loaded) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return loaded
 
 
 def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, tuple[int, ...]]:
@@ -67,7 +79,7 @@ def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, 
     if not isinstance(entry, dict):
         raise wrong
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if not (_is_counts(shape) and _is_counts(offsets) and len(offsets) == 2 and isinstance(dtype, str)):
+    if not (_is_counts(shape, _MAX_DIM) and _is_counts(offsets) and len(offsets) == 2 and isinstance(dtype, str)):
         raise wrong
     if dtype not in _BYTES:
         raise ModelError(f"{path}: tensor {name[:200]!r} has the type {dtype[:20]!r}, which is not supported")
@@ -79,5 +91,5 @@ def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, 
     return dtype, tuple(shape)
 
 
-def _is_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 48 for n in value)
+def _is_counts(value: object, limit: int = 1 << 48) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < limit for n in value)

@@ -1,61 +1,46 @@
 """From a model on disk to a model in memory: a hub-style folder of safetensors, or a GGUF file.
 
-Every source becomes one flat dict of arrays under this engine's own names (those of the reference implementation), is
-checked against the model's shape, and is evaluated whole.
+Every source becomes one flat dict of arrays under this engine's own names, is checked against the shape that the args
+ask, and is evaluated whole.
 """
 
-import re
-from collections.abc import Mapping
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import psutil
-from mlx.utils import tree_flatten
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import read_gguf
-from menny.engine.gguf_tensors import read_tensors
+from menny.engine.gguf_tensors import GROUP, read_tensors
 from menny.engine.model import Mistral
+from menny.engine.names import GGUF, HUB, KINDS, Names
 from menny.engine.safetensors import find_shards, read_safetensors_header
 from menny.errors import ModelError
 
 Weights = dict[str, mx.array]
 Form = tuple[int, int]  # of a quantized weight: group_size, bits
 
-STACK = "attention.wqkv"
+_BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
 
-_HUB_NAMES = {
-    "model.embed_tokens": "tok_embeddings",
-    "model.norm": "norm",
-    "lm_head": "output",
-    "self_attn.q_proj": "attention.wq",
-    "self_attn.k_proj": "attention.wk",
-    "self_attn.v_proj": "attention.wv",
-    "self_attn.o_proj": "attention.wo",
-    "mlp.gate_proj": "feed_forward.w1",
-    "mlp.down_proj": "feed_forward.w2",
-    "mlp.up_proj": "feed_forward.w3",
-    "input_layernorm": "attention_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
+WHOLE = "Is this the whole model, and its own config?"
 
-_GGUF_NAMES = {
-    "token_embd": "tok_embeddings",
-    "output_norm": "norm",
-    "output": "output",
-    "attn_q": "attention.wq",
-    "attn_k": "attention.wk",
-    "attn_v": "attention.wv",
-    "attn_output": "attention.wo",
-    "ffn_gate": "feed_forward.w1",
-    "ffn_down": "feed_forward.w2",
-    "ffn_up": "feed_forward.w3",
-    "attn_norm": "attention_norm",
-    "ffn_norm": "ffn_norm",
-}
 
-_KEY = re.compile(r"^(?:(?:model\.layers|blk)\.(?P<layer>\d+)\.)?(?P<name>.+)\.(?P<kind>weight|scales|biases)$")
+@dataclass
+class Source:
+    """Weights under this engine's names, and where they came from, so that errors can say it."""
+
+    path: Path
+    names: Names
+    weights: Weights = field(default_factory=dict)
+    shards: dict[str, Path] = field(default_factory=dict)
+    group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
+
+    def place(self, name: str) -> str:
+        """File and key of a weight, as its owner knows them."""
+        return f"{self.shards.get(name, self.path)}: {self.names.theirs(name)}"
 
 
 def load_model(path: str | Path) -> Mistral:
@@ -64,137 +49,182 @@ def load_model(path: str | Path) -> Mistral:
     On a CPU the weights become float32, and quantized ones are expanded where that fits into half of the memory that
     is free. On a GPU they stay as they are. Raises ModelError, naming file and key, for what can't be loaded.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        args, weights = args_from_folder(path), _read_folder(path)
-    else:
-        args, weights = _read_gguf(path)
-    return build_model(args, weights, path)
+    path = Path(os.path.expanduser(path))
+    return build_model(*(_read_folder(path) if path.is_dir() else _read_gguf(path)))
 
 
-def build_model(args: ModelArgs, weights: Weights, source: Path) -> Mistral:
-    """A Mistral with these weights; `source` is what errors name."""
-    if args.tie_word_embeddings:
-        weights.pop("output.weight", None)
-    model = Mistral(args)
+def build_model(args: ModelArgs, source: Source) -> Mistral:
+    """A Mistral with these weights, which are taken out of the source one by one, so that memory holds them once."""
+    forms = _check(args, source)
+    weights = source.weights
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     fits = 4 * args.n_parameters < psutil.virtual_memory().available // 2
-    widths = {name: module["weight"].shape[-1] for name, module in _modules(model).items()}
-    widths |= {part: widths[stack] for stack in widths if stack.endswith(STACK) for part in _parts(stack)}
-    forms = {name: _quantization(name, widths[name], weights, source) for name in widths if f"{name}.scales" in weights}
-    if on_cpu and fits:
-        _dequantize(set(forms), forms, weights)
-        forms = {}
-    _stack_attention(model, weights, forms, source)
-    _quantize_like(model, forms)
-    _check(model, weights, source)
-    if on_cpu:
-        weights = {name: _as_float32(weight) for name, weight in weights.items()}
-    model.load_weights(list(weights.items()), strict=False)  # `_check` has been stricter
-    model.eval()
     try:
+        if on_cpu and fits:
+            _dequantize(list(forms), forms, weights, mx.float32)
+        if on_cpu:
+            _to_float32(weights)
+        _stack_attention(args, forms, weights)
+        model = Mistral(args)
+        _quantize_like(model, forms)
+        model.load_weights(list(weights.items()))
+        model.eval()
         mx.eval(model.parameters())
     except RuntimeError as error:
-        raise ModelError(f"{source}: the weights can't be read ({error}): get the model again") from error
+        raise ModelError(f"{source.path}: the weights can't be read ({error}): get the model again") from error
     return model
 
 
-def _read_folder(folder: Path) -> Weights:
-    weights: Weights = {}
+def _read_folder(folder: Path) -> tuple[ModelArgs, Source]:
+    args, source = args_from_folder(folder), Source(folder, HUB)
     for shard in find_shards(folder):
         read_safetensors_header(shard)  # refuses what MLX should not see
-        loaded = _mx_load(shard)
-        for key, weight in loaded.items():
-            name = _rename(key, _HUB_NAMES)
+        for key, weight in _mx_load(shard).items():
+            name = HUB.ours(key)
             if name is None:
                 if key.endswith("rotary_emb.inv_freq"):
                     continue  # old exports carry what is computed
-                raise ModelError(f"{shard}: the key {key!r} doesn't belong to a Mistral model")
-            if name in weights:
-                raise ModelError(f"{shard}: the key {key!r} stands in two shards")
-            weights[name] = weight
-    return weights
+                raise ModelError(f"{shard}: the key {key[:200]!r} doesn't belong to a Mistral model")
+            if name in source.weights:
+                raise ModelError(f"{shard}: the key {key!r} stands in {source.shards[name].name} too")
+            source.weights[name] = weight
+            source.shards[name] = shard
+    return args, source
 
 
-def _read_gguf(path: Path) -> tuple[ModelArgs, Weights]:
+def _read_gguf(path: Path) -> tuple[ModelArgs, Source]:
     file = read_gguf(path)
-    args = args_from_gguf(file)
-    weights: Weights = {}
-    for key, arrays in read_tensors(file):
-        name = _rename(key, _GGUF_NAMES)
-        if name is None:
+    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
+    for key in file.tensors:
+        name = GGUF.ours(key)
+        if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
-        for kind, array in arrays.items():
-            weights[name.removesuffix("weight") + kind] = array
-    return args, weights
+    for key, arrays in read_tensors(file):
+        stem = str(GGUF.ours(key)).removesuffix("weight")
+        source.weights |= {stem + kind: array for kind, array in arrays.items()}
+    return args, source
 
 
 def _mx_load(path: Path) -> Weights:
     try:
         loaded = mx.load(str(path))
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} can't be read ({error}): get the file again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} can't be read ({reason}): get the file again") from error
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _rename(key: str, names: Mapping[str, str]) -> str | None:
-    """A source's key under this engine's name, or None for one that is not a Mistral's."""
-    match = _KEY.match(key)
-    name = names.get(match["name"]) if match else None
-    if match is None or name is None:
-        return None
-    layer = f"layers.{match['layer']}." if match["layer"] else ""
-    return f"{layer}{name}.{match['kind']}"
+def _check(args: ModelArgs, source: Source) -> dict[str, Form]:
+    """Refuse missing, extra and misshapen weights by name; the forms of those that are quantized."""
+    weights, shapes, forms = source.weights, _shapes(args), {}
+    if args.tie_word_embeddings:
+        for kind in KINDS:
+            weights.pop(f"output.{kind}", None)  # a copy of the embeddings
+    _refuse("missing", [f"{name}.weight" for name in shapes if f"{name}.weight" not in weights], source)
+    for name, shape in shapes.items():
+        if len(shape) == 2 and f"{name}.scales" in weights:
+            forms[name] = _form(name, shape, source)
+        else:
+            _check_plain(f"{name}.weight", shape, source)
+    known = {f"{name}.{kind}" for name in shapes for kind in (KINDS if name in forms else KINDS[:1])}
+    _refuse("unknown", [name for name in weights if name not in known], source)
+    return forms
 
 
-def _modules(model: Mistral) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Embedding)}
+def _shapes(args: ModelArgs) -> dict[str, tuple[int, ...]]:
+    """The modules of a model with these args, and the shapes of their weights."""
+    queries, keys = args.n_heads * args.head_dim, args.n_kv_heads * args.head_dim
+    layer: dict[str, tuple[int, ...]] = {
+        "attention_norm": (args.dim,),
+        "attention.wq": (queries, args.dim),
+        "attention.wk": (keys, args.dim),
+        "attention.wv": (keys, args.dim),
+        "attention.wo": (args.dim, queries),
+        "ffn_norm": (args.dim,),
+        "feed_forward.w1": (args.hidden_dim, args.dim),
+        "feed_forward.w2": (args.dim, args.hidden_dim),
+        "feed_forward.w3": (args.hidden_dim, args.dim),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"tok_embeddings": (args.vocab_size, args.dim)}
+    for number in range(args.n_layers):
+        shapes |= {f"layers.{number}.{name}": shape for name, shape in layer.items()}
+    shapes["norm"] = (args.dim,)
+    if not args.tie_word_embeddings:
+        shapes["output"] = (args.vocab_size, args.dim)
+    return shapes
 
 
-def _quantization(name: str, in_dim: int, weights: Weights, source: Path) -> Form:
-    """The form of a quantized weight: its packed shape tells, given the width that it stands for."""
-    if f"{name}.weight" not in weights or f"{name}.biases" not in weights:
-        raise ModelError(f"{source}: {name} has scales but no weight and biases: only affine quantization is supported")
-    weight, scales, biases = (weights[f"{name}.{kind}"] for kind in ("weight", "scales", "biases"))
-    group_size, rest = divmod(in_dim, max(1, scales.shape[-1]))
-    bits, odd = divmod(32 * weight.shape[-1], in_dim)
-    fits = weight.ndim == scales.ndim and weight.shape[:-1] == scales.shape[:-1] and scales.shape == biases.shape
-    known = bits in (2, 3, 4, 5, 6, 8) and group_size in (32, 64, 128) and weight.dtype == mx.uint32
-    if rest or odd or not fits or not known:
-        raise ModelError(
-            f"{source}: {name} has packed weights {weight.shape}, scales {scales.shape} and biases {biases.shape}, "
-            f"which fit no quantization of a width of {in_dim}"
-        )
-    return group_size, bits
+def _refuse(problem: str, names: list[str], source: Source) -> None:
+    """Raise where there are such names, and show the first of them."""
+    if names:
+        shown = ", ".join(source.names.theirs(name) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        file = source.path if problem == "missing" else source.shards.get(names[0], source.path)
+        raise ModelError(f"{file}: {problem} weights: {shown}{more}. {WHOLE}")
 
 
-def _parts(stack: str) -> list[str]:
-    return [stack.removesuffix("wqkv") + part for part in ("wq", "wk", "wv")]
+def _check_plain(name: str, shape: tuple[int, ...], source: Source) -> None:
+    weight = source.weights[name]
+    if weight.shape != shape:
+        raise ModelError(f"{source.place(name)} has the shape {weight.shape}, but the config asks {shape}. {WHOLE}")
+    if not mx.issubdtype(weight.dtype, mx.floating):
+        raise ModelError(f"{source.place(name)} has the type {_type(weight)}, which weights can't have")
 
 
-def _stack_attention(model: Mistral, weights: Weights, forms: dict[str, Form], source: Path) -> None:
+def _form(name: str, shape: tuple[int, ...], source: Source) -> Form:
+    """The form of a quantized weight: its packed shape tells, given the shape that it stands for."""
+    if f"{name}.biases" not in source.weights:
+        raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported")
+    weight, scales, biases = (source.weights[f"{name}.{kind}"] for kind in KINDS)
+    rows, width = shape
+    if weight.ndim == scales.ndim == 2 and weight.shape[0] == scales.shape[0] == rows and scales.shape == biases.shape:
+        form = width // max(1, scales.shape[1]), 32 * weight.shape[1] // width
+        exact = form[0] * scales.shape[1] == width and form[1] * width == 32 * weight.shape[1]
+        floating = all(mx.issubdtype(part.dtype, mx.floating) for part in (scales, biases))
+        known = form[0] in source.group_sizes and form[1] in _BITS and weight.dtype == mx.uint32
+        if exact and floating and known:
+            return form
+    raise ModelError(
+        f"{source.place(f'{name}.weight')}: {_type(weight)} {weight.shape} with scales {_type(scales)} {scales.shape} "
+        f"and biases {_type(biases)} {biases.shape} is no quantization of {shape}, which the config asks. {WHOLE}"
+    )
+
+
+def _type(weight: mx.array) -> str:
+    return str(weight.dtype).removeprefix("mlx.core.")
+
+
+def _dequantize(names: list[str], forms: dict[str, Form], weights: Weights, dtype: mx.Dtype | None = None) -> None:
+    """Expand these quantized weights, one after the other, computing in this type, or in that of their scales."""
+    for name in names:
+        weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
+        exact = dtype or scales.dtype
+        dense = mx.dequantize(weight, scales.astype(exact), biases.astype(exact), *forms.pop(name))
+        mx.eval(dense)
+        weights[f"{name}.weight"] = dense
+
+
+def _to_float32(weights: Weights) -> None:
+    """Half precision is slow on a CPU, that of scales too."""
+    for name, weight in weights.items():
+        if weight.dtype not in (mx.uint32, mx.float32):
+            weights[name] = weight.astype(mx.float32)
+            mx.eval(weights[name])
+
+
+def _stack_attention(args: ModelArgs, forms: dict[str, Form], weights: Weights) -> None:
     """Stack every block's wq, wk and wv into the one matrix that Attention has."""
-    args = model.args
-    rows = [args.n_heads * args.head_dim] + 2 * [args.n_kv_heads * args.head_dim]
-    for stack in [name for name in _modules(model) if name.endswith(STACK)]:
-        parts = _parts(stack)
-        for part, n_rows in zip(parts, rows, strict=True):
-            if f"{part}.weight" not in weights:
-                raise ModelError(f"{source}: missing weights: {part}. Is this the whole model, and its own config?")
-            if weights[f"{part}.weight"].shape[0] != n_rows:
-                shape = weights[f"{part}.weight"].shape
-                raise ModelError(f"{source}: {part} has the shape {shape}, but the config asks {n_rows} rows")
+    for number in range(args.n_layers):
+        stack = f"layers.{number}.attention.wqkv"
+        parts = [stack.replace("wqkv", part) for part in ("wq", "wk", "wv")]
         if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
-            _dequantize({part for part in parts if part in forms}, forms, weights)
-        elif parts[0] in forms:
-            forms[stack] = forms[parts[0]]
-        for kind in ("weight", "scales", "biases"):
-            if f"{parts[0]}.{kind}" in weights:
-                pieces = [weights.pop(f"{part}.{kind}") for part in parts]
-                if len({piece.shape[1:] for piece in pieces}) > 1:
-                    raise ModelError(f"{source}: {parts[0]}, {parts[1]} and {parts[2]} have different widths")
-                weights[f"{stack}.{kind}"] = mx.concatenate(pieces)
-                mx.eval(weights[f"{stack}.{kind}"])
+            _dequantize([part for part in parts if part in forms], forms, weights)
+        form = [forms.pop(part) for part in parts if part in forms]
+        if form:
+            forms[stack] = form[0]
+        for kind in KINDS if form else KINDS[:1]:
+            weights[f"{stack}.{kind}"] = mx.concatenate([weights.pop(f"{part}.{kind}") for part in parts])
+            mx.eval(weights[f"{stack}.{kind}"])
 
 
 def _quantize_like(model: Mistral, forms: dict[str, Form]) -> None:
@@ -205,39 +235,3 @@ def _quantize_like(model: Mistral, forms: dict[str, Form]) -> None:
             return forms.get(name) == form
 
         nn.quantize(model, group_size, bits, class_predicate=has_form)
-
-
-def _dequantize(names: set[str], forms: dict[str, Form], weights: Weights) -> None:
-    """Expand these quantized weights to float32, one after the other."""
-    for name in names:
-        weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in ("weight", "scales", "biases"))
-        dtype = mx.float32 if mx.default_device().type == mx.DeviceType.cpu else scales.dtype
-        dense = mx.dequantize(weight, scales.astype(dtype), biases.astype(dtype), *forms[name])
-        mx.eval(dense)
-        weights[f"{name}.weight"] = dense
-
-
-def _as_float32(weight: mx.array) -> mx.array:
-    return weight if weight.dtype == mx.uint32 else weight.astype(mx.float32)
-
-
-def _check(model: Mistral, weights: Weights, source: Path) -> None:
-    """Refuse missing, extra and misshapen weights by name."""
-    expected = dict(tree_flatten(model.parameters()))
-    for problem, names in (
-        ("missing", expected.keys() - weights.keys()),
-        ("unknown", weights.keys() - expected.keys()),
-    ):
-        if names:
-            shown = ", ".join(sorted(names)[:3])
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ModelError(
-                f"{source}: {problem} weights: {shown}{more}. Is this the whole model, and its own config?"
-            )
-    for name, weight in weights.items():
-        if weight.shape != expected[name].shape:
-            raise ModelError(
-                f"{source}: {name} has the shape {weight.shape}, but the config asks {expected[name].shape}"
-            )
-        if not mx.issubdtype(weight.dtype, mx.floating) and weight.dtype != expected[name].dtype:
-            raise ModelError(f"{source}: {name} has the type {weight.dtype}, which weights can't have")

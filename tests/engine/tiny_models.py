@@ -15,24 +15,26 @@ from numpy.typing import NDArray
 from vocabulary_files import added, byte_letters, byte_level_json
 
 from menny.engine import Mistral, ModelArgs
-from menny.engine.weights import build_model
+from menny.engine.names import HUB
+from menny.engine.weights import Source, build_model
 
 Weights = dict[str, NDArray[np.float32]]
 
-NAMES = (  # in GGUF files, on the hub, in the reference implementation
-    ("token_embd", "model.embed_tokens", "tok_embeddings"),
-    ("output_norm", "model.norm", "norm"),
-    ("output", "lm_head", "output"),
-    ("attn_q", "self_attn.q_proj", "attention.wq"),
-    ("attn_k", "self_attn.k_proj", "attention.wk"),
-    ("attn_v", "self_attn.v_proj", "attention.wv"),
-    ("attn_output", "self_attn.o_proj", "attention.wo"),
-    ("ffn_gate", "mlp.gate_proj", "feed_forward.w1"),
-    ("ffn_down", "mlp.down_proj", "feed_forward.w2"),
-    ("ffn_up", "mlp.up_proj", "feed_forward.w3"),
-    ("attn_norm", "input_layernorm", "attention_norm"),
-    ("ffn_norm", "post_attention_layernorm", "ffn_norm"),
-)
+
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.down_proj": "ffn_down",
+    "mlp.up_proj": "ffn_up",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
 
 
 def tiny_args(**changes: Any) -> ModelArgs:
@@ -114,7 +116,8 @@ def hub_config(args: ModelArgs) -> dict[str, Any]:
 
 def built(args: ModelArgs, weights: Weights) -> Mistral:
     """The engine's model with these weights, without a file."""
-    return build_model(args, {own_name(name): mx.array(weight) for name, weight in weights.items()}, Path("tiny"))
+    arrays = {str(HUB.ours(name)): mx.array(weight) for name, weight in weights.items()}
+    return build_model(args, Source(Path("tiny"), HUB, arrays))
 
 
 def quantize(weights: Weights, group_size: int, bits: int, only: Callable[[str], bool] = lambda _: True) -> dict:
@@ -257,22 +260,8 @@ _BLOCKS = {"Q4_0": _q4_0, "Q4_1": _q4_1, "Q8_0": _q8_0}
 
 def gguf_name(name: str) -> str:
     """A GGUF's name of a weight with this hub name."""
-    layer, inner = _split(name)
-    found = next(theirs for theirs, hub, _ in NAMES if hub == inner)
-    return f"{f'blk.{layer}.' if layer else ''}{found}.weight"
-
-
-def own_name(name: str) -> str:
-    """The engine's name of a weight with this hub name."""
-    layer, inner = _split(name)
-    found = next(ours for _, hub, ours in NAMES if hub == inner)
-    return f"{f'layers.{layer}.' if layer else ''}{found}.weight"
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The layer's number, if any, and the inner name of a weight with this hub name."""
     stem = name.removesuffix(".weight")
     if not stem.startswith("model.layers."):
-        return "", stem
+        return f"{GGUF_NAMES[stem]}.weight"
     layer, inner = stem.removeprefix("model.layers.").split(".", 1)
-    return layer, inner
+    return f"blk.{layer}.{GGUF_NAMES[inner]}.weight"
