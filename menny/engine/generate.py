@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import mlx.core as mx
 
+from menny.engine.blas import Threads
 from menny.engine.cache import Cache
 from menny.engine.model import Mistral
 from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
@@ -50,6 +51,21 @@ class Decoder(Protocol):
         """What was held back, at the end."""
 
 
+class Vocabulary(Protocol):
+    """What the tokens of a reply mean."""
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """The tokens that end a reply."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are; a model may have rows for more."""
+
+    def decoder(self) -> Decoder:
+        """A decoder of its own for one reply."""
+
+
 def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
     """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each.
 
@@ -63,11 +79,12 @@ def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
 
 
 def decode(
-    model: Mistral, last: mx.array, cache: Cache, params: SamplingParams, recent: Sequence[int]
+    model: Mistral, last: mx.array, cache: Cache, params: SamplingParams, recent: Sequence[int], vocab_size: int
 ) -> Iterator[int]:
     """Endless tokens after `last` [1], the one token of the prompt that isn't in the cache yet.
 
-    `recent` are the prompt's last tokens, for the repetition penalty. The caller stops asking.
+    `recent` are the prompt's last tokens, for the repetition penalty; only the first `vocab_size` rows of the model's
+    output are tokens. The caller stops asking.
     Raises EngineError when the logits are not numbers.
     """
     sampler = make_sampler(params)
@@ -77,7 +94,7 @@ def decode(
 
     def step(token: mx.array) -> mx.array:
         nonlocal key, window
-        logits = model(token[None], cache)[0][:, -1]  # [1, V]
+        logits = model(token[None], cache)[0][:, -1, :vocab_size]  # [1, V]
         finite = mx.isfinite(mx.logsumexp(logits, axis=-1))  # neither NaN nor infinity, nor all ruled out
         if window is not None:
             logits = penalise_repetition(logits, window[None], params.repetition_penalty)
@@ -89,11 +106,15 @@ def decode(
         return chosen
 
     token = step(last)
+    started = time.perf_counter()
     for count in range(1, 1 << 62):
         following = step(token)  # queued before `token` is read
         value = int(token.tolist()[0])  # type: ignore[index, arg-type]
         if value == NOT_A_NUMBER:
             raise EngineError("The model's numbers overflowed (NaN), so the reply ends here. Try another model file.")
+        now = time.perf_counter()
+        threads.observe(now - started)
+        started = now
         yield value
         token = following
         if count % CLEAR_EVERY == 0:
@@ -102,10 +123,9 @@ def decode(
 
 def generate(
     model: Mistral,
+    vocabulary: Vocabulary,
     prompt: Sequence[int],
     params: SamplingParams,
-    eos_ids: frozenset[int],
-    decoder: Decoder,
     on_prefill: Callable[[int], None],
     is_cancelled: Callable[[], bool],
 ) -> Iterator[Chunk]:
@@ -121,11 +141,13 @@ def generate(
         if is_cancelled():
             yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
             return
-    stops = StopFinder(params.stop)
-    for count, token in enumerate(decode(model, tokens[-1:], cache, params, prompt), 1):
-        text = "" if token in eos_ids else stops.add(decoder.add(token))
+    stops, decoder = StopFinder(params.stop), vocabulary.decoder()
+    reply = decode(model, tokens[-1:], cache, params, prompt, vocabulary.vocab_size)
+    for count, token in enumerate(reply, 1):
+        ends = token in vocabulary.eos_ids
+        text = "" if ends else stops.add(decoder.add(token))
         reason: FinishReason | None = None
-        if token in eos_ids or stops.found:
+        if ends or stops.found:
             reason = "stop"
         elif count == params.max_tokens:
             reason = "length"
@@ -133,6 +155,7 @@ def generate(
             reason = "cancelled"
         if reason:
             text += stops.add(decoder.finish()) + stops.finish()
+            reason = "stop" if stops.found else reason
         yield clock.chunk(text, token, reason, count)
         if reason:
             return

@@ -26,9 +26,10 @@ class SamplingParams:
     stop: Sequence[str] = ()  # texts that end the reply and are left out of it
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        object.__setattr__(self, "stop", tuple(self.stop))
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        if not isinstance(stop, Sequence) or not all(isinstance(text, str) and text for text in stop):
+            raise EngineError(f"stop is {stop!r}, but must hold texts that aren't empty")
+        object.__setattr__(self, "stop", tuple(stop))
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -38,8 +39,6 @@ class SamplingParams:
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
         if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 64):
             raise EngineError(f"seed is {self.seed!r}, but must be a whole number from 0 to 2^64 - 1, or none")
-        if not all(isinstance(text, str) and text for text in self.stop):
-            raise EngineError("stop must hold texts that aren't empty")
 
 
 _RANGES = (
@@ -53,6 +52,8 @@ _RANGES = (
 )
 
 
+_COLDEST = 1e-30  # below it, float32 would divide by 0
+
 Sampler = Callable[[mx.array, mx.array], mx.array]
 
 
@@ -65,7 +66,8 @@ def make_sampler(params: SamplingParams) -> Sampler:
 
 def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
     """Draw a token [B] from logits [B, V], after the temperature and the filters, in the order top_k, top_p, min_p."""
-    logits = logits.astype(mx.float32) / params.temperature
+    logits = logits.astype(mx.float32)
+    logits = (logits - mx.max(logits, axis=-1, keepdims=True)) / max(params.temperature, _COLDEST)  # can't overflow
     if 0 < params.top_k < logits.shape[-1]:
         logits = keep_top_k(logits, params.top_k)
     if params.top_p < 1:

@@ -7,6 +7,7 @@ session from another one. So one long-lived thread does all the computing, and s
 import atexit
 import gc
 import logging
+import os
 import queue
 import threading
 from collections import deque
@@ -17,6 +18,7 @@ from typing import Literal, Self
 
 import mlx.core as mx
 
+from menny.engine.blas import Threads
 from menny.engine.generate import Chunk, generate
 from menny.engine.model import Mistral
 from menny.engine.sampling import SamplingParams
@@ -113,13 +115,17 @@ class Engine:
         self._waiting: deque[_Request] = deque()
         self._serving: _Request | None = None
         self._closed = False
+        self._threads = Threads()
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path,), name=f"engine {self.name}", daemon=True)
         self._thread.start()
         failure = self._loaded.get()
         if failure:
             self._thread.join()
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # with its traceback it would keep what was loaded
         atexit.register(self.close)
 
     def stream(
@@ -144,8 +150,9 @@ class Engine:
                 tokens=len(prompt),
                 limit=self.context_length - 1,
             )
-        if not all(0 <= token < self._vocab_size for token in prompt):
-            raise EngineError(f"The prompt has a token id outside the model's vocabulary of {self._vocab_size}.")
+        vocab_size = self.tokenizer.vocab_size
+        if not all(0 <= token < vocab_size for token in prompt):
+            raise EngineError(f"The prompt has a token id outside the model's vocabulary of {vocab_size}.")
         params = params or SamplingParams()
         request = _Request(prompt, replace(params, max_tokens=min(params.max_tokens, room)))
         with self._lock:
@@ -217,7 +224,6 @@ class Engine:
                 f"{path}: the model has a vocabulary of {theirs} tokens, but its tokenizer one of {ours}: "
                 "they don't belong together"
             )
-        self._vocab_size = theirs
         self.context_length = model.args.max_position_embeddings
         return model
 
@@ -245,17 +251,16 @@ class Engine:
         try:
             chunks = generate(
                 model,
+                self.tokenizer,
                 request.prompt,
                 request.params,
-                self.tokenizer.eos_ids,
-                self.tokenizer.decoder(),
                 on_prefill,
                 request.cancelled.is_set,
             )
             for chunk in chunks:
                 request.events.put(chunk)
         except MennyError as error:
-            request.events.put(error)
+            request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
             log.exception("The engine failed")
             request.events.put(EngineError(f"The engine could not go on with the reply ({error}). Try once more."))
@@ -267,4 +272,4 @@ def _cancelled(request: _Request) -> Chunk:
 
 def load_engine(path: str | Path) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError."""
-    return Engine(Path(path).expanduser())
+    return Engine(Path(os.path.expanduser(path)))
