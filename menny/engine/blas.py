@@ -94,3 +94,47 @@ def _package_folder(package: str, folder: str) -> Path | None:
 def _describe(library: ctypes.CDLL) -> str:
     library.openblas_get_config.restype = ctypes.c_char_p
     return str(library.openblas_get_config().decode())
+
+
+class Threads:
+    """How many threads OpenBLAS uses for a decoding step: all while that pays, one while others need the cores.
+
+    A decoding step is some hundred small products, and after each all threads wait for the slowest. Where another
+    program holds a core, as a browser on a small machine does, that wait makes all threads many times slower than one.
+    So after a slow step the next ones are done by one thread, and later all are tried again, ever more rarely.
+    """
+
+    SLOW = 1.8  # times the usual step
+    TRIAL = 4  # first steps, done by one thread to know what it takes
+    FIRST_PAUSE, LAST_PAUSE = 32, 1024  # steps done by one thread before all are tried again
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None)  # the process: preload() has put OpenBLAS into its scope
+        self._set = getattr(library, "openblas_set_num_threads", None)
+        self._all = library.openblas_get_num_threads() if self._set else 1
+        self._usual: float | None = None  # seconds of a step
+        self._pause = self.FIRST_PAUSE
+        self._left = 0  # steps still to be done by one thread
+
+    def observe(self, seconds: float) -> None:
+        """Take in what a step took, and choose the threads of the next."""
+        if self._set is None or self._all == 1:
+            return
+        if self._left:
+            self._left -= 1
+            if self._left == 0:
+                self._usual = seconds  # by one thread: all should not take longer
+                self._set(self._all)
+        elif self._usual is None:
+            self._go_alone(self.TRIAL)
+        elif seconds > self.SLOW * self._usual:
+            self._go_alone(self._pause)
+            self._pause = min(2 * self._pause, self.LAST_PAUSE)
+        else:
+            self._usual = min(1.02 * self._usual, seconds)
+            self._pause = max(self.FIRST_PAUSE, self._pause - 1)
+
+    def _go_alone(self, steps: int) -> None:
+        self._left = steps
+        if self._set:
+            self._set(1)

@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 
 import mlx.core as mx
 
-from menny.engine.blas import Threads
 from menny.engine.cache import Cache
 from menny.engine.model import Mistral
 from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
@@ -106,15 +105,11 @@ def decode(
         return chosen
 
     token = step(last)
-    started = time.perf_counter()
     for count in range(1, 1 << 62):
         following = step(token)  # queued before `token` is read
         value = int(token.tolist()[0])  # type: ignore[index, arg-type]
         if value == NOT_A_NUMBER:
             raise EngineError("The model's numbers overflowed (NaN), so the reply ends here. Try another model file.")
-        now = time.perf_counter()
-        threads.observe(now - started)
-        started = now
         yield value
         token = following
         if count % CLEAR_EVERY == 0:

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -257,8 +258,13 @@ class Engine:
                 on_prefill,
                 request.cancelled.is_set,
             )
+            began: float | None = None  # the step; the first one's time is the prefill's too
             for chunk in chunks:
                 request.events.put(chunk)
+                now = time.perf_counter()
+                if began is not None:
+                    self._threads.observe(now - began)
+                began = now
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
