@@ -78,8 +78,11 @@ def random_weights(args: ModelArgs, seed: int = 0) -> Weights:
     return weights
 
 
-def scripted_weights(args: ModelArgs, following: Mapping[int, int]) -> Weights:
-    """A model that says `following[t]` after token t, whatever came before; dim must be the size of the vocabulary."""
+def scripted_weights(args: ModelArgs, following: Mapping[int, Sequence[int]]) -> Weights:
+    """A model that says one of `following[t]` after token t, all alike, whatever came before.
+
+    Its embeddings are the unit vectors, its blocks add nothing, and its output is a table of who follows whom.
+    """
     assert args.dim == args.vocab_size
     assert not args.tie_word_embeddings
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(args).items()}
@@ -87,8 +90,8 @@ def scripted_weights(args: ModelArgs, following: Mapping[int, int]) -> Weights:
     for name, weight in weights.items():
         if "norm" in name:
             weight += 1
-    for token, successor in following.items():
-        weights["lm_head.weight"][successor, token] = 1
+    for token, successors in following.items():
+        weights["lm_head.weight"][list(successors), token] = 1
     return weights
 
 
