@@ -116,6 +116,16 @@ class Threads:
         self._pause = self.FIRST_PAUSE
         self._left = 0  # steps still to be done by one thread
 
+    def begin(self) -> None:
+        """Decoding begins: go on as the last reply ended."""
+        if self._left and self._set:
+            self._set(1)
+
+    def end(self) -> None:
+        """Decoding is over: all threads again, which any prefill gains from, and which another engine counts."""
+        if self._set:
+            self._set(self._all)
+
     def observe(self, seconds: float) -> None:
         """Take in what a step took, and choose the threads of the next."""
         if self._set is None or self._all == 1:

@@ -258,18 +258,30 @@ class Engine:
                 on_prefill,
                 request.cancelled.is_set,
             )
-            began: float | None = None  # the step; the first one's time is the prefill's too
-            for chunk in chunks:
+            for seconds, chunk in _timed(chunks):
                 request.events.put(chunk)
-                now = time.perf_counter()
-                if began is not None:
-                    self._threads.observe(now - began)
-                began = now
+                if request.params.seed is not None:
+                    continue  # another number of threads changes the last digits, and with them a seed's reply
+                if seconds is None:
+                    self._threads.begin()
+                else:
+                    self._threads.observe(seconds)
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
             log.exception("The engine failed")
             request.events.put(EngineError(f"The engine could not go on with the reply ({error}). Try once more."))
+        finally:
+            self._threads.end()
+
+
+def _timed(chunks: Iterator[Chunk]) -> Iterator[tuple[float | None, Chunk]]:
+    """Each chunk with the seconds since the one before; None for the first, whose time is the prefill's too."""
+    began: float | None = None
+    for chunk in chunks:
+        now = time.perf_counter()
+        yield None if began is None else now - began, chunk
+        began = now
 
 
 def _cancelled(request: _Request) -> Chunk:

@@ -57,9 +57,28 @@ def test_a_machine_that_is_busy_from_the_start_is_noticed(chosen: tuple[Threads,
     assert settings[-1] == 1
 
 
+def test_between_replies_all_threads_are_back_and_the_next_reply_goes_on_as_the_last(
+    chosen: tuple[Threads, list[int]],
+) -> None:
+    threads, settings = chosen
+    begin(threads)
+    threads.begin()
+    assert settings[-1] == 4
+    threads.observe(2.7)
+    threads.end()
+    assert settings[-1] == 4
+    threads.begin()
+    assert settings[-1] == 1
+    for _ in range(Threads.FIRST_PAUSE):
+        threads.observe(0.1)
+    assert settings[-1] == 4
+
+
 def test_without_openblas_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = Threads()
     monkeypatch.setattr(threads, "_set", None)
+    threads.begin()
     for seconds in (0.1, 3.0, 0.1):
         threads.observe(seconds)
+    threads.end()
     assert not threads._left
