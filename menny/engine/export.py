@@ -1,0 +1,97 @@
+"""A model in memory as a hub-style folder, config.json and model.safetensors, which other readers understand too."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from menny.engine.args import ModelArgs
+from menny.engine.model import Mistral
+from menny.engine.names import HUB
+
+Weights = dict[str, mx.array]
+
+
+def export_folder(model: Mistral, folder: Path) -> None:
+    """Write the model into this folder, in the types and quantized forms that it has in memory.
+
+    Raises OSError or RuntimeError where the disk doesn't take it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mx.save_safetensors(str(folder / "model.safetensors"), hub_weights(model), {"format": "mlx"})
+    (folder / "config.json").write_text(json.dumps(hub_config(model), indent=2), encoding="utf-8")
+
+
+def hub_weights(model: Mistral) -> Weights:
+    """The weights under the hub's names: wq, wk and wv apart, their rows in the order of half-split pairs."""
+    flat: Weights = dict(tree_flatten(model.parameters()))
+    weights: Weights = {}
+    for name, weight in flat.items():
+        for part, rows in _apart(name, weight, model.args).items():
+            weights[HUB.theirs(part)] = rows
+    return weights
+
+
+def hub_config(model: Mistral) -> dict[str, Any]:
+    """The config.json that belongs to `hub_weights`."""
+    args = model.args
+    config: dict[str, Any] = {
+        "model_type": "mistral",
+        "architectures": ["MistralForCausalLM"],
+        "hidden_size": args.dim,
+        "num_hidden_layers": args.n_layers,
+        "head_dim": args.head_dim,
+        "intermediate_size": args.hidden_dim,
+        "num_attention_heads": args.n_heads,
+        "num_key_value_heads": args.n_kv_heads,
+        "rms_norm_eps": args.norm_eps,
+        "vocab_size": args.vocab_size,
+        "rope_theta": args.rope_theta,
+        "sliding_window": args.sliding_window,
+        "tie_word_embeddings": args.tie_word_embeddings,
+        "max_position_embeddings": args.max_position_embeddings,
+        "hidden_act": "silu",
+    }
+    quantization = _quantization(model)
+    return config | ({"quantization": quantization} if quantization else {})
+
+
+def _apart(name: str, weight: mx.array, args: ModelArgs) -> Weights:
+    """A weight under its own name, or the three that are stacked in it."""
+    stem, _, kind = name.rpartition(".")
+    if not stem.endswith("wqkv"):
+        return {name: weight}
+    queries, keys = args.n_heads * args.head_dim, args.n_kv_heads * args.head_dim
+    wq, wk, wv = mx.split(weight, [queries, queries + keys])
+    if args.rope_traditional:
+        wq, wk = half_split(wq, args.n_heads), half_split(wk, args.n_kv_heads)
+    stack = stem.removesuffix("wqkv")
+    return {f"{stack}wq.{kind}": wq, f"{stack}wk.{kind}": wk, f"{stack}wv.{kind}": wv}
+
+
+def half_split(rows: mx.array, n_heads: int) -> mx.array:
+    """Rows [H * D, dim] whose rotary pairs are neighbours, in the hub's order: a pair's rows are D / 2 apart."""
+    pairs = rows.reshape(n_heads, -1, 2, rows.shape[-1])  # [H, D / 2, 2, dim]
+    return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _quantization(model: Mistral) -> dict[str, Any]:
+    """The commonest form of the quantized modules, and by their names those that have another; empty: none has."""
+    forms: dict[str, tuple[int, int]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding):
+            for part in _apart(f"{name}.weight", mx.zeros((0, 1)), model.args):
+                forms[HUB.theirs(part).removesuffix(".weight")] = module.group_size, module.bits
+    if not forms:
+        return {}
+    (common, _), *_ = Counter(forms.values()).most_common(1)
+    others = {name: _form(form) for name, form in forms.items() if form != common}
+    return _form(common) | others
+
+
+def _form(form: tuple[int, int]) -> dict[str, Any]:
+    return {"group_size": form[0], "bits": form[1]}
