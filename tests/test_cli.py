@@ -25,7 +25,7 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
         (("generate", "--prompt", "x", "--model", "smolm2"), "did you mean smollm2?"),
         (("generate", "--prompt", "x", "--model", "/nowhere/model.gguf"), "There is no model at"),
         (("generate", "--prompt", "x", "--model", str(ROOT / "configs")), "is not a model"),
-        (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "is not on this machine. Get it by: hf"),
+        (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "hf download mlx-community/Mistral-7B"),
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
