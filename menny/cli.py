@@ -1,24 +1,29 @@
-"""The command line: chat, generate, demo and models. A wrong input gets one line, and exit code 2."""
+"""The command line: chat, generate, demo, models and bench. A wrong input gets one line, and exit code 2."""
 
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from menny import __version__
 from menny.catalogue import ModelSpec, load_catalogue, resolve
 from menny.chat import Brief, Chat
 from menny.config import CONFIGS, models_folder
 from menny.engine import Chunk, Engine, SamplingParams, load_engine
+from menny.engine.bench import Settings
+from menny.engine.bench import bench as measure
 from menny.errors import MennyError, ModelError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.messages import Message
 from menny.personas import Persona, choose, load_personas
 from menny.prompts import encode_chat, guess_template
+from menny.reports import bench_text
 
 DEMO_PROMPTS = (
     "What is the capital of France?",
@@ -36,6 +41,7 @@ app = typer.Typer(
 )
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same reply.")]
 
 
@@ -78,7 +84,7 @@ def generate(
     max_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token; higher: freer.")] = 0.7,
     seed: Seed = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer one prompt."""
     if raw and system is not None:
@@ -125,6 +131,38 @@ def models() -> None:
         typer.echo(f"menny: {problem}", err=True)
 
 
+class Spreading(TyperCommand):
+    """A command that takes `--concurrency 1 8` for `--concurrency 1 --concurrency 8`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left, as the base class says; each value gets its option first."""
+        spread: list[str] = []
+        is_listing = False
+        for word in args:
+            is_option = word.startswith("-")
+            if is_listing and not is_option and spread[-1] != "--concurrency":
+                spread.append("--concurrency")
+            is_listing = word.startswith("--concurrency") if is_option else is_listing
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+@app.command(cls=Spreading)
+def bench(
+    model: Model = "smollm2",
+    prompt_tokens: Annotated[int, typer.Option(help="Tokens of a prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option(help="Tokens of a reply.")] = 128,
+    concurrency: Annotated[list[int] | None, typer.Option(help="Requests sent at once; several numbers: each.")] = None,
+    runs: Annotated[int, typer.Option(help="How often each measurement is made; medians are told.")] = 3,
+    against: Annotated[str | None, typer.Option(help="Measure this by turns with ours: mlx-lm.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast a model is on this machine, and how much memory it takes."""
+    settings = Settings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
+    report = measure(_path(model)[1], settings, _tell)
+    typer.echo(json.dumps({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
+
+
 @app.callback(invoke_without_command=True)
 def _menny(
     context: typer.Context,
@@ -162,13 +200,19 @@ def _catalogue() -> tuple[list[ModelSpec], list[Any]]:
     return specs, list(problems)
 
 
-@contextmanager
-def _engine(name: str) -> Iterator[tuple[Engine, str]]:
-    """The engine of a model, with the template that its prompts take."""
+def _path(name: str) -> tuple[ModelSpec, Path]:
+    """A model's entry, and where it lies on this machine."""
     spec = resolve(name, _catalogue()[0])
     path = spec.path()
     if path is None:
         raise ModelError(f"{spec.name} is not on this machine. Get it by: {spec.how_to_get}")
+    return spec, path
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[tuple[Engine, str]]:
+    """The engine of a model, with the template that its prompts take."""
+    spec, path = _path(name)
     with load_engine(path) as engine:
         yield engine, spec.template or guess_template(engine.tokenizer)
 
@@ -217,3 +261,9 @@ def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
         figures.pop(name)
     tokens = [chunk.token for chunk in chunks if chunk.token is not None]
     return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **figures}
+
+
+def _tell(doing: str) -> None:
+    """What a long command is doing, on a line that the next one overwrites, for someone who watches."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\033[K{doing}", err=True, nl=False)

@@ -29,6 +29,11 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
+        (("bench", "--concurrency", "1", "many"), "--concurrency"),
+        (("bench", "--concurrency", "1", "0"), "concurrency is [1, 0], but must be from 1 to 256"),
+        (("bench", "--runs", "0"), "runs is 0, but must be at least 1"),
+        (("bench", "--against", "gpt"), "nothing to measure against by the name 'gpt'"),
+        (("bench", "--new-tokens", "100000"), "more than the model's context holds"),
         (("sing",), "No such command 'sing'"),
     ],
 )
@@ -96,6 +101,25 @@ def test_demo_answers_its_three_prompts() -> None:
     assert ended.returncode == 0
     assert ended.stdout.count("\n> ") + ended.stdout.startswith("> ") == 3
     assert "Paris" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("1", "2"), ("1", "--concurrency", "2")])
+def test_bench_measures_at_every_concurrency_as_one_json_object(words: tuple[str, ...]) -> None:
+    tiny = ("--prompt-tokens", "16", "--new-tokens", "4", "--runs", "1")
+    ended = menny("bench", "--concurrency", *words, "--model", "smollm2", *tiny, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert [one["concurrency"] for one in told["speeds"]] == [1, 2]
+    assert (told["model"], told["prompt_tokens"], told["new_tokens"], told["against"]) == ("smollm2", 16, 4, None)
+
+
+@pytest.mark.slow
+def test_bench_against_mlx_lm_tells_both_in_a_table() -> None:
+    ended = menny("bench", "--prompt-tokens", "16", "--new-tokens", "4", "--runs", "1", "--against", "mlx-lm")
+    assert ended.returncode == 0
+    assert "decode tok/s" in ended.stdout
+    assert "the same tokens in 100% of runs" in ended.stdout
 
 
 def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:

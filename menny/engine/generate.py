@@ -139,7 +139,7 @@ def generate(
     stops, decoder = StopFinder(params.stop), vocabulary.decoder()
     reply = decode(model, tokens[-1:], cache, params, prompt, vocabulary.vocab_size)
     for count, token in enumerate(reply, 1):
-        ends = token in vocabulary.eos_ids
+        ends = token in vocabulary.eos_ids and not params.ignore_eos
         text = "" if ends else stops.add(decoder.add(token))
         reason: FinishReason | None = None
         if ends or stops.found:

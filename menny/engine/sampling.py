@@ -24,6 +24,7 @@ class SamplingParams:
     repetition_context: int = 64  # how many tokens are recent
     seed: int | None = None  # the same seed gives the same reply; None: another one each time
     stop: Sequence[str] = ()  # texts that end the reply and are left out of it
+    ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for measuring
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop

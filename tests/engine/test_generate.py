@@ -65,6 +65,11 @@ def test_chunks_count_the_prompt_and_the_reply_so_far(script):
         assert all(0 <= x < math.inf for x in (chunk.prompt_tps, chunk.decode_tps, chunk.seconds_to_first_token))
 
 
+def test_the_end_of_turn_token_is_passed_over_where_that_is_asked(script):
+    (chunk, *more) = reply(script, "E", max_tokens=5, ignore_eos=True)
+    assert (chunk.token, len(more), more[-1].finish_reason) == (EOS, 4, "length")
+
+
 def test_a_reply_that_ends_at_once_is_one_chunk_without_text(script):
     (chunk,) = reply(script, "E")
     assert (chunk.text, chunk.token, chunk.finish_reason, chunk.completion_tokens) == ("", EOS, "stop", 1)

@@ -1,0 +1,57 @@
+"""What bounds decoding: the bytes that a token's computation reads, and how fast this machine reads memory."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from menny.engine.model import Mistral
+
+FLOATS = 1 << 26  # 256 MiB: more than a processor's caches hold
+RUNS = 5
+
+
+def measure_bandwidth() -> float:
+    """Bytes a second that this machine reads from memory: the best of some passes over a large array."""
+    if mx.default_device().type == mx.DeviceType.gpu:
+        on_gpu = mx.ones(FLOATS)
+        mx.eval(on_gpu)
+        return _best(lambda: mx.eval(mx.sum(on_gpu)))
+    threads = os.cpu_count() or 1
+    parts = np.array_split(np.ones(FLOATS, np.float32), 4 * threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return _best(lambda: list(pool.map(np.max, parts)))
+
+
+def _best(read: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        read()
+        seconds.append(time.perf_counter() - began)
+    return 4 * FLOATS / min(seconds)
+
+
+def weights_bytes(model: Mistral) -> int:
+    """The bytes of all weights."""
+    return sum(_sizes(model).values())
+
+
+def bytes_per_token(model: Mistral, position: int) -> int:
+    """Bytes that decoding a token at this position reads: every weight that takes part, and the cache."""
+    args = model.args
+    seen = min(position, args.sliding_window or position)
+    numbers = 2 * args.n_layers * args.n_kv_heads * args.head_dim * seen
+    sizes = _sizes(model)
+    unread = 0 if args.tie_word_embeddings else sizes["tok_embeddings.weight"]  # but for one row
+    return sum(sizes.values()) - unread + numbers * model.norm.weight.dtype.size
+
+
+def _sizes(model: Mistral) -> dict[str, int]:
+    """The bytes of every weight, by name."""
+    weights: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    return {name: weight.nbytes for name, weight in weights.items()}

@@ -1,0 +1,60 @@
+"""What the measuring commands found out, as text for a terminal."""
+
+from collections.abc import Sequence
+
+from menny.engine.bench import Report, Speeds
+
+
+def bench_text(model: str, report: Report) -> str:
+    """A bench's report."""
+    heads = ["requests at once", "prefill tok/s", "decode tok/s", "first token s", "slowest s", "total tok/s"]
+    limit = report.bandwidth / report.bytes_per_token
+    lines = [
+        f"{model} on {report.device}: {report.prompt_tokens} prompt tokens, {report.new_tokens} new ones, "
+        f"medians of {report.runs} runs",
+        "",
+        table([heads, *map(_speeds_row, report.speeds)]),
+        "",
+        f"memory     {size(report.peak_memory)} at most, of it {size(report.weights_bytes)} of weights; "
+        f"the process {size(report.resident_memory)}",
+        f"bandwidth  {size(report.bandwidth)}/s allow {limit:.1f} tokens/s; "
+        f"decoding comes to {report.speeds[0].bandwidth_share:.0%} of it",
+    ]
+    if peer := report.against:
+        lines.append(
+            f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "
+            f"ours is {peer.prefill_ratio:.2f}x and {peer.decode_ratio:.2f}x; "
+            f"the same tokens in {peer.same_tokens:.0%} of runs"
+        )
+    return "\n".join(lines)
+
+
+def _speeds_row(one: Speeds) -> list[str]:
+    return [
+        str(one.concurrency),
+        f"{one.prefill_tps:.1f}",
+        f"{one.decode_tps:.1f}",
+        f"{one.seconds_to_first_token:.2f}",
+        f"{one.slowest_first_token:.2f}",
+        f"{one.total_tps:.1f}",
+    ]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first row their heads: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.1f} {unit}"
+    return f"{n_bytes:.0f} B"
