@@ -35,8 +35,16 @@ def engine(folder: Path) -> Iterator[Engine]:
         yield engine
 
 
-def start(engine: Engine, prompt: str, params: SamplingParams = GREEDY, **others: Any) -> Stream:
-    return engine.stream(engine.tokenizer.encode(prompt), params, **others)
+def start(
+    engine: Engine, prompt: str, params: SamplingParams = GREEDY, on_progress: Callable[[Progress], None] | None = None
+) -> Stream:
+    """A stream; a test that waits in vain fails rather than hangs."""
+    left = iter(range(3000))
+
+    def impatient(_: Progress) -> None:
+        assert next(left, None) is not None, "the engine is taken"
+
+    return engine.stream(engine.tokenizer.encode(prompt), params, on_progress or impatient)
 
 
 def text(chunks: list[Chunk]) -> str:
@@ -44,13 +52,8 @@ def text(chunks: list[Chunk]) -> str:
 
 
 def say(engine: Engine, prompt: str, **params: Any) -> str:
-    """A whole reply; a test that waits in vain fails rather than hangs."""
-    left = iter(range(3000))
-
-    def impatient(_: Progress) -> None:
-        assert next(left, None) is not None, "the engine is taken"
-
-    return text(list(start(engine, prompt, SamplingParams(**({"temperature": 0} | params)), on_progress=impatient)))
+    """A whole reply."""
+    return text(list(start(engine, prompt, SamplingParams(**({"temperature": 0} | params)))))
 
 
 def begun(stream: Stream) -> Stream:
