@@ -1,7 +1,7 @@
-"""ModelArgs: the numbers that describe a model, read from a hub's config.json or from GGUF metadata.
+"""ModelArgs: the numbers that describe a model, read from a config.json, a params.json or GGUF metadata.
 
-The names are those of the reference implementation's params.json; `_HUB_KEYS` and `_GGUF_KEYS` say what the others
-call them.
+The names are those of the reference implementation's params.json, which MLX's examples keep in their config.json;
+`_HUB_KEYS` and `_GGUF_KEYS` say what the others call them.
 """
 
 import json
@@ -15,8 +15,26 @@ from menny.errors import ModelError
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
 DEFAULT_THETA = 1e4  # where a hub's config.json or a GGUF file is silent, as for their other readers
+LATER_THETA = 1e6  # the same for Mixtral, and for the reference's models without a window
 MOST_LAYERS = 1 << 10  # far above any model, and few enough that a forged number can't exhaust the memory
+MOST_EXPERTS = 1 << 10
 MOST_WIDTH = 1 << 24  # of any dimension
+
+
+@dataclass(frozen=True)
+class MoEArgs:
+    """A mixture of experts, in the reference's names."""
+
+    num_experts: int
+    num_experts_per_tok: int  # k: the experts that a token goes through
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_experts <= MOST_EXPERTS:
+            raise ModelError(f"num_experts is {self.num_experts}, but must be from 1 to {MOST_EXPERTS}")
+        if not 1 <= self.num_experts_per_tok <= self.num_experts:
+            raise ModelError(
+                f"num_experts_per_tok is {self.num_experts_per_tok}, but must be from 1 to {self.num_experts}"
+            )
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class ModelArgs:
     sliding_window: int | None = None  # W: a query sees itself and the W-1 positions before it
     tie_word_embeddings: bool = False  # the output projection is the embedding table
     max_position_embeddings: int = DEFAULT_CONTEXT
+    moe: MoEArgs | None = None  # None: one dense feed-forward
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "vocab_size"):
@@ -59,7 +78,9 @@ class ModelArgs:
     def n_parameters(self) -> int:
         """The number of weights."""
         attention = 2 * self.dim * self.head_dim * (self.n_heads + self.n_kv_heads)
-        block = attention + 3 * self.dim * self.hidden_dim + 2 * self.dim
+        experts = self.moe.num_experts if self.moe else 1
+        gate = self.dim * experts if self.moe else 0
+        block = attention + 3 * self.dim * self.hidden_dim * experts + gate + 2 * self.dim
         tables = self.dim * self.vocab_size * (1 if self.tie_word_embeddings else 2)
         return self.n_layers * block + tables + self.dim
 
@@ -76,6 +97,13 @@ _HUB_KEYS = {
     "rope_theta": "rope_theta",
     "sliding_window": "sliding_window",
     "max_position_embeddings": "max_position_embeddings",
+    "num_experts": "num_local_experts",
+    "num_experts_per_tok": "num_experts_per_tok",
+}
+
+_REFERENCE_KEYS = {name: name for name in _HUB_KEYS} | {
+    "num_experts": "moe.num_experts",
+    "num_experts_per_tok": "moe.num_experts_per_tok",
 }
 
 _GGUF_KEYS = {
@@ -90,12 +118,18 @@ _GGUF_KEYS = {
     "rope_theta": "llama.rope.freq_base",
     "sliding_window": "llama.attention.sliding_window",
     "max_position_embeddings": "llama.context_length",
+    "num_experts": "llama.expert_count",
+    "num_experts_per_tok": "llama.expert_used_count",
 }
 
 _NEEDED = ("dim", "n_layers", "hidden_dim", "n_heads", "norm_eps", "vocab_size")
+_OF_EXPERTS = ("num_experts", "num_experts_per_tok")
 _FRACTIONS = ("norm_eps", "rope_theta")
 
-_HUB_TYPES = ("mistral", "llama")
+_TYPES = ("mistral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
+_BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
+_ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
+_OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -113,25 +147,73 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def args_from_folder(folder: Path) -> ModelArgs:
-    """The args of a hub-style folder, from its config.json."""
-    path = folder / "config.json"
+def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
+    """The args of a model folder, from its config.json or params.json, whichever names these use.
+
+    `original`: the weights go by the reference's names, so its params.json counts where both are there, and rotary
+    embeddings pair neighbouring dimensions.
+    """
+    files = ("params.json", "config.json") if original else ("config.json", "params.json")
+    path = next((folder / name for name in files if (folder / name).is_file()), folder / "config.json")
     config = read_json(path)
     kind = config.get("model_type", "mistral")
-    if kind not in _HUB_TYPES:
-        known = ", ".join(_HUB_TYPES)
+    if kind not in _TYPES:
+        known = ", ".join(_TYPES)
         raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
     _refuse_variants(config, path)
+    config = _one_window(config, path)
+    traditional = _flag(config, "rope_traditional", path, original)
+    if sum(name in config for name in _NEEDED) > sum(_HUB_KEYS[name] in config for name in _NEEDED):
+        return _reference_args(config, path, traditional)
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and config.get("rope_theta") is None:
         config = config | {"rope_theta": rope.get("rope_theta")}
+    sparse = kind == "mixtral" or config.get("num_local_experts") is not None
     return _build(
         config,
         _HUB_KEYS,
         path,
-        rope_traditional=_flag(config, "rope_traditional", path),
+        sparse,
+        LATER_THETA if sparse else DEFAULT_THETA,
+        rope_traditional=traditional,
         tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
     )
+
+
+def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> ModelArgs:
+    """The args in the reference's own names: a params.json, or a config.json of MLX's examples."""
+    moe = config.get("moe")
+    if moe is not None:
+        if not isinstance(moe, dict):
+            raise ModelError(f"{path}: moe should be an object with num_experts and num_experts_per_tok")
+        for key, value in moe.items():
+            if key not in _OF_EXPERTS and value:
+                raise ModelError(f"{path}: moe.{key[:60]} is not supported")
+        config = config | {f"moe.{key}": value for key, value in moe.items()}
+    if config.get("max_position_embeddings") is None:
+        config = config | {"max_position_embeddings": config.get("max_seq_len")}
+    windowed = config.get("sliding_window") is not None
+    tied = _flag(config, "tie_word_embeddings", path) or _flag(config, "tied_embeddings", path)
+    theta = DEFAULT_THETA if windowed else LATER_THETA
+    return _build(
+        config,
+        _REFERENCE_KEYS,
+        path,
+        moe is not None,
+        theta,
+        rope_traditional=traditional,
+        tie_word_embeddings=tied,
+    )
+
+
+def _one_window(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A window told layer by layer becomes the one that all of them have."""
+    windows = config.get("sliding_window")
+    if not isinstance(windows, list):
+        return config
+    if not windows or any(window != windows[0] for window in windows):
+        raise ModelError(f"{path}: sliding_window differs from layer to layer, which is not supported")
+    return config | {"sliding_window": windows[0]}
 
 
 def args_from_gguf(file: GGUFFile) -> ModelArgs:
@@ -150,6 +232,8 @@ def args_from_gguf(file: GGUFFile) -> ModelArgs:
         file.metadata | {"token_embd.weight": embeddings.shape[0], "llama.attention.sliding_window": window},
         _GGUF_KEYS,
         file.path,
+        bool(file.metadata.get("llama.expert_count")),
+        DEFAULT_THETA,
         rope_traditional=True,
         tie_word_embeddings="output.weight" not in file.tensors,
     )
@@ -163,28 +247,37 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
     """What would change the maths is refused by name, rather than computed wrongly."""
     if config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"{path}: hidden_act {config['hidden_act']!r} is not supported, only silu")
-    for key in ("attention_bias", "mlp_bias"):
+    for key in _BIASES:
         if config.get(key):
             raise ModelError(f"{path}: {key} is set, but Mistral has no biases")
-    for key in ("rope_scaling", "rope_parameters"):
+    for key in _OTHER_MODELS:
+        if config.get(key):
+            raise ModelError(f"{path}: {key} is set, which is not supported")
+    for key in _ROTATIONS:
         scaling = config.get(key)
         kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
+        if key == "yarn" and scaling:
+            kind = key
         if kind not in (None, "default"):
             raise ModelError(f"{path}: {key} of type {kind!r} is not supported")
 
 
-def _build(config: Mapping[str, Any], keys: Mapping[str, str], path: Path, **others: bool) -> ModelArgs:
+def _build(
+    config: Mapping[str, Any], keys: Mapping[str, str], path: Path, sparse: bool, theta: float, **others: bool
+) -> ModelArgs:
     """The args that a config tells under these keys; errors speak of them by the config's own names."""
     told = {name: key for name, key in keys.items() if config.get(key) is not None}
-    missing = sorted(keys[name] for name in _NEEDED if name not in told)
-    if missing:
+    needed = _NEEDED + _OF_EXPERTS if sparse else _NEEDED
+    if missing := sorted(keys[name] for name in needed if name not in told):
         raise ModelError(f"{path}: needed and missing: {', '.join(missing)}")
     values: dict[str, Any] = {
         name: _number(config, key, path) if name in _FRACTIONS else _whole(config, key, path)
         for name, key in told.items()
+        if sparse or name not in _OF_EXPERTS
     }
+    experts = {name: values.pop(name) for name in _OF_EXPERTS if sparse}
     values.setdefault("n_kv_heads", values["n_heads"])
-    values.setdefault("rope_theta", DEFAULT_THETA)
+    values.setdefault("rope_theta", theta)
     if "head_dim" not in values:
         dim, n_heads = values["dim"], values["n_heads"]
         if n_heads < 1 or dim % n_heads:
@@ -193,7 +286,7 @@ def _build(config: Mapping[str, Any], keys: Mapping[str, str], path: Path, **oth
             )
         values["head_dim"] = dim // n_heads
     try:
-        return ModelArgs(**values, **others)
+        return ModelArgs(**values, **others, moe=MoEArgs(**experts) if sparse else None)
     except ModelError as error:
         raise ModelError(f"{path}: {_in_its_words(str(error), keys)}") from None
 
@@ -217,9 +310,11 @@ def _whole(config: Mapping[str, Any], key: str, path: Path) -> int:
     return int(value)
 
 
-def _flag(config: Mapping[str, Any], key: str, path: Path) -> bool:
-    """A truth, false where the config is silent."""
+def _flag(config: Mapping[str, Any], key: str, path: Path, silent: bool = False) -> bool:
+    """A truth, `silent` where the config is."""
     value = config.get(key)
-    if value is None or isinstance(value, bool):
-        return bool(value)
+    if value is None:
+        return silent
+    if isinstance(value, bool):
+        return value
     raise ModelError(f"{path}: {key} should be true or false, but is {str(value)[:60]!r}")

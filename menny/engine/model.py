@@ -1,4 +1,4 @@
-"""Mistral 7B as in the paper (arXiv 2310.06825), from its smallest part to the whole.
+"""Mistral 7B as in the paper (arXiv 2310.06825), from its smallest part to the whole; with experts, Mixtral.
 
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
@@ -8,6 +8,7 @@ import mlx.nn as nn
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
+from menny.engine.moe import MoEFeedForward
 
 
 class RMSNorm(nn.Module):
@@ -69,14 +70,14 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the feed-forward, each on the normed input and added to it."""
+    """Attention, then the feed-forward, dense or sparse, each on the normed input and added to it."""
 
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(args.dim, args.norm_eps)
         self.attention = Attention(args)
         self.ffn_norm = RMSNorm(args.dim, args.norm_eps)
-        self.feed_forward = FeedForward(args)
+        self.feed_forward = MoEFeedForward(args, args.moe) if args.moe else FeedForward(args)
 
     def __call__(self, x: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
         x = x + self.attention(self.attention_norm(x), mask, cache)

@@ -1,15 +1,21 @@
 """What the formats call a model's weights, and this engine's names for them (those of the reference implementation)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 KINDS = ("weight", "scales", "biases")  # the latter two where a weight is quantized
+COMPUTED = ("rotary_emb.inv_freq", "rope.freqs")  # endings of what old exports carry beside the weights
+
+_NUMBER = re.compile(r"\.(0|[1-9][0-9]*)(?=\.|$)")
 
 
 @dataclass(frozen=True)
 class Names:
-    """One format's names: what stands before a layer's number, and its modules by this engine's name."""
+    """One format's names: what stands before a layer's number, and its modules by this engine's name.
+
+    `#` stands for an expert's number. Experts may be stacked into one weight, or each have its own.
+    """
 
     layers: str
     outer: Mapping[str, str]
@@ -20,9 +26,12 @@ class Names:
         stem, _, kind = key.rpartition(".")
         layer = re.fullmatch(rf"{re.escape(self.layers)}\.(0|[1-9][0-9]*)\.(.+)", stem)
         modules, module = (self.inner, layer[2]) if layer else (self.outer, stem)
+        expert = _NUMBER.search(module)
+        module = _NUMBER.sub(".#", module, count=1)
         name = next((ours for ours, theirs in modules.items() if theirs == module), None)
-        if name is None or kind not in KINDS:
+        if name is None or kind not in KINDS or "#" in key:
             return None
+        name = name.replace("#", expert[1]) if expert else name
         return f"layers.{layer[1]}.{name}.{kind}" if layer else f"{name}.{kind}"
 
     def theirs(self, name: str) -> str:
@@ -31,7 +40,13 @@ class Names:
         if not stem.startswith("layers."):
             return f"{self.outer[stem]}.{kind}"
         _, number, module = stem.split(".", 2)
-        return f"{self.layers}.{number}.{self.inner[module]}.{kind}"
+        expert = _NUMBER.search(module)
+        theirs = self.inner[_NUMBER.sub(".#", module, count=1)]
+        return f"{self.layers}.{number}.{theirs.replace('#', expert[1] if expert else '#')}.{kind}"
+
+    def knows(self, keys: Iterable[str]) -> int:
+        """How many of these keys are of this format."""
+        return sum(self.ours(key) is not None for key in keys)
 
 
 HUB = Names(
@@ -45,6 +60,13 @@ HUB = Names(
         "feed_forward.w1": "mlp.gate_proj",
         "feed_forward.w2": "mlp.down_proj",
         "feed_forward.w3": "mlp.up_proj",
+        "feed_forward.gate": "block_sparse_moe.gate",
+        "feed_forward.experts.w1": "block_sparse_moe.switch_mlp.gate_proj",
+        "feed_forward.experts.w2": "block_sparse_moe.switch_mlp.down_proj",
+        "feed_forward.experts.w3": "block_sparse_moe.switch_mlp.up_proj",
+        "feed_forward.experts.#.w1": "block_sparse_moe.experts.#.w1",
+        "feed_forward.experts.#.w2": "block_sparse_moe.experts.#.w2",
+        "feed_forward.experts.#.w3": "block_sparse_moe.experts.#.w3",
         "attention_norm": "input_layernorm",
         "ffn_norm": "post_attention_layernorm",
     },
@@ -61,7 +83,18 @@ GGUF = Names(
         "feed_forward.w1": "ffn_gate",
         "feed_forward.w2": "ffn_down",
         "feed_forward.w3": "ffn_up",
+        "feed_forward.gate": "ffn_gate_inp",
+        "feed_forward.experts.w1": "ffn_gate_exps",
+        "feed_forward.experts.w2": "ffn_down_exps",
+        "feed_forward.experts.w3": "ffn_up_exps",
+        "feed_forward.experts.#.w1": "ffn_gate.#",
+        "feed_forward.experts.#.w2": "ffn_down.#",
+        "feed_forward.experts.#.w3": "ffn_up.#",
         "attention_norm": "attn_norm",
         "ffn_norm": "ffn_norm",
     },
 )
+
+_SAME = [name for name in HUB.inner if not name.startswith("feed_forward.experts.w")]
+
+REFERENCE = Names("layers", {name: name for name in HUB.outer}, {name: name for name in _SAME})

@@ -1,4 +1,4 @@
-"""The safetensors files of a model folder: found by index or by name, and their headers checked in Python.
+"""The safetensors files of a model folder: found by index, and their headers checked in Python before MLX reads them.
 
 A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and where its bytes lie behind the header
 (the format's description: github.com/huggingface/safetensors).
@@ -7,8 +7,11 @@ A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and 
 import json
 import math
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
+
+import mlx.core as mx
 
 from menny.engine.args import read_json
 from menny.errors import ModelError
@@ -17,21 +20,14 @@ _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1} 
 _BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100_000_000  # the format's own limit
 _MAX_DIM = 1 << 31  # MLX counts a dimension in 32 bits
-_INDEX = "model.safetensors.index.json"
 
 
-def find_shards(folder: Path) -> list[Path]:
-    """The folder's weight files: those that its index names, else model*.safetensors."""
-    index = folder / _INDEX
-    if not index.exists():
-        shards = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
-        if not shards:
-            raise ModelError(f"{folder} has no weights: neither model*.safetensors nor {_INDEX} is there")
-        return shards
+def find_indexed(index: Path) -> list[Path]:
+    """The weight files that an index names, all of its folder."""
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(n, str) for n in weight_map.values()):
         raise ModelError(f"{index}: weight_map should say which file holds each tensor")
-    return [_shard(folder, name, index) for name in sorted(set(weight_map.values()))]
+    return [_shard(index.parent, name, index) for name in sorted(set(weight_map.values()))]
 
 
 def _shard(folder: Path, name: str, index: Path) -> Path:
@@ -63,6 +59,21 @@ def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ModelError(f"{path}: the header's __metadata__ should hold texts: get the file again")
     return {name: _entry(path, name, entry, size - 8 - length) for name, entry in header.items()}
+
+
+def safetensors_sizes(path: Path) -> dict[str, int]:
+    """Each tensor's bytes, by a checked header."""
+    return {key: _BYTES[dtype] * math.prod(shape) for key, (dtype, shape) in read_safetensors_header(path).items()}
+
+
+def read_safetensors(path: Path) -> Iterator[tuple[str, mx.array]]:
+    """The tensors of a file whose header has been checked; MLX reads each when it is needed."""
+    try:
+        loaded = mx.load(str(path))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} can't be read ({reason}): get the file again") from error
+    yield from loaded.items() if isinstance(loaded, dict) else ()
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

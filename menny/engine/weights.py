@@ -1,26 +1,23 @@
-"""From a model on disk to a model in memory: a hub-style folder of safetensors, or a GGUF file.
+"""From weights on disk to a model in memory.
 
 Every source becomes one flat dict of arrays under this engine's own names, is checked against the shape that the args
 ask, and is evaluated whole.
 """
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import psutil
 
-from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
-from menny.engine.gguf import read_gguf
-from menny.engine.gguf_tensors import GROUP, read_tensors
+from menny.engine.args import ModelArgs, MoEArgs
 from menny.engine.model import Mistral
-from menny.engine.names import GGUF, HUB, KINDS, Names
-from menny.engine.safetensors import find_shards, read_safetensors_header
+from menny.engine.names import KINDS
+from menny.engine.sources import Source, Weights, read_model
 from menny.errors import ModelError
 
-Weights = dict[str, mx.array]
 Form = tuple[int, int]  # of a quantized weight: group_size, bits
 
 _BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
@@ -28,29 +25,15 @@ _BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
 WHOLE = "Is this the whole model, and its own config?"
 
 
-@dataclass
-class Source:
-    """Weights under this engine's names, and where they came from, so that errors can say it."""
-
-    path: Path
-    names: Names
-    weights: Weights = field(default_factory=dict)
-    shards: dict[str, Path] = field(default_factory=dict)
-    group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
-
-    def place(self, name: str) -> str:
-        """File and key of a weight, as its owner knows them."""
-        return f"{self.shards.get(name, self.path)}: {self.names.theirs(name)}"
-
-
 def load_model(path: str | Path) -> Mistral:
-    """Load a folder or a .gguf file, every weight evaluated, in the form that is fast on this machine.
+    """Load a folder in any of the formats of sources.py, or a .gguf file, in the form that is fast on this machine.
 
     On a CPU the weights become float32, and quantized ones are expanded where that fits into half of the memory that
-    is free. On a GPU they stay as they are. Raises ModelError, naming file and key, for what can't be loaded.
+    is free. On a GPU they stay as they are. Every weight is evaluated. Raises ModelError, naming file and key, for
+    what can't be loaded.
     """
     path = Path(os.path.expanduser(path))
-    return build_model(*(_read_folder(path) if path.is_dir() else _read_gguf(path)))
+    return build_model(*read_model(path))
 
 
 def build_model(args: ModelArgs, source: Source) -> Mistral:
@@ -64,7 +47,7 @@ def build_model(args: ModelArgs, source: Source) -> Mistral:
             _dequantize(list(forms), forms, weights, mx.float32)
         if on_cpu:
             _to_float32(weights)
-        _stack_attention(args, forms, weights)
+        _stack(args, forms, weights)
         model = Mistral(args)
         _quantize_like(model, forms)
         model.load_weights(list(weights.items()))
@@ -75,54 +58,15 @@ def build_model(args: ModelArgs, source: Source) -> Mistral:
     return model
 
 
-def _read_folder(folder: Path) -> tuple[ModelArgs, Source]:
-    args, source = args_from_folder(folder), Source(folder, HUB)
-    for shard in find_shards(folder):
-        read_safetensors_header(shard)  # refuses what MLX should not see
-        for key, weight in _mx_load(shard).items():
-            name = HUB.ours(key)
-            if name is None:
-                if key.endswith("rotary_emb.inv_freq"):
-                    continue  # old exports carry what is computed
-                raise ModelError(f"{shard}: the key {key[:200]!r} doesn't belong to a Mistral model")
-            if name in source.weights:
-                raise ModelError(f"{shard}: the key {key!r} stands in {source.shards[name].name} too")
-            source.weights[name] = weight
-            source.shards[name] = shard
-    return args, source
-
-
-def _read_gguf(path: Path) -> tuple[ModelArgs, Source]:
-    file = read_gguf(path)
-    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
-    for key in file.tensors:
-        name = GGUF.ours(key)
-        if name is None or not name.endswith(".weight"):
-            raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
-    for key, arrays in read_tensors(file):
-        stem = str(GGUF.ours(key)).removesuffix("weight")
-        source.weights |= {stem + kind: array for kind, array in arrays.items()}
-    return args, source
-
-
-def _mx_load(path: Path) -> Weights:
-    try:
-        loaded = mx.load(str(path))
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} can't be read ({reason}): get the file again") from error
-    return loaded if isinstance(loaded, dict) else {}
-
-
 def _check(args: ModelArgs, source: Source) -> dict[str, Form]:
     """Refuse missing, extra and misshapen weights by name; the forms of those that are quantized."""
-    weights, shapes, forms = source.weights, _shapes(args), {}
+    weights, shapes, forms = source.weights, _shapes(args, source), {}
     if args.tie_word_embeddings:
         for kind in KINDS:
             weights.pop(f"output.{kind}", None)  # a copy of the embeddings
     _refuse("missing", [f"{name}.weight" for name in shapes if f"{name}.weight" not in weights], source)
     for name, shape in shapes.items():
-        if len(shape) == 2 and f"{name}.scales" in weights:
+        if len(shape) > 1 and f"{name}.scales" in weights:
             forms[name] = _form(name, shape, source)
         else:
             _check_plain(f"{name}.weight", shape, source)
@@ -131,7 +75,7 @@ def _check(args: ModelArgs, source: Source) -> dict[str, Form]:
     return forms
 
 
-def _shapes(args: ModelArgs) -> dict[str, tuple[int, ...]]:
+def _shapes(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
     """The modules of a model with these args, and the shapes of their weights."""
     queries, keys = args.n_heads * args.head_dim, args.n_kv_heads * args.head_dim
     layer: dict[str, tuple[int, ...]] = {
@@ -141,17 +85,34 @@ def _shapes(args: ModelArgs) -> dict[str, tuple[int, ...]]:
         "attention.wv": (keys, args.dim),
         "attention.wo": (args.dim, queries),
         "ffn_norm": (args.dim,),
-        "feed_forward.w1": (args.hidden_dim, args.dim),
-        "feed_forward.w2": (args.dim, args.hidden_dim),
-        "feed_forward.w3": (args.hidden_dim, args.dim),
     }
+    swiglu = {"w1": (args.hidden_dim, args.dim), "w2": (args.dim, args.hidden_dim), "w3": (args.hidden_dim, args.dim)}
     shapes: dict[str, tuple[int, ...]] = {"tok_embeddings": (args.vocab_size, args.dim)}
     for number in range(args.n_layers):
         shapes |= {f"layers.{number}.{name}": shape for name, shape in layer.items()}
+        feed_forward = f"layers.{number}.feed_forward"
+        if args.moe:
+            shapes[f"{feed_forward}.gate"] = (args.moe.num_experts, args.dim)
+        for name, shape in swiglu.items():
+            shapes |= (
+                _expert_shapes(feed_forward, name, shape, args.moe, source)
+                if args.moe
+                else {f"{feed_forward}.{name}": shape}
+            )
     shapes["norm"] = (args.dim,)
     if not args.tie_word_embeddings:
         shapes["output"] = (args.vocab_size, args.dim)
     return shapes
+
+
+def _expert_shapes(
+    feed_forward: str, name: str, shape: tuple[int, ...], moe: MoEArgs, source: Source
+) -> dict[str, tuple[int, ...]]:
+    """One matrix of every expert: stacked into one weight or each its own, whichever the source has."""
+    stacked = f"{feed_forward}.experts.{name}"
+    if f"{stacked}.weight" in source.weights or not source.has_single_experts:
+        return {stacked: (moe.num_experts, *shape)}
+    return {f"{feed_forward}.experts.{expert}.{name}": shape for expert in range(moe.num_experts)}
 
 
 def _refuse(problem: str, names: list[str], source: Source) -> None:
@@ -176,10 +137,11 @@ def _form(name: str, shape: tuple[int, ...], source: Source) -> Form:
     if f"{name}.biases" not in source.weights:
         raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported")
     weight, scales, biases = (source.weights[f"{name}.{kind}"] for kind in KINDS)
-    rows, width = shape
-    if weight.ndim == scales.ndim == 2 and weight.shape[0] == scales.shape[0] == rows and scales.shape == biases.shape:
-        form = width // max(1, scales.shape[1]), 32 * weight.shape[1] // width
-        exact = form[0] * scales.shape[1] == width and form[1] * width == 32 * weight.shape[1]
+    *rows, width = shape
+    like = all(part.shape[:-1] == tuple(rows) for part in (weight, scales)) and scales.shape == biases.shape
+    if like and weight.ndim == scales.ndim == len(shape):
+        form = width // max(1, scales.shape[-1]), 32 * weight.shape[-1] // width
+        exact = form[0] * scales.shape[-1] == width and form[1] * width == 32 * weight.shape[-1]
         floating = all(mx.issubdtype(part.dtype, mx.floating) for part in (scales, biases))
         known = form[0] in source.group_sizes and form[1] in _BITS and weight.dtype == mx.uint32
         if exact and floating and known:
@@ -212,19 +174,35 @@ def _to_float32(weights: Weights) -> None:
             mx.eval(weights[name])
 
 
-def _stack_attention(args: ModelArgs, forms: dict[str, Form], weights: Weights) -> None:
-    """Stack every block's wq, wk and wv into the one matrix that Attention has."""
+def _stack(args: ModelArgs, forms: dict[str, Form], weights: Weights) -> None:
+    """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
     for number in range(args.n_layers):
-        stack = f"layers.{number}.attention.wqkv"
-        parts = [stack.replace("wqkv", part) for part in ("wq", "wk", "wv")]
-        if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
-            _dequantize([part for part in parts if part in forms], forms, weights)
-        form = [forms.pop(part) for part in parts if part in forms]
-        if form:
-            forms[stack] = form[0]
-        for kind in KINDS if form else KINDS[:1]:
-            weights[f"{stack}.{kind}"] = mx.concatenate([weights.pop(f"{part}.{kind}") for part in parts])
-            mx.eval(weights[f"{stack}.{kind}"])
+        attention = f"layers.{number}.attention"
+        parts = [f"{attention}.{name}" for name in ("wq", "wk", "wv")]
+        _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights)
+        experts = f"layers.{number}.feed_forward.experts"
+        for name in ("w1", "w2", "w3"):
+            if args.moe and f"{experts}.{name}.weight" not in weights:
+                parts = [f"{experts}.{expert}.{name}" for expert in range(args.moe.num_experts)]
+                _join(f"{experts}.{name}", parts, mx.stack, forms, weights)
+
+
+def _join(
+    whole: str,
+    parts: list[str],
+    join: Callable[[list[mx.array]], mx.array],
+    forms: dict[str, Form],
+    weights: Weights,
+) -> None:
+    """Put these parts, which leave the weights, into one weight."""
+    if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
+        _dequantize([part for part in parts if part in forms], forms, weights)
+    form = [forms.pop(part) for part in parts if part in forms]
+    if form:
+        forms[whole] = form[0]
+    for kind in KINDS if form else KINDS[:1]:
+        weights[f"{whole}.{kind}"] = join([weights.pop(f"{part}.{kind}") for part in parts])
+        mx.eval(weights[f"{whole}.{kind}"])
 
 
 def _quantize_like(model: Mistral, forms: dict[str, Form]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from menny.engine.args import ModelArgs
+from menny.engine.args import ModelArgs, MoEArgs
 
 Array = NDArray[np.float64]
+
+HUB_SWIGLU = ("gate_proj", "down_proj", "up_proj")
 
 
 def logits_of(args: ModelArgs, weights: Mapping[str, NDArray[np.float32]], tokens: Sequence[int]) -> Array:
@@ -22,9 +24,7 @@ def logits_of(args: ModelArgs, weights: Mapping[str, NDArray[np.float32]], token
         normed = _norm(x, block["input_layernorm.weight"], args.norm_eps)
         x = x + _attention(args, block, normed)
         normed = _norm(x, block["post_attention_layernorm.weight"], args.norm_eps)
-        gate = normed @ block["mlp.gate_proj.weight"].T
-        up = normed @ block["mlp.up_proj.weight"].T
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ block["mlp.down_proj.weight"].T
+        x = x + (_mixture(args.moe, block, normed) if args.moe else _swiglu(block, "mlp", HUB_SWIGLU, normed))
     x = _norm(x, exact["model.norm.weight"], args.norm_eps)
     output = "model.embed_tokens.weight" if args.tie_word_embeddings else "lm_head.weight"
     return x @ exact[output].T
@@ -43,6 +43,24 @@ def attend(queries: Array, keys: Array, values: Array, window: int | None) -> Ar
             scores = keys[shared, first:last] @ queries[head, place] / np.sqrt(dim)
             likely = np.exp(scores - scores.max())
             mixed[head, place] = likely / likely.sum() @ values[shared, first:last]
+    return mixed
+
+
+def _swiglu(block: Mapping[str, Array], module: str, names: Sequence[str], x: Array) -> Array:
+    gate, down, up = (block[f"{module}.{name}.weight"] for name in names)
+    hidden = x @ gate.T
+    return (hidden / (1 + np.exp(-hidden)) * (x @ up.T)) @ down.T
+
+
+def _mixture(moe: MoEArgs, block: Mapping[str, Array], x: Array) -> Array:
+    """Token by token, and expert by expert: the best ones by the gate, weighted by softmax over these."""
+    mixed = np.zeros_like(x)
+    for place, token in enumerate(x):
+        scores = block["block_sparse_moe.gate.weight"] @ token
+        best = np.argsort(-scores)[: moe.num_experts_per_tok]
+        shares = np.exp(scores[best] - scores[best].max())
+        for expert, share in zip(best, shares / shares.sum(), strict=True):
+            mixed[place] += share * _swiglu(block, f"block_sparse_moe.experts.{expert}", ("w1", "w2", "w3"), token)
     return mixed
 
 

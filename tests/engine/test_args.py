@@ -1,6 +1,7 @@
 """What a config says is what the model is; what it can't be is refused by file and key."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
 from tiny_models import gguf_entries, hub_config, random_weights, tiny_args, write_gguf
 
 from menny.engine import ModelArgs
-from menny.engine.args import args_from_folder, args_from_gguf
+from menny.engine.args import MoEArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import read_gguf
 from menny.errors import ModelError
 
@@ -86,6 +87,66 @@ def test_silence_means_what_it_means_to_other_readers_of_the_format(tmp_path):
     assert read(tmp_path, **nulls).n_kv_heads == 32
 
 
+def test_a_window_told_layer_by_layer_is_the_one_that_all_have(tmp_path):
+    assert read(tmp_path, sliding_window=[512, 512]).sliding_window == 512
+    assert read(tmp_path, sliding_window=[None, None]).sliding_window is None
+
+
+def test_mixtral_8x7b_is_read_as_published(tmp_path):
+    sparse = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+    args = read(tmp_path, **sparse, sliding_window=None, rope_theta=...)
+    assert (args.moe, args.rope_theta) == (MoEArgs(8, 2), 1e6)
+    assert args.n_parameters == 46_702_792_704
+
+
+REFERENCE_V1 = {
+    "dim": 4096,
+    "n_layers": 32,
+    "head_dim": 128,
+    "hidden_dim": 14336,
+    "n_heads": 32,
+    "n_kv_heads": 8,
+    "norm_eps": 1e-05,
+    "sliding_window": 4096,
+    "vocab_size": 32000,
+}
+
+
+@pytest.mark.parametrize("file", ["params.json", "config.json"])
+def test_a_params_json_is_read_as_published_and_so_is_a_config_of_mlx_examples(tmp_path, file):
+    def read_reference(**changes: Any) -> ModelArgs:
+        config = {key: value for key, value in (REFERENCE_V1 | changes).items() if value is not ...}
+        (tmp_path / file).write_text(json.dumps(config))
+        return args_from_folder(tmp_path, original=True)
+
+    v1 = read_reference()
+    assert v1 == replace(read_v1_of_the_hub(tmp_path / "hub"), rope_traditional=True)
+    assert read_reference(sliding_window=None).rope_theta == 1e6
+    assert read_reference(sliding_window=...).rope_theta == 1e6
+    assert read_reference(rope_theta=1e6).rope_theta == 1e6
+    assert read_reference(rope_theta=1e6).sliding_window == 4096
+    assert read_reference(model_type="mistral").moe is None
+    assert read_reference(moe={"num_experts": 8, "num_experts_per_tok": 2}).moe == MoEArgs(8, 2)
+    for wrong, what in (
+        ({"moe": {"num_experts": 8}}, "missing: moe.num_experts_per_tok"),
+        ({"moe": {"num_experts": 8, "num_experts_per_tok": 9}}, "moe.num_experts_per_tok is 9"),
+        ({"moe": {"num_experts": 8, "num_experts_per_tok": 2, "num_shared_experts": 1}}, "moe.num_shared_experts"),
+        ({"moe": 8}, "moe should be an object"),
+        ({"dim": ...}, "missing: dim"),
+        ({"vision_encoder": {"dim": 8}}, "vision_encoder is set"),
+        ({"yarn": {"factor": 4}}, "yarn of type 'yarn'"),
+    ):
+        with pytest.raises(ModelError) as refused:
+            read_reference(**wrong)
+        assert what in str(refused.value)
+        assert str(tmp_path / file) in str(refused.value)
+
+
+def read_v1_of_the_hub(folder: Path) -> ModelArgs:
+    folder.mkdir()
+    return args_from_folder(folder_of(folder, MISTRAL_V1))
+
+
 def test_a_theta_within_rope_parameters_counts(tmp_path):
     parameters = {"rope_theta": 1e6, "rope_type": "default"}
     assert read(tmp_path, rope_theta=..., rope_parameters=parameters).rope_theta == 1e6
@@ -100,7 +161,14 @@ def test_whole_numbers_may_be_written_as_fractions(tmp_path):
 REFUSED = {
     "another architecture": ({"model_type": "gpt2"}, "model_type 'gpt2'"),
     "an architecture that isn't a word": ({"model_type": ["mistral"]}, "model_type"),
-    "a mixture of experts": ({"model_type": "mixtral"}, "model_type 'mixtral'"),
+    "experts without a number": ({"model_type": "mixtral"}, "missing: num_experts_per_tok, num_local_experts"),
+    "no experts": ({"num_local_experts": 0, "num_experts_per_tok": 2}, "num_local_experts is 0, but must be from 1"),
+    "more experts a token than there are": (
+        {"num_local_experts": 4, "num_experts_per_tok": 5},
+        "num_experts_per_tok is 5, but must be from 1 to 4",
+    ),
+    "windows that differ": ({"sliding_window": [4096, None]}, "sliding_window differs"),
+    "no windows": ({"sliding_window": []}, "sliding_window differs"),
     "another activation": ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
     "biases in attention": ({"attention_bias": True}, "attention_bias"),
     "biases in the feed-forward": ({"mlp_bias": True}, "mlp_bias"),

@@ -74,7 +74,10 @@ def test_weights_of_more_layers_than_the_config_tells_are_named_with_their_shard
 
 
 FOREIGN = [
-    "model.layers.0.block_sparse_moe.gate.weight",
+    "model.layers.0.block_sparse_moe.gate.bias",
+    "model.layers.0.block_sparse_moe.experts.#.w1.weight",
+    "model.layers.0.block_sparse_moe.experts.01.w1.weight",
+    "model.layers.0.block_sparse_moe.experts.1.w4.weight",
     "model.layers.0.self_attn.q_proj.bias",
     "model.layers.0.self_attn.q_proj.qweight",
     "model.layers.00.mlp.up_proj.weight",
@@ -94,7 +97,17 @@ def test_a_weight_that_isnt_a_mistrals_is_refused_by_name(tmp_path, key):
     assert f"model.safetensors: the key {key[:200]!r} doesn't belong" in refused(write_folder(tmp_path, args, foreign))
 
 
-@pytest.mark.parametrize("key", ["model.layers.2.mlp.up_proj.weight", f"{Q_PROJ}.biases", "model.norm.scales"])
+TOO_MANY = [
+    "model.layers.2.mlp.up_proj.weight",
+    f"{Q_PROJ}.biases",
+    "model.norm.scales",
+    "model.layers.0.block_sparse_moe.gate.weight",
+    "model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight",
+    "model.layers.0.block_sparse_moe.experts.3.w1.weight",
+]
+
+
+@pytest.mark.parametrize("key", TOO_MANY)
 def test_a_weight_too_many_is_refused_by_name(tmp_path, key):
     args = tiny_args()
     more = random_weights(args) | {key: np.zeros((96, 64), np.float32)}
@@ -204,7 +217,7 @@ def test_a_gguf_with_a_tensor_of_another_kind_is_refused(tmp_path):
     write_gguf(tmp_path / "good.gguf", args, random_weights(args))
     path = tmp_path / "m.gguf"
     embeddings = Tensor("token_embd.weight", (64, 50), 0, bytes(64 * 50 * 4))
-    for name in ("blk.0.ffn_gate_exps.weight", "blk.0.attn_q.bias", "rope_freqs.weight", "blk.0.attn_q.scales"):
+    for name in ("blk.0.ffn_gate_exps.bias", "blk.0.attn_q.bias", "rope_freqs.weight", "blk.0.attn_q.scales"):
         path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor(name, (4,), 0, bytes(16))]))
         assert f"the tensor {name!r} doesn't belong" in refused(path)
     path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor("output.weight", (256,), 14, bytes(210))]))

@@ -8,7 +8,8 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from menny.engine.safetensors import find_shards, read_safetensors_header
+from menny.engine.safetensors import read_safetensors_header
+from menny.engine.sources import find_files
 from menny.errors import ModelError
 
 GOOD = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
@@ -118,7 +119,7 @@ def test_the_index_tells_the_shards_and_other_files_are_left_alone(tmp_path):
     for name in ("a-1.safetensors", "a-2.safetensors", "model.safetensors", "consolidated.safetensors"):
         (tmp_path / name).touch()
     weight_map = {"x": "a-2.safetensors", "y": "a-1.safetensors", "z": "a-1.safetensors"}
-    found = find_shards(index_of(tmp_path, {"weight_map": weight_map}))
+    found = find_files(index_of(tmp_path, {"weight_map": weight_map}))
     assert [path.name for path in found] == ["a-1.safetensors", "a-2.safetensors"]
 
 
@@ -126,19 +127,21 @@ def test_without_an_index_the_models_files_are_the_shards(tmp_path):
     for name in ("model-2.safetensors", "model-1.safetensors", "consolidated.safetensors", "model.bin"):
         (tmp_path / name).touch()
     (tmp_path / "model-3.safetensors").mkdir()
-    assert [path.name for path in find_shards(tmp_path)] == ["model-1.safetensors", "model-2.safetensors"]
+    assert [path.name for path in find_files(tmp_path)] == ["model-1.safetensors", "model-2.safetensors"]
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
-    with pytest.raises(ModelError, match=r"has no weights: neither model\*\.safetensors nor"):
-        find_shards(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"has no weights: none of model\.safetensors\.index\.json, model\*\.safetensors"
+    ):
+        find_files(tmp_path)
 
 
 def test_an_index_that_names_a_missing_shard_says_which(tmp_path):
     (tmp_path / "model-1.safetensors").touch()
     weight_map = {"x": "model-1.safetensors", "y": "model-2.safetensors"}
     with pytest.raises(ModelError, match=r"index\.json names 'model-2\.safetensors', which is missing"):
-        find_shards(index_of(tmp_path, {"weight_map": weight_map}))
+        find_files(index_of(tmp_path, {"weight_map": weight_map}))
 
 
 OUTSIDE = ["../model.safetensors", "/etc/model.safetensors", "sub/model.safetensors", "..\\model.safetensors"]
@@ -152,7 +155,7 @@ def test_an_index_cant_lead_out_of_the_folder_or_to_other_files(tmp_path, name):
     for path in (tmp_path / "model.safetensors", folder / "sub" / "model.safetensors", folder / "model.bin"):
         path.touch()
     with pytest.raises(ModelError, match=r"index\.json names '") as refused:
-        find_shards(index_of(folder, {"weight_map": {"x": name}}))
+        find_files(index_of(folder, {"weight_map": {"x": name}}))
     assert len(str(refused.value)) < 500 + len(str(folder))
     str(refused.value).encode()  # can be printed
 
@@ -172,4 +175,4 @@ INDICES = {
 def test_a_broken_index_is_refused_by_name(tmp_path, index):
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json"):
-        find_shards(index_of(tmp_path, index))
+        find_files(index_of(tmp_path, index))

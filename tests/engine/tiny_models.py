@@ -4,7 +4,9 @@ Weights are float32 numpy arrays under the hub's names and in the hub's order of
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,13 @@ GGUF_NAMES = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.down_proj": "ffn_down",
     "mlp.up_proj": "ffn_up",
+    "block_sparse_moe.gate": "ffn_gate_inp",
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+
+
+EXPERTS = {"local_experts": "experts", "experts_per_tok": "experts_per_tok"}  # the hub's name, and ours
 
 
 def tiny_args(**changes: Any) -> ModelArgs:
@@ -52,12 +58,17 @@ def shapes(args: ModelArgs) -> dict[str, tuple[int, ...]]:
         "self_attn.k_proj": (keys, args.dim),
         "self_attn.v_proj": (keys, args.dim),
         "self_attn.o_proj": (args.dim, queries),
-        "mlp.gate_proj": (args.hidden_dim, args.dim),
-        "mlp.down_proj": (args.dim, args.hidden_dim),
-        "mlp.up_proj": (args.hidden_dim, args.dim),
         "input_layernorm": (args.dim,),
         "post_attention_layernorm": (args.dim,),
     }
+    wide, narrow = (args.hidden_dim, args.dim), (args.dim, args.hidden_dim)
+    if args.moe:
+        block["block_sparse_moe.gate"] = (args.moe.num_experts, args.dim)
+        for expert in range(args.moe.num_experts):
+            module = f"block_sparse_moe.experts.{expert}"
+            block |= {f"{module}.w1": wide, f"{module}.w2": narrow, f"{module}.w3": wide}
+    else:
+        block |= {"mlp.gate_proj": wide, "mlp.down_proj": narrow, "mlp.up_proj": wide}
     found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (args.vocab_size, args.dim)}
     for layer in range(args.n_layers):
         found |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
@@ -97,9 +108,11 @@ def scripted_weights(args: ModelArgs, following: Mapping[int, Sequence[int]]) ->
 
 def hub_config(args: ModelArgs) -> dict[str, Any]:
     """The config.json of a model with these args."""
+    experts = {f"num_{name}": getattr(args.moe, f"num_{of}") for name, of in EXPERTS.items()} if args.moe else {}
     return {
-        "model_type": "mistral",
-        "architectures": ["MistralForCausalLM"],
+        "model_type": "mixtral" if args.moe else "mistral",
+        "architectures": ["MixtralForCausalLM" if args.moe else "MistralForCausalLM"],
+        **experts,
         "hidden_size": args.dim,
         "num_hidden_layers": args.n_layers,
         "head_dim": args.head_dim,
@@ -177,9 +190,18 @@ def interleave(rows: NDArray[Any], n_heads: int) -> NDArray[Any]:
 
 
 def write_gguf(
-    path: Path, args: ModelArgs, weights: Weights, kind: str = "F32", *, keys: Sequence[bytes] = ()
+    path: Path,
+    args: ModelArgs,
+    weights: Weights,
+    kind: str = "F32",
+    *,
+    keys: Sequence[bytes] = (),
+    stacked: bool = True,
 ) -> Weights:
-    """A GGUF file with its matrices in this type; returns the weights, under the hub's names, that it stands for."""
+    """A GGUF file with its matrices in this type; returns the weights, under the hub's names, that it stands for.
+
+    Not `stacked`: every expert has tensors of its own, as in old files.
+    """
     tensors, meant = [], {}
     for name, weight in weights.items():
         data, dense, ggml_type = encode_blocks(weight, kind if weight.ndim == 2 else "F32")
@@ -189,8 +211,24 @@ def write_gguf(
             n_heads = args.n_heads if "attn_q." in key else args.n_kv_heads
             data, _, _ = encode_blocks(interleave(weight, n_heads), kind)
         tensors.append(Tensor(key, weight.shape[::-1], ggml_type, data))
+    if stacked:
+        tensors = stack_experts(tensors)
     path.write_bytes(gguf([*gguf_entries(args), *keys], tensors))
     return meant
+
+
+def stack_experts(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same tensors, with those of a layer's experts in one."""
+    whole: dict[str, Tensor] = {}
+    for tensor in tensors:
+        apart = re.fullmatch(r"(blk\.\d+\.ffn_\w+)\.\d+\.weight", tensor.name)
+        name = f"{apart[1]}_exps.weight" if apart else tensor.name
+        if name in whole:
+            *dims, count = whole[name].dims
+            whole[name] = replace(whole[name], dims=(*dims, count + 1), data=whole[name].data + tensor.data)
+        else:
+            whole[name] = replace(tensor, name=name, dims=(*tensor.dims, 1) if apart else tensor.dims)
+    return list(whole.values())
 
 
 def gguf_entries(args: ModelArgs) -> list[bytes]:
@@ -211,6 +249,8 @@ def gguf_entries(args: ModelArgs) -> list[bytes]:
         entry("llama.rope.freq_base", F32, args.rope_theta),
         entry("llama.context_length", U32, args.max_position_embeddings),
         *([entry("llama.attention.sliding_window", U32, args.sliding_window)] if args.sliding_window else []),
+        *([entry("llama.expert_count", U32, args.moe.num_experts)] if args.moe else []),
+        *([entry("llama.expert_used_count", U32, args.moe.num_experts_per_tok)] if args.moe else []),
         entry("tokenizer.ggml.model", STRING, "gpt2"),
         array_entry("tokenizer.ggml.tokens", STRING, tokens[: args.vocab_size]),
         array_entry("tokenizer.ggml.token_type", U32, [1 if i < 256 else 3 for i in range(args.vocab_size)]),
@@ -267,4 +307,7 @@ def gguf_name(name: str) -> str:
     if not stem.startswith("model.layers."):
         return f"{GGUF_NAMES[stem]}.weight"
     layer, inner = stem.removeprefix("model.layers.").split(".", 1)
+    if ".experts." in inner:
+        expert, matrix = inner.split(".")[-2:]
+        return f"blk.{layer}.{ {'w1': 'ffn_gate', 'w2': 'ffn_down', 'w3': 'ffn_up'}[matrix] }.{expert}.weight"
     return f"blk.{layer}.{GGUF_NAMES[inner]}.weight"

@@ -1,0 +1,147 @@
+"""Where weights come from: a model folder in any of its formats, or a GGUF file, as one flat dict under our names.
+
+| format | files | keys |
+| --- | --- | --- |
+| hub and MLX | model*.safetensors, with an index where there are several | `HUB` |
+| MLX's examples | weights*.safetensors, weights*.npz | `REFERENCE` |
+| reference | consolidated*.safetensors, consolidated*.pth | `REFERENCE` |
+| GGUF | one .gguf | `GGUF` |
+
+A file's ending tells how to read it; whose keys it has is told by the keys alone, for exports differ in their habits.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlx.core as mx
+
+from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
+from menny.engine.gguf import read_gguf
+from menny.engine.gguf_tensors import GROUP, read_tensors
+from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
+from menny.engine.npz import npz_sizes, read_npz
+from menny.engine.pth import pth_sizes, read_pth
+from menny.engine.safetensors import find_indexed, read_safetensors, safetensors_sizes
+from menny.errors import ModelError
+
+Weights = dict[str, mx.array]
+
+INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
+PATTERNS = (  # the first that a folder has any file of
+    "model*.safetensors",
+    "weights*.safetensors",
+    "weights*.npz",
+    "consolidated*.safetensors",
+    "consolidated*.pth",
+)
+SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
+
+
+@dataclass
+class Source:
+    """Weights under this engine's names, and where they came from, so that errors can say it."""
+
+    path: Path
+    names: Names
+    weights: Weights = field(default_factory=dict)
+    shards: dict[str, Path] = field(default_factory=dict)
+    group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
+
+    def place(self, name: str) -> str:
+        """File and key of a weight, as its owner knows them."""
+        return f"{self.shards.get(name, self.path)}: {self.names.theirs(name)}"
+
+    @property
+    def has_single_experts(self) -> bool:
+        """Whether experts have weights of their own here, or, where there are none at all, could have."""
+        experts = [name for name in self.weights if ".experts." in name]
+        return any(map(SINGLE_EXPERT.search, experts)) or (not experts and self.names is not GGUF)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to read one kind of file: the bytes of each key's array, told without reading them, and then the arrays.
+
+    `sizes` refuses whatever could harm the one who reads on.
+    """
+
+    sizes: Callable[[Path], dict[str, int]]
+    read: Callable[[Path], Iterator[tuple[str, mx.array]]]
+
+
+FORMATS = {
+    ".safetensors": Format(safetensors_sizes, read_safetensors),
+    ".npz": Format(npz_sizes, read_npz),
+    ".pth": Format(pth_sizes, read_pth),
+}
+
+
+def read_model(path: Path) -> tuple[ModelArgs, Source]:
+    """The args and weights of a model folder or .gguf file; ModelError names file and key."""
+    return _read_folder(path) if path.is_dir() else _read_gguf(path)
+
+
+def find_files(folder: Path) -> list[Path]:
+    """The folder's weight files: those that an index names, else those of the first pattern that finds any."""
+    for name in INDICES:
+        if (folder / name).exists():
+            return find_indexed(folder / name)
+    for pattern in PATTERNS:
+        if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            return found
+    raise ModelError(f"{folder} has no weights: none of {', '.join((*INDICES[:1], *PATTERNS))} is there")
+
+
+def _read_folder(folder: Path) -> tuple[ModelArgs, Source]:
+    if not any((folder / name).exists() for name in ("config.json", "params.json")):
+        raise ModelError(f"{folder / 'config.json'} is missing: get the whole model folder")
+    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
+    names = max((HUB, REFERENCE), key=lambda names: sum(map(names.knows, sizes.values())))
+    args = args_from_folder(folder, original=names is REFERENCE)
+    source = Source(folder, names)
+    _refuse_too_much(args, folder, sum(sum(of_file.values()) for of_file in sizes.values()))
+    for file, of_file in sizes.items():
+        _check_keys(source, file, of_file)
+    for file in sizes:
+        for key, weight in FORMATS[file.suffix].read(file):
+            if not key.endswith(COMPUTED):
+                source.weights[str(names.ours(key))] = weight
+    return args, source
+
+
+def _check_keys(source: Source, file: Path, keys: Iterable[str]) -> None:
+    """Note whose keys this file has; refuse those that no Mistral has, and those of an earlier file."""
+    for key in keys:
+        name = source.names.ours(key)
+        if name is None:
+            if key.endswith(COMPUTED):
+                continue
+            raise ModelError(f"{file}: the key {key[:200]!r} doesn't belong to a Mistral model")
+        if name in source.shards:
+            raise ModelError(f"{file}: the key {key!r} stands in {source.shards[name].name} too")
+        source.shards[name] = file
+
+
+def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
+    """Packed files may claim to unpack into far more than they are: no more than the config tells is let in."""
+    most = 16 * args.n_parameters + (1 << 24)  # doubles, and as much again
+    if nbytes > most:
+        raise ModelError(
+            f"{folder}: the weights would take {nbytes >> 20} MiB, but the config tells of a model of at most "
+            f"{most >> 20} MiB. Is this the whole model, and its own config?"
+        )
+
+
+def _read_gguf(path: Path) -> tuple[ModelArgs, Source]:
+    file = read_gguf(path)
+    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
+    for key in file.tensors:
+        name = GGUF.ours(key)
+        if name is None or not name.endswith(".weight"):
+            raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
+    for key, arrays in read_tensors(file):
+        stem = str(GGUF.ours(key)).removesuffix("weight")
+        source.weights |= {stem + kind: array for kind, array in arrays.items()}
+    return args, source
