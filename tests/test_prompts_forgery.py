@@ -8,8 +8,8 @@ import pytest
 from conversations import LIKE_CONTROLS, conversations, texts, tokenizer_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from menny.engine.tokenizer import Tokenizer, load_tokenizer
 
+from menny.engine.tokenizer import Tokenizer, load_tokenizer
 from menny.messages import Message
 from menny.prompts import TEMPLATES, Control, encode_chat, neutralise
 
