@@ -1,4 +1,4 @@
-"""The command line: chat, generate, demo, models and bench. A wrong input gets one line, and exit code 2."""
+"""The command line: chat, generate, demo, models, bench and verify. A wrong input gets one line, and exit code 2."""
 
 import json
 import sys
@@ -18,12 +18,13 @@ from menny.config import CONFIGS, models_folder
 from menny.engine import Chunk, Engine, SamplingParams, load_engine
 from menny.engine.bench import Settings
 from menny.engine.bench import bench as measure
+from menny.engine.verify import verify as compare
 from menny.errors import MennyError, ModelError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.messages import Message
 from menny.personas import Persona, choose, load_personas
 from menny.prompts import encode_chat, guess_template
-from menny.reports import bench_text
+from menny.reports import bench_text, verify_text
 
 DEMO_PROMPTS = (
     "What is the capital of France?",
@@ -161,6 +162,22 @@ def bench(
     settings = Settings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
     report = measure(_path(model)[1], settings, _tell)
     typer.echo(json.dumps({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
+
+
+@app.command()
+def verify(
+    model: Model = "smollm2",
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of the largest logit. Default: 0.001, for 16-bit numbers 0.03.")
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="How many. Default: enough to pass the window.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that one pass, chunks, and token by token give the same logits; exit code 1 where they don't."""
+    result = compare(_path(model)[1], tolerance, tokens)
+    typer.echo(json.dumps({"model": model, **asdict(result)}) if as_json else verify_text(model, result))
+    if not result.agrees:
+        raise typer.Exit(1)
 
 
 @app.callback(invoke_without_command=True)

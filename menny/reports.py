@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from menny.engine.bench import Report, Speeds
+from menny.engine.verify import Verification
 
 
 def bench_text(model: str, report: Report) -> str:
@@ -38,6 +39,22 @@ def _speeds_row(one: Speeds) -> list[str]:
         f"{one.slowest_first_token:.2f}",
         f"{one.total_tps:.1f}",
     ]
+
+
+def verify_text(model: str, result: Verification) -> str:
+    """How the ways to put tokens to a model compare."""
+    window = f", window {result.sliding_window}" if result.sliding_window else ""
+    rows = [[one.way, f"{one.largest:.1e}", f"{one.relative:.1e}"] for one in result.differences]
+    said = "They agree" if result.agrees else "THEY DISAGREE"
+    return "\n".join(
+        [
+            f"{model}: {result.tokens} tokens{window}; logits up to {result.largest_logit:.1f}, against one pass",
+            "",
+            table([["", "largest difference", "of the largest logit"], *rows]),
+            "",
+            f"{said}: the tolerance is {result.tolerance:g} of the largest logit.",
+        ]
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

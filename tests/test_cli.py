@@ -34,6 +34,8 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
         (("bench", "--runs", "0"), "runs is 0, but must be at least 1"),
         (("bench", "--against", "gpt"), "nothing to measure against by the name 'gpt'"),
         (("bench", "--new-tokens", "100000"), "more than the model's context holds"),
+        (("verify", "--tolerance", "0"), "tolerance is 0, but must be above 0"),
+        (("verify", "--tokens", "1"), "1 tokens can't be compared"),
         (("sing",), "No such command 'sing'"),
     ],
 )
@@ -120,6 +122,22 @@ def test_bench_against_mlx_lm_tells_both_in_a_table() -> None:
     assert ended.returncode == 0
     assert "decode tok/s" in ended.stdout
     assert "the same tokens in 100% of runs" in ended.stdout
+
+
+@pytest.mark.slow
+def test_verify_finds_that_the_model_that_comes_along_agrees() -> None:
+    ended = menny("verify", "--model", "smollm2", "--tokens", "24", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert told["agrees"]
+    assert max(one["relative"] for one in told["differences"]) < told["tolerance"] == 1e-3
+
+
+@pytest.mark.slow
+def test_verify_ends_with_1_over_the_tolerance() -> None:
+    ended = menny("verify", "--tokens", "8", "--tolerance", "1e-12")
+    assert ended.returncode == 1
+    assert "THEY DISAGREE" in ended.stdout
 
 
 def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
