@@ -1,0 +1,149 @@
+"""Computes the logits that the engine is held to, by transformers in float32, and stores them in tests/reference.
+
+Run once, in an environment of its own: torch 2.13.0 (CPU), transformers 5.23.0, numpy.
+
+    python tools/make_reference_logits.py
+
+Weights aren't stored: both sides draw them from a seed, in the order of their sorted names (`draw`, which the tests
+repeat), as float16's values, so that a file in half precision holds them exactly. Each .npz has the model's config as
+JSON, token ids [B, L] and float32 logits [B, L, V]. pytorch.pth is a small checkpoint by torch.save itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+FOLDER = Path(__file__).parents[1] / "tests" / "reference"
+LENGTH, VOCAB_SIZE = 40, 64
+
+BASE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": VOCAB_SIZE,
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": False,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+SPARSE = {"num_local_experts": 8, "num_experts_per_tok": 2}
+
+MODELS: dict[str, tuple[str, dict[str, Any], int]] = {  # model_type, what differs from BASE, and B
+    "mistral": ("mistral", {"sliding_window": None, "rope_theta": 1e6}, 1),
+    "mistral_window": ("mistral", {"sliding_window": 8, "rope_theta": 1e4}, 1),
+    "mistral_window_batch": ("mistral", {"sliding_window": 8, "rope_theta": 1e4}, 4),
+    "mistral_tied": ("mistral", {"sliding_window": None, "rope_theta": 1e6, "tie_word_embeddings": True}, 4),
+    "llama": ("llama", {"rope_theta": 1e4, "head_dim": 16}, 1),
+    "mixtral": ("mixtral", {**SPARSE, "sliding_window": None, "rope_theta": 1e6}, 1),
+    "mixtral_batch": ("mixtral", {**SPARSE, "sliding_window": None, "rope_theta": 1e6}, 4),
+    "mixtral_window_tied": (
+        "mixtral",
+        {**SPARSE, "sliding_window": 8, "rope_theta": 1e4, "tie_word_embeddings": True, "num_key_value_heads": 1},
+        1,
+    ),
+}
+
+
+def draw(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """Weights by name, as float32: embeddings and norms near 1, matrices that keep activations so."""
+    generator = np.random.default_rng(seed)
+    weights = {}
+    for name in sorted(shapes):
+        drawn = generator.standard_normal(shapes[name])
+        if len(shapes[name]) == 1:
+            drawn = 1 + drawn / 10
+        elif "embed" not in name:
+            drawn = drawn / np.sqrt(shapes[name][1])
+        weights[name] = drawn.astype(np.float16).astype(np.float32)
+    return weights
+
+
+def hub_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The weights of the published files, one matrix an expert."""
+    dim, hidden, head_dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head_dim, config["num_key_value_heads"] * head_dim
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCAB_SIZE, dim), "model.norm.weight": (dim,)}
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (VOCAB_SIZE, dim)
+    for layer in range(config["num_hidden_layers"]):
+        block: dict[str, tuple[int, ...]] = {
+            "self_attn.q_proj": (queries, dim),
+            "self_attn.k_proj": (keys, dim),
+            "self_attn.v_proj": (keys, dim),
+            "self_attn.o_proj": (dim, queries),
+            "input_layernorm": (dim,),
+            "post_attention_layernorm": (dim,),
+        }
+        if "num_local_experts" in config:
+            block["block_sparse_moe.gate"] = (config["num_local_experts"], dim)
+            for expert in range(config["num_local_experts"]):
+                module = f"block_sparse_moe.experts.{expert}"
+                block |= {f"{module}.w1": (hidden, dim), f"{module}.w2": (dim, hidden), f"{module}.w3": (hidden, dim)}
+        else:
+            block |= {"mlp.gate_proj": (hidden, dim), "mlp.down_proj": (dim, hidden), "mlp.up_proj": (hidden, dim)}
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
+    return shapes
+
+
+def logits_by_transformers(config: dict[str, Any], weights: dict[str, np.ndarray], tokens: np.ndarray) -> np.ndarray:
+    """One pass in float32, by the plain attention; the weights go in by a folder, as published ones do."""
+    folder = FOLDER / "model"
+    folder.mkdir()
+    try:
+        (folder / "config.json").write_text(json.dumps(config))
+        tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+        transformers.utils.logging.set_verbosity_error()
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        )
+        assert not loading["missing_keys"], loading
+        assert not loading["unexpected_keys"], loading
+        with torch.no_grad():
+            return model.eval()(torch.from_numpy(tokens)).logits.numpy()
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def write_checkpoint() -> None:
+    """What torch.save itself writes, in all three types; one tensor is a transposed view of a part of a storage."""
+    numbers = torch.arange(24, dtype=torch.float32) / 8
+    torch.save(
+        {
+            "float32": numbers.reshape(4, 6),
+            "float16": numbers.reshape(2, 12).half(),
+            "bfloat16": numbers.reshape(24).bfloat16(),
+            "a view": numbers.reshape(4, 6)[1:3].T,
+        },
+        FOLDER / "pytorch.pth",
+    )
+
+
+def main() -> None:
+    """Write every file of tests/reference."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for seed, (name, (model_type, changes, batch)) in enumerate(MODELS.items()):
+        config = {"model_type": model_type, **BASE, **changes}
+        weights = draw(hub_shapes(config), seed)
+        tokens = np.random.default_rng(1000 + seed).integers(0, VOCAB_SIZE, (batch, LENGTH))
+        logits = logits_by_transformers(config, weights, tokens)
+        made_by = {"torch": torch.__version__, "transformers": transformers.__version__, "seed": seed}
+        texts = {"config": json.dumps(config), "made_by": json.dumps(made_by)}
+        np.savez_compressed(FOLDER / f"{name}.npz", tokens=tokens, logits=logits, **texts)
+        print(name, logits.shape, float(np.abs(logits).max()))
+    write_checkpoint()
+
+
+if __name__ == "__main__":
+    main()
