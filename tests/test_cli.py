@@ -82,9 +82,11 @@ def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
     raw = menny("generate", "--prompt", "The quick brown fox", "--raw", "--temperature", "0", "--max-tokens", "4")
     chatted = menny("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4")
     assert raw.stdout != chatted.stdout
-    words = ("generate", "--prompt", "What is my name?", "--temperature", "0", "--max-tokens", "16")
-    assert "Ada" in menny(*words, "--system", "The user's name is Ada.").stdout
-    assert "Ada" not in menny(*words).stdout
+    words = ("generate", "--prompt", "Who are you?", "--temperature", "0", "--max-tokens", "16", "--json")
+    told = json.loads(menny(*words, "--system", "You are Zorg, a pirate of the seven seas.").stdout)
+    untold = json.loads(menny(*words).stdout)
+    assert told["prompt_tokens"] > untold["prompt_tokens"]
+    assert told["text"] != untold["text"]
 
 
 @pytest.mark.slow
