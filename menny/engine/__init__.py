@@ -4,7 +4,7 @@ from menny.engine.blas import preload
 
 preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
-from menny.engine.args import ModelArgs  # noqa: E402
+from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
@@ -16,6 +16,7 @@ __all__ = [
     "Chunk",
     "Engine",
     "Mistral",
+    "MoEArgs",
     "ModelArgs",
     "Progress",
     "SamplingParams",

@@ -11,6 +11,7 @@ from mlx.utils import tree_flatten
 
 from menny.engine.args import ModelArgs
 from menny.engine.model import Mistral
+from menny.engine.moe import QuantizedExpertLinear
 from menny.engine.names import HUB
 
 Weights = dict[str, mx.array]
@@ -40,8 +41,8 @@ def hub_config(model: Mistral) -> dict[str, Any]:
     """The config.json that belongs to `hub_weights`."""
     args = model.args
     config: dict[str, Any] = {
-        "model_type": "mistral",
-        "architectures": ["MistralForCausalLM"],
+        "model_type": "mixtral" if args.moe else "mistral",
+        "architectures": ["MixtralForCausalLM" if args.moe else "MistralForCausalLM"],
         "hidden_size": args.dim,
         "num_hidden_layers": args.n_layers,
         "head_dim": args.head_dim,
@@ -56,6 +57,9 @@ def hub_config(model: Mistral) -> dict[str, Any]:
         "max_position_embeddings": args.max_position_embeddings,
         "hidden_act": "silu",
     }
+    if args.moe:
+        config["num_local_experts"] = args.moe.num_experts
+        config["num_experts_per_tok"] = args.moe.num_experts_per_tok
     quantization = _quantization(model)
     return config | ({"quantization": quantization} if quantization else {})
 
@@ -83,7 +87,7 @@ def _quantization(model: Mistral) -> dict[str, Any]:
     """The commonest form of the quantized modules, and by their names those that have another; empty: none has."""
     forms: dict[str, tuple[int, int]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding):
+        if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding | QuantizedExpertLinear):
             for part in _apart(f"{name}.weight", mx.zeros((0, 1)), model.args):
                 forms[HUB.theirs(part).removesuffix(".weight")] = module.group_size, module.bits
     if not forms:

@@ -13,8 +13,9 @@ from mlx_lm.utils import load_model as load_in_mlx_lm
 from naive_model import logits_of
 from tiny_models import Weights, built, quantize, random_weights, tiny_args, write_folder
 
-from menny.engine import Mistral, load_model, moe
+from menny.engine import Mistral, load_model, load_tokenizer, moe
 from menny.engine.args import MoEArgs
+from menny.engine.export import export_folder
 from menny.engine.moe import Layout, MoEFeedForward, QuantizedExpertLinear
 
 TOKENS = np.random.default_rng(7).integers(0, 50, 40).tolist()
@@ -128,6 +129,57 @@ def test_a_random_sparse_model_can_be_called_as_it_is():
     assert batch.shape == (2, 40, args.vocab_size)
     assert cache.offset == 40
     assert args.n_parameters == sum(array.size for _, array in nn.utils.tree_flatten(model.parameters()))
+
+
+@pytest.mark.parametrize("memory", ["plenty", "little"])
+def test_an_exported_sparse_model_is_the_same_here_and_in_mlx_lm(tmp_path, monkeypatch, memory):
+    args = tiny_args(hidden_dim=128, head_dim=16, moe=MoEArgs(4, 2))
+    arrays = quantize(random_weights(args), 32, 4, only=lambda name: "moe.gate" not in name)
+    with monkeypatch.context() as machine:
+        if memory == "little":
+            machine.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+        model = load_model(write_folder(tmp_path / "a", args, arrays))
+    truth = logits(model)
+    export_folder(model, tmp_path / "b")
+    assert close(logits(load_model(tmp_path / "b")), truth)
+    peer, _ = load_in_mlx_lm(tmp_path / "b")
+    assert close(np.array(peer(mx.array([TOKENS]))[0]), truth)
+
+
+def upcycled(model: Mistral, experts: MoEArgs) -> Mistral:
+    """A dense model with its feed-forward copied to every expert, and a random gate that picks among them."""
+    sparse = Mistral(replace(model.args, moe=experts))
+    weights = {}
+    for name, weight in nn.utils.tree_flatten(model.parameters()):
+        if ".feed_forward." in name:
+            copies = mx.repeat(weight[None], experts.num_experts, axis=0)
+            weights[name.replace("feed_forward", "feed_forward.experts")] = copies
+        else:
+            weights[name] = weight
+    for layer in range(model.args.n_layers):
+        gate = mx.random.normal((experts.num_experts, model.args.dim), key=mx.random.key(layer))
+        weights[f"layers.{layer}.feed_forward.gate.weight"] = gate
+    sparse.load_weights(list(weights.items()))
+    mx.eval(sparse.parameters())
+    return sparse
+
+
+@pytest.mark.slow
+def test_the_model_that_comes_along_with_eight_equal_experts_says_the_same(smollm2_path):
+    dense = load_model(smollm2_path)
+    prompt = load_tokenizer(smollm2_path).encode(
+        "Once upon a time there was a river, and by the river stood a mill. " * 3
+    )
+
+    def greedy(model: Mistral) -> list[int]:
+        reply, cache, tokens = [], model.make_cache(), prompt
+        for _ in range(20):
+            scores, cache = model(mx.array([tokens]), cache)
+            tokens = [int(mx.argmax(scores[0, -1]))]
+            reply += tokens
+        return reply
+
+    assert greedy(upcycled(dense, MoEArgs(8, 2))) == greedy(dense)
 
 
 @pytest.mark.slow
