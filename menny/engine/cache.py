@@ -3,7 +3,7 @@
 Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim, W window.
 """
 
-from typing import Protocol
+from typing import Protocol, Self
 
 import mlx.core as mx
 
@@ -31,6 +31,12 @@ class LayerCache(Protocol):
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
 
+    def reaches_back_to(self, offset: int) -> bool:
+        """Is everything still here that a token at this position, which was seen already, attends to?"""
+
+    def until(self, offset: int) -> Self:
+        """A cache of its own that has seen only the tokens before this position, to which this one reaches back."""
+
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
@@ -47,6 +53,12 @@ class _Buffers:
     @property
     def state(self) -> tuple[mx.array, ...]:
         return () if self._keys is None or self._values is None else (self._keys, self._values)
+
+    def _copy_into(self, other: "_Buffers", capacity: int, offset: int) -> None:
+        """Give another cache these buffers' first slots; MLX copies them when either is written to."""
+        if self._keys is not None and self._values is not None:
+            other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
+        other.offset = offset
 
     @property
     def _capacity(self) -> int:
@@ -84,6 +96,14 @@ class KVCache(_Buffers):
         self.offset = end
         return all_keys[..., :end, :], all_values[..., :end, :]
 
+    def reaches_back_to(self, offset: int) -> bool:
+        return offset <= self.offset
+
+    def until(self, offset: int) -> Self:
+        other = type(self)()
+        self._copy_into(other, -(-offset // BLOCK) * BLOCK, offset)
+        return other
+
 
 class RollingCache(_Buffers):
     """The last W positions: position i lives in slot i mod W (Mistral 7B, section 2, "Rolling Buffer Cache").
@@ -108,6 +128,15 @@ class RollingCache(_Buffers):
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         return self._update_one(keys, values) if keys.shape[2] == 1 else self._update_chunk(keys, values)
+
+    def reaches_back_to(self, offset: int) -> bool:
+        needed, held = max(0, offset - self.window + 1), max(0, self.offset - self.window)  # the first positions
+        return held <= needed and offset <= self.offset
+
+    def until(self, offset: int) -> Self:
+        other = type(self)(self.window)
+        self._copy_into(other, self._capacity, offset)
+        return other
 
     def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         held = min(self.offset + 1, self.window)
@@ -160,3 +189,11 @@ class Cache(list[LayerCache]):
     def state(self) -> list[mx.array]:
         """Every buffer, to be evaluated."""
         return [buffer for layer in self for buffer in layer.state]
+
+    def reaches_back_to(self, offset: int) -> bool:
+        """Is everything still here that a token at this position, which was seen already, attends to?"""
+        return self[0].reaches_back_to(offset)
+
+    def until(self, offset: int) -> "Cache":
+        """A cache of its own that has seen only the tokens before this position."""
+        return Cache(layer.until(offset) for layer in self)

@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from menny.engine.cache import Cache
 from menny.engine.model import Mistral
+from menny.engine.prefixes import Kept, Prefixes
 from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
 from menny.engine.stops import StopFinder
 from menny.errors import EngineError
@@ -35,7 +36,7 @@ class Chunk:
     prompt_tokens: int = 0
     cached_tokens: int = 0  # of the prompt, those that needn't be computed
     completion_tokens: int = 0
-    prompt_tps: float = 0.0
+    prompt_tps: float = 0.0  # of the tokens that were computed
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
 
@@ -123,35 +124,65 @@ def generate(
     params: SamplingParams,
     on_prefill: Callable[[int], None],
     is_cancelled: Callable[[], bool],
+    prefixes: Prefixes | None = None,
 ) -> Iterator[Chunk]:
     """The reply to a prompt, as chunks. Only the last has a finish_reason; joined, their texts are the reply.
 
-    `on_prefill` hears how many prompt tokens are done; `is_cancelled` is asked after each pass of the model.
+    `on_prefill` hears how many prompt tokens are done; `is_cancelled` is asked after each pass of the model. What
+    `prefixes` holds of the prompt isn't computed again, and the reply's cache goes back to it unless the reply failed.
     """
-    clock = _Clock(len(prompt))
-    cache = model.make_cache()
+    exactly = None if params.seed is None else PREFILL_CHUNK  # a seed's reply depends on nothing that ran before
+    kept = prefixes.take(prompt, exactly) if prefixes else None
+    cache = kept.cache if kept else model.make_cache()
+    said: list[int] = []
+    yield from _reply(model, vocabulary, prompt, params, on_prefill, is_cancelled, cache, said)
+    if prefixes:
+        whole = _whole_chunks(kept, min(cache.offset, len(prompt) - 1))
+        prefixes.keep(Kept((*prompt, *said)[: cache.offset], cache, whole))
+
+
+def _whole_chunks(kept: Kept | None, prefilled: int) -> int:
+    """How many tokens whole chunks of prefill hold, from the start, after a prefill up to here."""
+    if kept and (kept.prefilled < len(kept.tokens) or kept.prefilled % PREFILL_CHUNK):
+        return kept.prefilled
+    return prefilled - prefilled % PREFILL_CHUNK
+
+
+def _reply(
+    model: Mistral,
+    vocabulary: Vocabulary,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    on_prefill: Callable[[int], None],
+    is_cancelled: Callable[[], bool],
+    cache: Cache,
+    said: list[int],
+) -> Iterator[Chunk]:
+    """The chunks of a reply to a prompt whose beginning is in the cache. The reply's tokens are added to `said`."""
+    cached = cache.offset
+    clock = _Clock(len(prompt), cached)
     tokens = mx.array(list(prompt), mx.int32)
-    for done in prefill(model, tokens[:-1], cache):
-        on_prefill(done)
+    for done in prefill(model, tokens[cached:-1], cache):
+        on_prefill(cached + done)
         if is_cancelled():
-            yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
+            yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt), cached_tokens=cached)
             return
     stops, decoder = StopFinder(params.stop), vocabulary.decoder()
-    reply = decode(model, tokens[-1:], cache, params, prompt, vocabulary.vocab_size)
-    for count, token in enumerate(reply, 1):
+    for token in decode(model, tokens[-1:], cache, params, prompt, vocabulary.vocab_size):
+        said.append(token)
         ends = token in vocabulary.eos_ids and not params.ignore_eos
         text = "" if ends else stops.add(decoder.add(token))
         reason: FinishReason | None = None
         if ends or stops.found:
             reason = "stop"
-        elif count == params.max_tokens:
+        elif len(said) == params.max_tokens:
             reason = "length"
         elif is_cancelled():
             reason = "cancelled"
         if reason:
             text += stops.add(decoder.finish()) + stops.finish()
             reason = "stop" if stops.found else reason
-        yield clock.chunk(text, token, reason, count)
+        yield clock.chunk(text, token, reason, len(said))
         if reason:
             return
 
@@ -159,9 +190,10 @@ def generate(
 class _Clock:
     """Measures a reply's speeds as it grows."""
 
-    def __init__(self, prompt_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int, cached_tokens: int) -> None:
         self._started = self._first_at = time.perf_counter()
         self._prompt_tokens = prompt_tokens
+        self._cached_tokens = cached_tokens
 
     def chunk(self, text: str, token: int, reason: FinishReason | None, count: int) -> Chunk:
         now = time.perf_counter()
@@ -173,8 +205,9 @@ class _Clock:
             token,
             reason,
             prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
             completion_tokens=count,
-            prompt_tps=self._prompt_tokens / waited,
+            prompt_tps=(self._prompt_tokens - self._cached_tokens) / waited,
             decode_tps=(count - 1) / (now - self._first_at) if count > 1 else 0.0,
             seconds_to_first_token=waited,
         )

@@ -22,6 +22,7 @@ import mlx.core as mx
 from menny.engine.blas import Threads
 from menny.engine.generate import Chunk, generate
 from menny.engine.model import Mistral
+from menny.engine.prefixes import Prefixes, default_limit
 from menny.engine.sampling import SamplingParams
 from menny.engine.tokenizer import Tokenizer, load_tokenizer
 from menny.engine.weights import load_model
@@ -108,7 +109,7 @@ class Stream(Iterator[Chunk]):
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prefix_bytes: int | None = None) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
         self.context_length: int  # tokens, of prompt and reply together
@@ -117,6 +118,7 @@ class Engine:
         self._serving: _Request | None = None
         self._closed = False
         self._threads = Threads()
+        self._prefixes = Prefixes(default_limit() if prefix_bytes is None else prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path,), name=f"engine {self.name}", daemon=True)
         self._thread.start()
@@ -208,6 +210,7 @@ class Engine:
                 self._serve(model, request)
             del model
         finally:
+            self._prefixes.clear()
             gc.collect()
             mx.synchronize()
             mx.clear_cache()
@@ -257,6 +260,7 @@ class Engine:
                 request.params,
                 on_prefill,
                 request.cancelled.is_set,
+                self._prefixes,
             )
             for seconds, chunk in _timed(chunks):
                 request.events.put(chunk)
@@ -288,6 +292,9 @@ def _cancelled(request: _Request) -> Chunk:
     return Chunk("", finish_reason="cancelled", prompt_tokens=len(request.prompt))
 
 
-def load_engine(path: str | Path) -> Engine:
-    """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError."""
-    return Engine(Path(os.path.expanduser(path)))
+def load_engine(path: str | Path, *, prefix_bytes: int | None = None) -> Engine:
+    """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
+
+    Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
+    """
+    return Engine(Path(os.path.expanduser(path)), prefix_bytes)

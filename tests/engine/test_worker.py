@@ -142,7 +142,7 @@ def test_an_error_that_is_kept_keeps_no_cache(engine, monkeypatch):
     say(engine, "E")
     gc.collect()
     assert error.value is not None
-    assert [cache() for cache in caches] == [None, None]
+    assert [cache() is None for cache in caches] == [True, False]  # the second reply ended well
 
 
 def caches_made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
@@ -254,7 +254,7 @@ def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine):
 def test_a_silent_prefill_is_heard_of_while_it_lasts(engine, monkeypatch):
     heard = {done: threading.Event() for done in (0, 256)}
 
-    def slow(model: Any, vocabulary: Any, prompt: Any, params: Any, on_prefill: Callable[[int], None], _: Any) -> Any:
+    def slow(model: Any, vocabulary: Any, prompt: Any, params: Any, on_prefill: Callable[[int], None], *_: Any) -> Any:
         heard[0].wait()
         on_prefill(256)
         heard[256].wait()
@@ -291,7 +291,7 @@ def test_a_consumer_stopped_within_its_callback_while_its_own_prefill_runs_frees
     ended = threading.Event()
 
     def slow(*arguments: Any) -> Iterator[Chunk]:
-        is_cancelled = arguments[-1]
+        is_cancelled = arguments[5]
         while not is_cancelled():
             pass
         ended.set()
