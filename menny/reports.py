@@ -21,6 +21,11 @@ def bench_text(model: str, report: Report) -> str:
         f"bandwidth  {size(report.bandwidth)}/s allow {limit:.1f} tokens/s; "
         f"decoding comes to {report.speeds[0].bandwidth_share:.0%} of it",
     ]
+    turn = report.reuse
+    lines.append(
+        f"next turn  {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens needn't be computed: the first token "
+        f"after {turn.seconds_to_first_token:.2f} s, not {turn.seconds_without_reuse:.2f} s ({turn.ratio:.2f}x)"
+    )
     if peer := report.against:
         lines.append(
             f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "

@@ -47,6 +47,10 @@ def bytes_per_token(model: Mistral, position: int) -> int:
     seen = min(position, args.sliding_window or position)
     numbers = 2 * args.n_layers * args.n_kv_heads * args.head_dim * seen
     sizes = _sizes(model)
+    if args.moe:
+        for name in sizes:
+            if ".experts." in name:  # all of them stacked
+                sizes[name] = sizes[name] * args.moe.num_experts_per_tok // args.moe.num_experts
     unread = 0 if args.tie_word_embeddings else sizes["tok_embeddings.weight"]  # but for one row
     return sum(sizes.values()) - unread + numbers * model.norm.weight.dtype.size
 

@@ -17,6 +17,7 @@ import psutil
 
 from menny.engine.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
 from menny.engine.export import export_folder
+from menny.engine.generate import Chunk
 from menny.engine.peer import Generate, Peer
 from menny.engine.sampling import SamplingParams
 from menny.engine.weights import load_model
@@ -24,6 +25,7 @@ from menny.engine.worker import Engine, load_engine
 from menny.errors import EngineError
 
 WARM_UP_TOKENS = 16
+TURN_TOKENS = 32  # that a next turn adds to a conversation, where the context has room
 MOST_AT_ONCE = 256
 
 Tell = Callable[[str], None]
@@ -76,6 +78,17 @@ class Speeds:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """The next turn of a conversation: seconds to its first token, and of another prompt as long, all of it new."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    seconds_to_first_token: float
+    seconds_without_reuse: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A peer on the same weights and prompts, one request at a time; a ratio above 1 says that we are faster."""
 
@@ -103,6 +116,7 @@ class Report:
     peak_memory: int  # of MLX, weights included
     resident_memory: int  # of the process
     speeds: list[Speeds]
+    reuse: Reuse
     against: Comparison | None = None
 
 
@@ -131,6 +145,9 @@ def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> 
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
             runs = _measure(engine, generate, settings, tell)
+            tell("the next turn of a conversation")
+            reuse = _measure_reuse(engine, settings)
+            tell("the memory's bandwidth")
             bandwidth = measure_bandwidth()
     return Report(
         device=mx.default_device().type.name,
@@ -143,6 +160,7 @@ def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> 
         peak_memory=memory[0],
         resident_memory=memory[1],
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
+        reuse=reuse,
         against=_compare(peer, runs) if peer else None,
     )
 
@@ -183,15 +201,33 @@ def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell
     return runs
 
 
-def _prompts(vocab_size: int, length: int) -> Iterator[list[int]]:
+def _measure_reuse(engine: Engine, settings: Settings) -> Reuse:
+    """The first token of a next turn, and of a prompt as long without a history."""
+    others = _prompts(engine.tokenizer.vocab_size, engine.context_length, seed=1)
+    with_reuse: list[Chunk] = []
+    without: list[Chunk] = []
+    for _ in range(settings.runs):
+        prompt = next(others)[: settings.prompt_tokens]
+        said = list(_ours(engine)(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
+        turn = [*prompt, *said, *next(others)[:TURN_TOKENS]][: engine.context_length - 1]
+        for chunks, asked in ((with_reuse, turn), (without, next(others)[: len(turn)])):
+            chunks.extend(engine.stream(asked, _greedy(1)))
+    seconds, seconds_without = (
+        median(chunk.seconds_to_first_token for chunk in chunks) for chunks in (with_reuse, without)
+    )
+    last = with_reuse[-1]
+    return Reuse(last.prompt_tokens, last.cached_tokens, seconds, seconds_without, seconds / seconds_without)
+
+
+def _prompts(vocab_size: int, length: int, seed: int = 0) -> Iterator[list[int]]:
     """Prompts of random tokens, the same ones every time."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     while True:
         yield random.integers(0, vocab_size, length).tolist()
 
 
 def _warm_up(generate: Generate, settings: Settings, vocab_size: int) -> None:
-    prompt = next(_prompts(vocab_size, settings.prompt_tokens))
+    prompt = next(_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
 
 

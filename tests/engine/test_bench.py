@@ -8,7 +8,8 @@ import pytest
 from scripts import CONTROLS
 from tiny_models import built, random_weights, tiny_args, write_folder, write_vocabulary
 
-from menny.engine import bandwidth
+from menny.engine import Mistral, bandwidth
+from menny.engine.args import MoEArgs
 from menny.engine.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
 from menny.engine.bench import Settings, bench
 from menny.errors import EngineError
@@ -39,7 +40,18 @@ def test_every_concurrency_is_measured_in_the_order_asked(folder: Path) -> None:
     assert report.peak_memory >= report.weights_bytes > 0
     assert report.resident_memory > report.weights_bytes
     assert report.against is None
-    assert told[-1] == "run 1 of 1, 1 at once"
+    assert "run 1 of 1, 3 at once" in told
+
+
+def test_the_next_turn_of_a_conversation_reuses_all_of_it(folder: Path) -> None:
+    report = bench(folder, Settings(**QUICK))
+    assert (report.reuse.cached_tokens, report.reuse.prompt_tokens) == (20, 52)
+    assert report.reuse.ratio == report.reuse.seconds_to_first_token / report.reuse.seconds_without_reuse
+
+
+def test_a_conversation_that_fills_the_context_still_has_a_next_turn(folder: Path) -> None:
+    report = bench(folder, Settings(prompt_tokens=62, new_tokens=2, runs=1))
+    assert 0 < report.reuse.cached_tokens < report.reuse.prompt_tokens == 63
 
 
 def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
@@ -83,6 +95,13 @@ def test_a_token_reads_every_weight_but_an_embedding_table_of_its_own(
     table = 0 if tied else args.vocab_size * args.dim
     cached = args.n_layers * 2 * args.n_kv_heads * args.head_dim * seen
     assert bytes_per_token(model, 100) == 4 * (args.n_parameters - table + cached)
+
+
+def test_of_the_experts_a_token_reads_only_those_that_it_goes_through() -> None:
+    sparse = Mistral(tiny_args(moe=MoEArgs(num_experts=4, num_experts_per_tok=1)))
+    dense = Mistral(tiny_args())
+    gates = 4 * sparse.args.n_layers * sparse.args.dim * 4
+    assert bytes_per_token(sparse, 9) == bytes_per_token(dense, 9) + gates
 
 
 def test_the_bandwidth_is_measured_on_this_machine() -> None:
