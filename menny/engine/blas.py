@@ -31,7 +31,7 @@ def preload() -> str | None:
     for library in _candidates():
         try:
             return _describe(_load(library))
-        except OSError as error:
+        except (OSError, AttributeError) as error:  # not to be loaded, or not what its name tells
             failures.append(str(error))
     log.warning(
         "No OpenBLAS could be loaded, so MLX computes with its slow reference BLAS (about 15x slower on a CPU). "
