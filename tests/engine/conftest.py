@@ -1,3 +1,23 @@
-"""What the engine's tests share: OpenBLAS goes under MLX before any of them imports it."""
+"""What the engine's tests share: an engine that says what a script tells it."""
 
-import menny.engine  # noqa: F401 - the order matters, the name doesn't
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripts import write_script
+
+from menny.engine import Engine, load_engine, worker
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripted model."""
+    return write_script(tmp_path_factory.mktemp("script") / "tiny")
+
+
+@pytest.fixture
+def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The scripted model at work, telling its progress without delay."""
+    monkeypatch.setattr(worker, "HEARTBEAT", 0.01)
+    with load_engine(folder) as engine:
+        yield engine

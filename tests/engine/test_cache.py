@@ -158,9 +158,9 @@ def test_a_model_gives_the_same_logits_in_one_pass_in_chunks_and_token_by_token(
 def test_a_long_text_in_chunks_across_blocks_and_the_wrap_gives_the_logits_of_one_pass(window):
     args = tiny_args(sliding_window=window, n_layers=1)
     model = built(args, random_weights(args))
-    tokens = mx.array(np.random.default_rng(4).integers(0, args.vocab_size, (2, 600)))
+    tokens = mx.array(np.random.default_rng(4).integers(0, args.vocab_size, (2, 560)))
     whole = np.array(model(tokens)[0])
-    for size in (64, 256, 257, 599):
+    for size in (100, 257, 559):
         cache = model.make_cache()
-        rows = [np.array(model(tokens[:, a:b], cache)[0]) for a, b in cut(600, size)]
+        rows = [np.array(model(tokens[:, a:b], cache)[0]) for a, b in cut(560, size)]
         assert np.abs(np.concatenate(rows, axis=1) - whole).max() < 1e-5, size

@@ -1,0 +1,53 @@
+"""Streams of the scripted engine, for tests of the engine's thread."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from menny.engine import Chunk, Engine, Mistral, Progress, SamplingParams, Stream
+
+GREEDY = SamplingParams(temperature=0)
+ENDLESS = SamplingParams(temperature=0, max_tokens=1 << 29)  # with a prompt that ends in B
+
+
+def start(
+    engine: Engine, prompt: str, params: SamplingParams = GREEDY, on_progress: Callable[[Progress], None] | None = None
+) -> Stream:
+    """A stream; a test that waits in vain fails rather than hangs."""
+    left = iter(range(3000))
+
+    def impatient(_: Progress) -> None:
+        assert next(left, None) is not None, "the engine is taken"
+
+    return engine.stream(engine.tokenizer.encode(prompt), params, on_progress or impatient)
+
+
+def text(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+def say(engine: Engine, prompt: str, **params: Any) -> str:
+    """A whole reply."""
+    return text(list(start(engine, prompt, SamplingParams(**({"temperature": 0} | params)))))
+
+
+def begun(stream: Stream) -> Stream:
+    """A stream whose reply has begun."""
+    assert next(stream).finish_reason is None
+    return stream
+
+
+def caches_made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """Filled with the caches that are made from now on."""
+    made: list[weakref.ref] = []
+    make_cache = Mistral.make_cache
+
+    def make(model: Mistral) -> Any:
+        cache = make_cache(model)
+        made.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr(Mistral, "make_cache", make)
+    return made

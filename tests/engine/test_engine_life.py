@@ -1,0 +1,104 @@
+"""An engine is loaded whole or not at all, and once closed leaves nothing behind: no reply, no thread, no memory."""
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from scripts import SIZE, TEXT, write_script
+from serving import ENDLESS, begun, say, start
+from tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
+
+from menny.engine import Mistral, load_engine, worker
+from menny.errors import EngineError, ModelError
+
+
+def test_closing_the_engine_ends_every_reply_its_thread_and_its_memory(folder, monkeypatch):
+    models: list[weakref.ref] = []
+    load = worker.load_model
+
+    def loaded(path: Path) -> Mistral:
+        model = load(path)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(worker, "load_model", loaded)
+    before = set(threading.enumerate())
+    engine = load_engine(folder)
+    running = begun(start(engine, "B", ENDLESS))
+    waiting = [start(engine, "A"), start(engine, "A")]
+    engine.close()
+    assert set(threading.enumerate()) == before
+    assert list(running)[-1].finish_reason == "cancelled"
+    assert [[chunk.finish_reason for chunk in stream] for stream in waiting] == [["cancelled"]] * 2
+    assert [model() for model in models] == [None]
+    with pytest.raises(EngineError, match="tiny was unloaded"):
+        start(engine, "A")
+    running.cancel()
+    engine.close()  # once more, to no effect
+
+
+def test_two_engines_live_side_by_side(folder):
+    with load_engine(folder) as one, load_engine(folder) as other:
+        first = begun(start(one, "B", ENDLESS))
+        assert say(other, "A") == TEXT
+        first.cancel()
+    assert list(first)[-1].finish_reason == "cancelled"
+
+
+def broken_folders(folder: Path) -> dict[str, Path]:
+    """Folders that are no whole model, by what the sentence says of them."""
+    args = tiny_args(dim=SIZE, vocab_size=SIZE)
+    no_vocabulary = write_folder(folder / "a", args, random_weights(args))
+    no_weights = write_script(folder / "b")
+    (no_weights / "model.safetensors").unlink()
+    cut_short = write_script(folder / "c")
+    whole = (cut_short / "model.safetensors").read_bytes()
+    (cut_short / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    too_small = tiny_args(vocab_size=SIZE - 1)
+    smaller = write_folder(folder / "d", too_small, random_weights(too_small))
+    write_vocabulary(smaller, "<|im_end|>", "<|im_start|>", "<s>")
+    too_large = tiny_args(vocab_size=SIZE + 513)
+    larger = write_folder(folder / "e", too_large, random_weights(too_large))
+    write_vocabulary(larger, "<|im_end|>", "<|im_start|>", "<s>")
+    return {
+        "has no vocabulary": no_vocabulary,
+        "has no weights": no_weights,
+        "is cut short": cut_short,
+        f"a vocabulary of {SIZE - 1} tokens, but its tokenizer one of {SIZE}": smaller,
+        f"a vocabulary of {SIZE + 513} tokens, but its tokenizer one of {SIZE}": larger,
+        "No such file": folder / "nowhere.gguf",
+    }
+
+
+def test_a_model_that_cant_be_loaded_is_a_sentence_and_leaves_no_thread_behind(tmp_path):
+    before = set(threading.enumerate())
+    for what, path in broken_folders(tmp_path).items():
+        with pytest.raises(ModelError) as refused:
+            load_engine(path)
+        assert what in str(refused.value)
+        assert str(path) in str(refused.value)
+    assert set(threading.enumerate()) == before
+
+
+def test_a_model_that_is_refused_at_the_end_isnt_kept(tmp_path, monkeypatch):
+    args = tiny_args(vocab_size=SIZE + 513)
+    folder = write_folder(tmp_path, args, random_weights(args))
+    write_vocabulary(folder, "<|im_end|>", "<|im_start|>", "<s>")
+    models: list[weakref.ref] = []
+    load = worker.load_model
+
+    def loaded(path: Path) -> Mistral:
+        model = load(path)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(worker, "load_model", loaded)
+    gc.disable()
+    try:
+        with pytest.raises(ModelError):
+            load_engine(folder)
+    finally:
+        gc.enable()
+    assert [model() for model in models] == [None]
