@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scripts import write_script
 
-from menny.engine import Engine, load_engine, worker
+from menny.engine import Engine, load_engine, worker  # here before any test imports MLX: OpenBLAS goes under it
 
 
 @pytest.fixture(scope="session")
