@@ -27,6 +27,11 @@ def preload() -> str | None:
     """
     if sys.platform != "linux":
         return None
+    if "mlx.core" in sys.modules and not hasattr(ctypes.CDLL(None), "openblas_get_config"):
+        log.warning(
+            "MLX was imported before menny.engine, so it keeps its slow reference BLAS (about 15x slower on a CPU). "
+            "Import menny.engine first."
+        )
     failures: list[str] = []
     for library in _candidates():
         try:

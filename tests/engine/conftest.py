@@ -1,12 +1,16 @@
 """What the engine's tests share: an engine that says what a script tells it."""
 
+# ruff: isort: off
+import menny.engine  # noqa: F401 - before anything that imports MLX: OpenBLAS goes under it
+
+# ruff: isort: on
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from scripts import write_script
 
-from menny.engine import Engine, load_engine, worker  # here before any test imports MLX: OpenBLAS goes under it
+from menny.engine import Engine, load_engine, worker
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,14 @@ def test_the_symbol_that_mlx_looks_up_is_openblass():
 
 @ON_LINUX
 @WITH_WHEEL
+def test_a_program_that_imports_mlx_too_early_is_told_that_it_will_be_slow():
+    heard = "import logging, sys; logging.basicConfig(stream=sys.stdout); "
+    assert "Import menny.engine first" in in_a_new_process(heard + "import mlx.core; import menny.engine")
+    assert in_a_new_process(heard + "import menny.engine; import mlx.core; menny.engine.preload()") == ""
+
+
+@ON_LINUX
+@WITH_WHEEL
 def test_preloading_tells_which_library_it_is_and_can_be_repeated():
     first, second = blas.preload(), blas.preload()
     assert first == second

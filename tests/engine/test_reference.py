@@ -1,5 +1,6 @@
 """The model that comes along says what mlx-lm makes of it: the same greedy tokens, the same logits."""
 
+import ctypes
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -39,6 +40,19 @@ colour as the dun-white sockets in which they were set, his shrivelled complexio
     "many scripts": "Grüße aus Köln! 日本語のテキスト、中文文本，한국어. שלום עולם مرحبا بالعالم 🙂 ½ + ¼ = ¾\t\n 123 "
     * 3,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other take many times longer where other programs hold the cores."""
+    process = ctypes.CDLL(None)
+    if not hasattr(process, "openblas_set_num_threads"):
+        yield
+        return
+    before = process.openblas_get_num_threads()
+    process.openblas_set_num_threads(1)
+    yield
+    process.openblas_set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
