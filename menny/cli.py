@@ -1,8 +1,11 @@
-"""The command line: chat, generate, demo, models, bench and verify. A wrong input gets one line, and exit code 2."""
+"""The command line: chat, generate, demo, models, bench, verify and convert.
+
+A wrong input gets one line, and exit code 2.
+"""
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +21,8 @@ from menny.config import CONFIGS, models_folder
 from menny.engine import Chunk, Engine, SamplingParams, load_engine
 from menny.engine.bench import Settings
 from menny.engine.bench import bench as measure
+from menny.engine.convert import Numbers
+from menny.engine.convert import convert as rewrite
 from menny.engine.verify import verify as compare
 from menny.errors import MennyError, ModelError, PromptError
 from menny.guardrails import combine, load_guardrails
@@ -180,6 +185,21 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A catalogue id, a folder, or a .gguf file.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The folder to write; it mustn't be there yet.")],
+    bits: Annotated[int | None, typer.Option(help="Quantize to 4 or 8 bits. Default: plain numbers.")] = None,
+    group_size: Annotated[int, typer.Option(help="Numbers that share a scale: 32, 64 or 128.")] = 64,
+    dtype: Annotated[str, typer.Option(help="Of plain numbers and scales: float16, bfloat16 or float32.")] = "float16",
+) -> None:
+    """Write a model as a folder of MLX safetensors, which mlx-lm reads too."""
+    numbers, path = Numbers(dtype, bits, group_size), _path(source)[1]
+    with _progress_bar() as on_progress:
+        rewrite(path, target, numbers, on_progress)
+    typer.echo(f"{target} is written.")
+
+
 @app.callback(invoke_without_command=True)
 def _menny(
     context: typer.Context,
@@ -278,6 +298,16 @@ def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
         figures.pop(name)
     tokens = [chunk.token for chunk in chunks if chunk.token is not None]
     return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **figures}
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """What moves a bar to so much of so much, for someone who watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with typer.progressbar(length=1000, file=sys.stderr) as bar:
+        yield lambda done, total: bar.update(1000 * done // total - bar.pos)
 
 
 def _tell(doing: str) -> None:

@@ -171,7 +171,7 @@ def _prepare(path: str | Path, settings: Settings, folder: Path | None) -> tuple
     if folder:
         try:
             export_folder(model, folder)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
     return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
 

@@ -13,6 +13,7 @@ from menny.engine.args import ModelArgs
 from menny.engine.model import Mistral
 from menny.engine.moe import QuantizedExpertLinear
 from menny.engine.names import HUB
+from menny.engine.safetensors import write_safetensors
 
 Weights = dict[str, mx.array]
 
@@ -20,11 +21,13 @@ Weights = dict[str, mx.array]
 def export_folder(model: Mistral, folder: Path) -> None:
     """Write the model into this folder, in the types and quantized forms that it has in memory.
 
-    Raises OSError or RuntimeError where the disk doesn't take it.
+    Raises OSError where the disk doesn't take it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mx.save_safetensors(str(folder / "model.safetensors"), hub_weights(model), {"format": "mlx"})
-    (folder / "config.json").write_text(json.dumps(hub_config(model), indent=2), encoding="utf-8")
+    write_safetensors(folder / "model.safetensors", hub_weights(model))
+    quantization = _quantization(model)
+    config = hub_config(model.args) | ({"quantization": quantization} if quantization else {})
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def hub_weights(model: Mistral) -> Weights:
@@ -37,9 +40,8 @@ def hub_weights(model: Mistral) -> Weights:
     return weights
 
 
-def hub_config(model: Mistral) -> dict[str, Any]:
-    """The config.json that belongs to `hub_weights`."""
-    args = model.args
+def hub_config(args: ModelArgs) -> dict[str, Any]:
+    """The config.json of such a folder, as far as these args tell it: all but the quantization."""
     config: dict[str, Any] = {
         "model_type": "mixtral" if args.moe else "mistral",
         "architectures": ["MixtralForCausalLM" if args.moe else "MistralForCausalLM"],
@@ -60,8 +62,7 @@ def hub_config(model: Mistral) -> dict[str, Any]:
     if args.moe:
         config["num_local_experts"] = args.moe.num_experts
         config["num_experts_per_tok"] = args.moe.num_experts_per_tok
-    quantization = _quantization(model)
-    return config | ({"quantization": quantization} if quantization else {})
+    return config
 
 
 def _apart(name: str, weight: mx.array, args: ModelArgs) -> Weights:

@@ -6,13 +6,14 @@ to the file, and trusts what it reads.
 """
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from menny.engine.gguf import GGUFFile, GGUFTensor
+from menny.engine.names import KINDS
 from menny.errors import ModelError
 
 GROUP = 32
@@ -21,15 +22,21 @@ Bytes = NDArray[np.uint8]
 Quantized = tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16]]  # packed bytes, scales, biases
 
 
-def read_tensors(file: GGUFFile) -> Iterator[tuple[str, dict[str, mx.array]]]:
-    """Each tensor's name without its ending, and its arrays: weight, and scales and biases where it is quantized."""
-    for tensor in file.tensors.values():
-        if tensor.type_name not in READERS:
-            known = ", ".join(READERS)
-            raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}; take a file in {known}")
+def kinds(file: GGUFFile, tensor: GGUFTensor) -> tuple[str, ...]:
+    """The arrays that a tensor becomes: weight, and scales and biases where it is quantized."""
+    if tensor.type_name not in READERS:
+        known = ", ".join(READERS)
+        raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}; take a file in {known}")
+    return KINDS if tensor.type_name.startswith("Q") else KINDS[:1]
+
+
+def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, dict[str, mx.array]]]:
+    """The tensors of these names, one after the other, each as the arrays that `kinds` tells."""
     try:
         with file.path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             for tensor in file.tensors.values():
+                if tensor.name not in wanted:
+                    continue
                 # a copy: the arrays outlive the mapping
                 data = np.frombuffer(mapped, np.uint8, tensor.nbytes, tensor.offset).copy()
                 yield tensor.name, READERS[tensor.type_name](data, tensor)

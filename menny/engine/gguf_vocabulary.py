@@ -4,13 +4,21 @@ The keys are ggml's (docs/gguf.md): tokenizer.ggml.model, .tokens, .token_type, 
 control tokens. A byte-level vocabulary is put in the words of a tokenizer.json and read as one.
 """
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
 
 from menny.engine.gguf import GGUFFile
 from menny.engine.json_vocabulary import json_vocabulary
-from menny.engine.sentencepiece_vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, sentencepiece_from_pieces
+from menny.engine.sentencepiece_vocabulary import (
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    USER_DEFINED,
+    parse_sentencepiece,
+    sentencepiece_model,
+)
 from menny.engine.vocabulary import MAX_VOCABULARY, Vocabulary, broken, checked_id, named_ends
 
 KEY = "tokenizer.ggml."
@@ -58,10 +66,42 @@ def gguf_vocabulary(file: GGUFFile) -> Vocabulary:
     if kind == "gpt2":
         vocabulary = json_vocabulary(_as_tokenizer_json(file, tokens), source)
     elif kind == "llama":
-        vocabulary = _as_sentencepiece(file, tokens)
+        vocabulary = parse_sentencepiece(_as_sentencepiece(file, tokens), source)
     else:
         raise broken(source, f"'{KEY}model' is {kind!r}, and Menny reads 'gpt2' and 'llama'")
     return _with_ids(vocabulary, file, len(tokens))
+
+
+def vocabulary_files(file: GGUFFile) -> dict[str, bytes]:
+    """The same vocabulary as the files of a model folder, by their names; none where the GGUF has no vocabulary."""
+    if KEY + "model" not in file.metadata:
+        return {}
+    vocabulary, tokens = gguf_vocabulary(file), _texts(file, "tokens")
+    byte_level = file.metadata[KEY + "model"] == "gpt2"
+    template = file.metadata.get("tokenizer.chat_template")
+    end = file.metadata.get(KEY + "eos_token_id", min(vocabulary.eos_ids, default=None))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast" if byte_level else "LlamaTokenizer",
+        "bos_token": _name(tokens, vocabulary.bos_id),
+        "eos_token": _name(tokens, end),
+        "unk_token": _name(tokens, vocabulary.unk_id),
+        "chat_template": template if isinstance(template, str) else None,
+        "clean_up_tokenization_spaces": False,
+    }
+    ids = {"bos_token_id": vocabulary.bos_id, "eos_token_id": sorted(vocabulary.eos_ids) or None}
+    files = {"tokenizer_config.json": _json(settings), "generation_config.json": _json(ids)}
+    if byte_level:
+        return files | {"tokenizer.json": _json(_as_tokenizer_json(file, tokens))}
+    return files | {"tokenizer.model": _as_sentencepiece(file, tokens)}
+
+
+def _name(tokens: list[str], index: int | None) -> str | None:
+    return None if index is None else tokens[index]
+
+
+def _json(told: dict[str, Any]) -> bytes:
+    """What is told, less what isn't."""
+    return json.dumps({key: value for key, value in told.items() if value is not None}, ensure_ascii=False).encode()
 
 
 def _with_ids(vocabulary: Vocabulary, file: GGUFFile, size: int) -> Vocabulary:
@@ -79,11 +119,11 @@ def _with_ids(vocabulary: Vocabulary, file: GGUFFile, size: int) -> Vocabulary:
     )
 
 
-def _as_sentencepiece(file: GGUFFile, tokens: list[str]) -> Vocabulary:
+def _as_sentencepiece(file: GGUFFile, tokens: list[str]) -> bytes:
     scores = file.metadata.get(KEY + "scores")
     if not isinstance(scores, list) or len(scores) != len(tokens) or not all(map(_is_finite, scores)):
         raise broken(file.path, f"'{KEY}scores' is missing or not one number for each token")
-    return sentencepiece_from_pieces(
+    return sentencepiece_model(
         file.path,
         tokens,
         scores,

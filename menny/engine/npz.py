@@ -6,7 +6,7 @@ Headers and sizes are checked in Python before anything of that size is allocate
 import ast
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,12 @@ def npz_sizes(path: Path) -> dict[str, int]:
         return {key: array.nbytes for key, array in _arrays(path, archive)}
 
 
-def read_npz(path: Path) -> Iterator[tuple[str, mx.array]]:
-    """The arrays, one after the other."""
+def read_npz(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
+    """The arrays of these keys, or all, one after the other."""
     with zips.opened(path) as archive:
         for key, array in _arrays(path, archive):
+            if wanted is not None and key not in wanted:
+                continue
             data = zips.read(archive, array.member, array.nbytes, array.start)
             flat = np.frombuffer(data, DTYPES[array.kind])
             numbers = flat.reshape(array.shape, order="F" if array.by_columns else "C")

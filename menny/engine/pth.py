@@ -10,7 +10,7 @@ import math
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,12 @@ def pth_sizes(path: Path) -> dict[str, int]:
         return {key: tensor.nbytes for key, tensor in _tensors(path, archive).items()}
 
 
-def read_pth(path: Path) -> Iterator[tuple[str, mx.array]]:
-    """The tensors, one after the other."""
+def read_pth(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
+    """The tensors of these keys, or all, one after the other."""
     with zips.opened(path) as archive:
         for key, tensor in _tensors(path, archive).items():
+            if wanted is not None and key not in wanted:
+                continue
             storage = tensor.storage
             dtype = np.dtype(STORAGES[storage.type_name])
             data = zips.read(archive, storage.record, tensor.reach * dtype.itemsize, tensor.offset * dtype.itemsize)

@@ -1,4 +1,5 @@
-"""The safetensors files of a model folder: found by index, and their headers checked in Python before MLX reads them.
+"""The safetensors files of a model folder: found by index, their headers checked in Python before MLX reads them; and
+written.
 
 A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and where its bytes lie behind the header
 (the format's description: github.com/huggingface/safetensors).
@@ -6,8 +7,9 @@ A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and 
 
 import json
 import math
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -18,6 +20,7 @@ from menny.errors import ModelError
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads
 _BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+_NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}  # what weights are written in
 _MAX_HEADER = 100_000_000  # the format's own limit
 _MAX_DIM = 1 << 31  # MLX counts a dimension in 32 bits
 
@@ -66,14 +69,33 @@ def safetensors_sizes(path: Path) -> dict[str, int]:
     return {key: _BYTES[dtype] * math.prod(shape) for key, (dtype, shape) in read_safetensors_header(path).items()}
 
 
-def read_safetensors(path: Path) -> Iterator[tuple[str, mx.array]]:
-    """The tensors of a file whose header has been checked; MLX reads each when it is needed."""
+def read_safetensors(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
+    """The tensors of these keys, or all, of a file whose header has been checked; MLX reads each when it is needed."""
     try:
         loaded = mx.load(str(path))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} can't be read ({reason}): get the file again") from error
-    yield from loaded.items() if isinstance(loaded, dict) else ()
+    for key, weight in loaded.items() if isinstance(loaded, dict) else ():
+        if wanted is None or key in wanted:
+            yield key, weight
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, mx.array]) -> None:
+    """Write a file that is on the disk when this returns. OSError, which MLX's own writer hides, says what failed."""
+    header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype], "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for array in arrays.values():
+            file.write(memoryview(mx.contiguous(array).view(mx.uint8)))  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

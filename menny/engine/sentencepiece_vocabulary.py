@@ -19,14 +19,18 @@ BPE = 2
 
 def read_sentencepiece(path: Path) -> Vocabulary:
     """The vocabulary in a SentencePiece model file."""
+    return parse_sentencepiece(read_bytes(path), path)
+
+
+def parse_sentencepiece(data: bytes, source: Path) -> Vocabulary:
+    """The vocabulary in the bytes of such a file."""
     proto = _empty_proto()
-    data = read_bytes(path)
-    with library_faults(path, "reading it as a SentencePiece model"):
+    with library_faults(source, "reading it as a SentencePiece model"):
         proto.ParseFromString(data)
-    return _vocabulary(proto, path)
+    return _vocabulary(proto, source)
 
 
-def sentencepiece_from_pieces(
+def sentencepiece_model(
     source: Path,
     pieces: Sequence[str],
     scores: Sequence[float],
@@ -34,8 +38,8 @@ def sentencepiece_from_pieces(
     *,
     add_space_prefix: bool,
     remove_extra_whitespaces: bool,
-) -> Vocabulary:
-    """The vocabulary of a SentencePiece model that a GGUF holds piece by piece, typed by SentencePiece's numbers."""
+) -> bytes:
+    """A tokenizer.model file of what a GGUF holds piece by piece, typed by SentencePiece's numbers."""
     proto = _empty_proto()
     for index, (piece, score, kind) in enumerate(zip(pieces, scores, types, strict=True)):
         if kind not in (NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE):
@@ -46,7 +50,7 @@ def sentencepiece_from_pieces(
     proto.normalizer_spec.name = "identity"
     proto.normalizer_spec.add_dummy_prefix = add_space_prefix
     proto.normalizer_spec.remove_extra_whitespaces = remove_extra_whitespaces
-    return _vocabulary(proto, source)
+    return bytes(proto.SerializeToString())
 
 
 def _empty_proto() -> Any:

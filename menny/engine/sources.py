@@ -11,15 +11,16 @@ A file's ending tells how to read it; whose keys it has is told by the keys alon
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
-from menny.engine.gguf import read_gguf
-from menny.engine.gguf_tensors import GROUP, read_tensors
+from menny.engine.gguf import GGUFFile, read_gguf
+from menny.engine.gguf_tensors import GROUP, kinds, read_tensors
 from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
 from menny.engine.npz import npz_sizes, read_npz
 from menny.engine.pth import pth_sizes, read_pth
@@ -39,15 +40,28 @@ PATTERNS = (  # the first that a folder has any file of
 SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
 
 
+def _nothing(_: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    return iter(())
+
+
 @dataclass
 class Source:
-    """Weights under this engine's names, and where they came from, so that errors can say it."""
+    """Weights under this engine's names, and where they came from, so that errors can say it.
+
+    `fetch` reads those of these names that the files have, without putting them in `weights`.
+    """
 
     path: Path
     names: Names
     weights: Weights = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
+    fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
+
+    @property
+    def listed(self) -> set[str]:
+        """The names of all weights, whether they have been read or not."""
+        return self.weights.keys() | self.shards.keys()
 
     def place(self, name: str) -> str:
         """File and key of a weight, as its owner knows them."""
@@ -56,7 +70,7 @@ class Source:
     @property
     def has_single_experts(self) -> bool:
         """Whether experts have weights of their own here, or, where there are none at all, could have."""
-        experts = [name for name in self.weights if ".experts." in name]
+        experts = [name for name in self.listed if ".experts." in name]
         return any(map(SINGLE_EXPERT.search, experts)) or (not experts and self.names is not GGUF)
 
 
@@ -68,7 +82,7 @@ class Format:
     """
 
     sizes: Callable[[Path], dict[str, int]]
-    read: Callable[[Path], Iterator[tuple[str, mx.array]]]
+    read: Callable[[Path, Container[str]], Iterator[tuple[str, mx.array]]]
 
 
 FORMATS = {
@@ -80,7 +94,14 @@ FORMATS = {
 
 def read_model(path: Path) -> tuple[ModelArgs, Source]:
     """The args and weights of a model folder or .gguf file; ModelError names file and key."""
-    return _read_folder(path) if path.is_dir() else _read_gguf(path)
+    args, source = open_model(path)
+    source.weights |= source.fetch(source.shards)
+    return args, source
+
+
+def open_model(path: Path) -> tuple[ModelArgs, Source]:
+    """The same, with no weight read yet: the files' headers are checked, and what is in them is listed."""
+    return _open_folder(path) if path.is_dir() else _open_gguf(path)
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -94,7 +115,7 @@ def find_files(folder: Path) -> list[Path]:
     raise ModelError(f"{folder} has no weights: none of {', '.join((*INDICES[:1], *PATTERNS))} is there")
 
 
-def _read_folder(folder: Path) -> tuple[ModelArgs, Source]:
+def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
     if not any((folder / name).exists() for name in ("config.json", "params.json")):
         raise ModelError(f"{folder / 'config.json'} is missing: get the whole model folder")
     sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
@@ -104,11 +125,18 @@ def _read_folder(folder: Path) -> tuple[ModelArgs, Source]:
     _refuse_too_much(args, folder, sum(sum(of_file.values()) for of_file in sizes.values()))
     for file, of_file in sizes.items():
         _check_keys(source, file, of_file)
-    for file in sizes:
-        for key, weight in FORMATS[file.suffix].read(file):
-            if not key.endswith(COMPUTED):
-                source.weights[str(names.ours(key))] = weight
+    source.fetch = partial(_fetch_from_files, source)
     return args, source
+
+
+def _fetch_from_files(source: Source, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    by_file: dict[Path, set[str]] = {}
+    for name in wanted:
+        if name in source.shards:
+            by_file.setdefault(source.shards[name], set()).add(source.names.theirs(name))
+    for file, keys in by_file.items():
+        for key, weight in FORMATS[file.suffix].read(file, keys):
+            yield str(source.names.ours(key)), weight
 
 
 def _check_keys(source: Source, file: Path, keys: Iterable[str]) -> None:
@@ -134,14 +162,19 @@ def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
         )
 
 
-def _read_gguf(path: Path) -> tuple[ModelArgs, Source]:
+def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
     file = read_gguf(path)
     args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
-    for key in file.tensors:
+    for key, tensor in file.tensors.items():
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
-    for key, arrays in read_tensors(file):
-        stem = str(GGUF.ours(key)).removesuffix("weight")
-        source.weights |= {stem + kind: array for kind, array in arrays.items()}
+        source.shards |= dict.fromkeys((name.removesuffix("weight") + kind for kind in kinds(file, tensor)), path)
+    source.fetch = partial(_fetch_from_gguf, file)
     return args, source
+
+
+def _fetch_from_gguf(file: GGUFFile, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    for key, arrays in read_tensors(file, {GGUF.theirs(name) for name in wanted}):
+        stem = str(GGUF.ours(key)).removesuffix("weight")
+        yield from ((stem + kind, array) for kind, array in arrays.items())

@@ -38,8 +38,12 @@ def load_model(path: str | Path) -> Mistral:
 
 def build_model(args: ModelArgs, source: Source) -> Mistral:
     """A Mistral with these weights, which are taken out of the source one by one, so that memory holds them once."""
-    forms = _check(args, source)
+    shapes = check_names(args, source)
     weights = source.weights
+    if args.tie_word_embeddings:
+        for kind in KINDS:
+            weights.pop(f"output.{kind}", None)
+    forms = check_forms(shapes, source)
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     fits = 4 * args.n_parameters < psutil.virtual_memory().available // 2
     try:
@@ -58,20 +62,26 @@ def build_model(args: ModelArgs, source: Source) -> Mistral:
     return model
 
 
-def _check(args: ModelArgs, source: Source) -> dict[str, Form]:
-    """Refuse missing, extra and misshapen weights by name; the forms of those that are quantized."""
-    weights, shapes, forms = source.weights, _shapes(args, source), {}
+def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
+    """Refuse missing and extra weights, read or not, by name; the modules, and the shapes that they should have."""
+    shapes, listed = _shapes(args, source), source.listed
     if args.tie_word_embeddings:
-        for kind in KINDS:
-            weights.pop(f"output.{kind}", None)  # a copy of the embeddings
-    _refuse("missing", [f"{name}.weight" for name in shapes if f"{name}.weight" not in weights], source)
+        listed -= {f"output.{kind}" for kind in KINDS}  # a copy of the embeddings
+    _refuse("missing", [f"{name}.weight" for name in shapes if f"{name}.weight" not in listed], source)
+    quantized = {name for name, shape in shapes.items() if len(shape) > 1 and f"{name}.scales" in listed}
+    known = {f"{name}.{kind}" for name in shapes for kind in (KINDS if name in quantized else KINDS[:1])}
+    _refuse("unknown", sorted(listed - known), source)
+    return shapes
+
+
+def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str, Form]:
+    """Refuse misshapen weights of these modules by name; the forms of those that are quantized."""
+    forms = {}
     for name, shape in shapes.items():
-        if len(shape) > 1 and f"{name}.scales" in weights:
+        if len(shape) > 1 and f"{name}.scales" in source.weights:
             forms[name] = _form(name, shape, source)
         else:
             _check_plain(f"{name}.weight", shape, source)
-    known = {f"{name}.{kind}" for name in shapes for kind in (KINDS if name in forms else KINDS[:1])}
-    _refuse("unknown", [name for name in weights if name not in known], source)
     return forms
 
 
@@ -110,7 +120,7 @@ def _expert_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """One matrix of every expert: stacked into one weight or each its own, whichever the source has."""
     stacked = f"{feed_forward}.experts.{name}"
-    if f"{stacked}.weight" in source.weights or not source.has_single_experts:
+    if f"{stacked}.weight" in source.listed or not source.has_single_experts:
         return {stacked: (moe.num_experts, *shape)}
     return {f"{feed_forward}.experts.{expert}.{name}": shape for expert in range(moe.num_experts)}
 

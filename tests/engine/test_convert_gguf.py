@@ -1,0 +1,67 @@
+"""A converted GGUF keeps its vocabulary; and the model that comes along, its logits, here and in mlx-lm."""
+
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx_lm.utils import load as load_in_mlx_lm
+from vocabulary_files import TEXTS, V1, V3, sentencepiece_as_gguf
+
+from menny.engine import Mistral, load_model, load_tokenizer
+from menny.engine.convert import Numbers, convert
+from menny.engine.gguf import read_gguf
+from menny.engine.gguf_vocabulary import vocabulary_files
+
+TEXT = (
+    "The Eiffel Tower is a wrought-iron lattice tower on the Champ de Mars in Paris, France. It is named after the "
+    "engineer Gustave Eiffel, whose company designed and built the tower from 1887 to 1889. Although it was at first "
+    "criticised by some of France's leading artists for its design, it has become one of the most recognisable "
+    "structures in the world, and the most visited monument with an entrance fee."
+)
+
+
+def perplexity(model: Mistral, ids: list[int]) -> float:
+    logits = model(mx.array([ids]))[0][0, :-1]
+    chosen = mx.take_along_axis(logits, mx.array(ids[1:])[:, None], axis=-1)[:, 0]
+    return float(mx.exp((mx.logsumexp(logits, axis=-1) - chosen).mean()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [V1, V3], ids=["v1", "v3"])
+def test_a_sentencepiece_vocabulary_has_equal_ids_as_a_file(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(sentencepiece_as_gguf(path))
+    for name, data in vocabulary_files(read_gguf(tmp_path / "m.gguf")).items():
+        (tmp_path / name).write_bytes(data)
+    before, after = load_tokenizer(tmp_path / "m.gguf"), load_tokenizer(tmp_path)
+    for text in TEXTS:
+        assert after.encode(text) == before.encode(text)
+        assert after.decode(after.encode(text)) == before.decode(before.encode(text))
+    assert (after.bos_id, after.eos_ids) == (before.bos_id, before.eos_ids)
+
+
+@pytest.mark.slow
+def test_a_byte_level_vocabulary_has_equal_ids_here_and_in_mlx_lm(smollm2_path: Path, tmp_path: Path) -> None:
+    convert(smollm2_path, tmp_path / "target", Numbers(bits=4))
+    before, after = load_tokenizer(smollm2_path), load_tokenizer(tmp_path / "target")
+    assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
+    assert (after.bos_id, after.eos_ids) == (before.bos_id, before.eos_ids)
+    _, peer = load_in_mlx_lm(str(tmp_path / "target"))
+    assert peer.eos_token_ids == set(before.eos_ids)
+    plain = [text for text in TEXTS if "forged" not in text]  # there, a text can name a control token
+    assert [peer.encode(text, add_special_tokens=False) for text in plain] == [before.encode(text) for text in plain]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "group_size", "worse"), [(8, 64, 1.02), (4, 64, 1.7), (4, 32, 1.2)])
+def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
+    smollm2_path: Path, tmp_path: Path, bits: int, group_size: int, worse: float
+) -> None:
+    convert(smollm2_path, tmp_path / "target", Numbers("float16", bits, group_size))
+    ids = load_tokenizer(smollm2_path).encode(TEXT)
+    model = load_model(tmp_path / "target")
+    peer, _ = load_in_mlx_lm(str(tmp_path / "target"))
+    peer.set_dtype(mx.float32)  # as our numbers are on a CPU
+    theirs = np.array(peer(mx.array([ids])))
+    assert np.abs(np.array(model(mx.array([ids]))[0]) - theirs).max() < 1e-2
+    assert perplexity(model, ids) < worse * perplexity(load_model(smollm2_path), ids)
