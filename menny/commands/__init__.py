@@ -1,0 +1,1 @@
+"""The commands of `python -m menny`, by what they are for."""

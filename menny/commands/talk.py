@@ -1,0 +1,141 @@
+"""The commands that talk: chat, generate and demo."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from menny.chat import Brief, Chat
+from menny.commands.shared import AsJson, ModelName, Seed, complain, open_engine
+from menny.config import CONFIGS
+from menny.engine import Chunk, Engine, SamplingParams
+from menny.errors import MennyError, PromptError
+from menny.guardrails import combine, load_guardrails
+from menny.messages import Message
+from menny.personas import Persona, choose, load_personas
+from menny.prompts import encode_chat
+
+DEMO_PROMPTS = (
+    "What is the capital of France?",
+    "Explain in two sentences why the sky is blue.",
+    "Write a Python function that returns the n-th Fibonacci number.",
+)
+DEMO_TOKENS = 64
+
+
+def chat(
+    model: ModelName = "smollm2",
+    persona: Annotated[str, typer.Option("--persona", "-p", help="Who answers: a file in configs/personas.")] = "menny",
+    guardrail: Annotated[str, typer.Option(help="The app's guardrail; a persona can add to it.")] = "mistral",
+    temperature: Annotated[float | None, typer.Option(help="Instead of the persona's own.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Instead of the persona's own.")] = None,
+    seed: Seed = None,
+) -> None:
+    """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D ends the chat, /new begins another."""
+    personas, _ = load_personas(CONFIGS / "personas")
+    guardrails, _ = load_guardrails(CONFIGS / "guardrails")
+    who = choose(persona, personas)
+    texts = [one.text for one in combine(guardrail, who.guardrails, guardrails)]
+    brief = Brief.of(texts, who.system_text(), who.example_messages())
+    chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+    params = SamplingParams(
+        **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
+    )
+    with open_engine(model) as (engine, template):
+        typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
+        conversation = Chat()
+        for text in _typed_lines():
+            if text == "/new":
+                conversation = Chat()
+                typer.echo("A new chat.\n")
+            elif text:
+                _answer(conversation, text, who, engine, params, brief, template)
+
+
+def generate(
+    prompt: Annotated[str, typer.Option(help="What to answer.")],
+    model: ModelName = "smollm2",
+    system: Annotated[str | None, typer.Option(help="What the model is told about itself.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without a prompt template.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest token; higher: freer.")] = 0.7,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one prompt."""
+    if raw and system is not None:
+        raise PromptError("--raw has no place for --system: give one of them.")
+    params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed)
+    with open_engine(model) as (engine, template):
+        tokenizer = engine.tokenizer
+        if raw:
+            start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+            ids = [*start, *tokenizer.encode(prompt)]
+        else:
+            told = [] if system is None else [Message("system", system)]
+            ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)
+        chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
+    if as_json:
+        typer.echo(json.dumps(_summary(model, chunks), ensure_ascii=False))
+
+
+def demo(model: ModelName = "smollm2") -> None:
+    """Answer three fixed prompts, always taking the likeliest token."""
+    with open_engine(model) as (engine, template):
+        for prompt in DEMO_PROMPTS:
+            typer.echo(f"> {prompt}")
+            ids = encode_chat([Message("user", prompt)], template, engine.tokenizer)
+            *_, last = _echoed(engine.stream(ids, SamplingParams(temperature=0, max_tokens=DEMO_TOKENS)), silent=False)
+            typer.echo(
+                f"  [{last.completion_tokens} tokens, {last.decode_tps:.1f} tokens/s, "
+                f"{last.seconds_to_first_token:.2f} s to the first]\n"
+            )
+
+
+def _typed_lines() -> Iterator[str]:
+    while True:
+        try:
+            yield input("You: ").strip()
+        except KeyboardInterrupt:
+            typer.echo()
+        except EOFError:
+            typer.echo()
+            return
+
+
+def _answer(
+    conversation: Chat, text: str, who: Persona, engine: Engine, params: SamplingParams, brief: Brief, template: str
+) -> None:
+    """One turn; an error is told, and the chat goes on."""
+    typer.echo(f"{who.name}: ", nl=False)
+    try:
+        for _ in _echoed(conversation.reply(text, engine, params, brief, template), silent=False):
+            pass
+    except KeyboardInterrupt:
+        typer.echo(" [stopped]")
+    except MennyError as error:
+        complain(str(error), error.exit_code)
+    typer.echo()
+
+
+def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
+    """Pass the chunks on, printing their text as it comes unless `silent`."""
+    for chunk in chunks:
+        if not silent:
+            typer.echo(chunk.text, nl=False)
+            sys.stdout.flush()
+        yield chunk
+    if not silent:
+        typer.echo()
+
+
+def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
+    """The reply whole, and the figures of its last chunk."""
+    figures = asdict(chunks[-1])
+    for name in ("text", "token"):
+        figures.pop(name)
+    tokens = [chunk.token for chunk in chunks if chunk.token is not None]
+    return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **figures}
