@@ -7,10 +7,12 @@ preload()  # before MLX is imported: it decides which BLAS MLX's products find
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
+from menny.engine.requests import Progress, Stream  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
+from menny.engine.scoring import Score  # noqa: E402
 from menny.engine.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
 from menny.engine.weights import load_model  # noqa: E402
-from menny.engine.worker import Engine, Progress, Stream, load_engine  # noqa: E402
+from menny.engine.worker import Engine, load_engine  # noqa: E402
 
 __all__ = [
     "Chunk",
@@ -20,6 +22,7 @@ __all__ = [
     "ModelArgs",
     "Progress",
     "SamplingParams",
+    "Score",
     "Stream",
     "Tokenizer",
     "load_engine",

@@ -37,6 +37,9 @@ class LayerCache(Protocol):
     def until(self, offset: int) -> Self:
         """A cache of its own that has seen only the tokens before this position, to which this one reaches back."""
 
+    def repeated(self, rows: int) -> Self:
+        """A cache of its own for a batch of so many rows, each of which has seen what this one has."""
+
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
@@ -53,6 +56,13 @@ class _Buffers:
     @property
     def state(self) -> tuple[mx.array, ...]:
         return () if self._keys is None or self._values is None else (self._keys, self._values)
+
+    def _repeat_into(self, other: "_Buffers", rows: int) -> None:
+        """Give another cache these buffers of batch 1 as those of a larger batch."""
+        if self._keys is not None and self._values is not None:
+            shape = (rows, *self._keys.shape[1:])
+            other._keys, other._values = mx.broadcast_to(self._keys, shape), mx.broadcast_to(self._values, shape)
+        other.offset = self.offset
 
     def _copy_into(self, other: "_Buffers", capacity: int, offset: int) -> None:
         """Give another cache these buffers' first slots; MLX copies them when either is written to."""
@@ -104,6 +114,11 @@ class KVCache(_Buffers):
         self._copy_into(other, -(-offset // BLOCK) * BLOCK, offset)
         return other
 
+    def repeated(self, rows: int) -> Self:
+        other = type(self)()
+        self._repeat_into(other, rows)
+        return other
+
 
 class RollingCache(_Buffers):
     """The last W positions: position i lives in slot i mod W (Mistral 7B, section 2, "Rolling Buffer Cache").
@@ -136,6 +151,11 @@ class RollingCache(_Buffers):
     def until(self, offset: int) -> Self:
         other = type(self)(self.window)
         self._copy_into(other, self._capacity, offset)
+        return other
+
+    def repeated(self, rows: int) -> Self:
+        other = type(self)(self.window)
+        self._repeat_into(other, rows)
         return other
 
     def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
@@ -197,3 +217,7 @@ class Cache(list[LayerCache]):
     def until(self, offset: int) -> "Cache":
         """A cache of its own that has seen only the tokens before this position."""
         return Cache(layer.until(offset) for layer in self)
+
+    def repeated(self, rows: int) -> "Cache":
+        """A cache of its own for a batch of so many rows, each of which has seen what this one, of batch 1, has."""
+        return Cache(layer.repeated(rows) for layer in self)

@@ -51,6 +51,25 @@ class Prefixes:
         At least the prompt's last token is left to compute. Where a `chunk` is told, only whole chunks of this size
         are taken, as a prefill without this store would compute them: others may differ in their last digits.
         """
+        best, length = self._longest(prompt, chunk)
+        if best is None:
+            return None
+        if length < len(best.tokens):  # another conversation's, which may go on too: continue a copy
+            return self.lend(prompt, chunk)
+        self._kept.remove(best)
+        return best
+
+    def lend(self, prompt: Sequence[int], chunk: int | None = None) -> Kept | None:
+        """As `take`, but always a copy: what is kept stays here."""
+        best, length = self._longest(prompt, chunk)
+        if best is None:
+            return None
+        self._kept.remove(best)
+        self._kept.append(best)
+        return Kept(best.tokens[:length], best.cache.until(length), min(length, best.prefilled))
+
+    def _longest(self, prompt: Sequence[int], chunk: int | None) -> tuple[Kept | None, int]:
+        """What has the longest beginning in common with a prompt, and how long it is."""
         best, length = None, 0
         for kept in self._kept:
             common = _common(kept.tokens, prompt[:-1])
@@ -58,13 +77,7 @@ class Prefixes:
                 common = min(common, kept.prefilled) // chunk * chunk
             if common > length and kept.cache.reaches_back_to(common):
                 best, length = kept, common
-        if best is None:
-            return None
-        self._kept.remove(best)
-        if length == len(best.tokens):
-            return best
-        self._kept.append(best)  # another conversation's, which may go on too: continue a copy
-        return Kept(best.tokens[:length], best.cache.until(length), min(length, best.prefilled))
+        return best, length
 
     def keep(self, kept: Kept) -> None:
         """Store a cache, and let go of what was used longest ago where the bytes run out."""

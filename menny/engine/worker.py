@@ -12,10 +12,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import mlx.core as mx
 
@@ -23,87 +23,16 @@ from menny.engine.blas import Threads
 from menny.engine.generate import Chunk, generate
 from menny.engine.model import Mistral
 from menny.engine.prefixes import Prefixes, default_limit
+from menny.engine.requests import Consumer, OnProgress, Progress, Reply, Request, Scoring, Stream
 from menny.engine.sampling import SamplingParams
+from menny.engine.scoring import Score, score
 from menny.engine.tokenizer import Tokenizer, load_tokenizer
 from menny.engine.weights import load_model
 from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 0.2  # seconds after which a silent stream reports its progress again
 SPARE_ROWS = 512  # by which a model's vocabulary may be padded beyond its tokenizer's
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a silent stream is doing: waiting (`total` requests are ahead), or `done` of `total` prompt tokens."""
-
-    phase: Literal["waiting", "prefill"]
-    done: int
-    total: int
-
-
-OnProgress = Callable[[Progress], None]
-
-
-@dataclass(eq=False)
-class _Request:
-    """What passes between a consumer's thread and the engine's."""
-
-    prompt: list[int]
-    params: SamplingParams
-    progress: Progress | None = None  # None: not begun
-    events: "queue.SimpleQueue[Chunk | MennyError]" = field(default_factory=queue.SimpleQueue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-class Stream(Iterator[Chunk]):
-    """One reply as it grows. Cancel it, close it, or let go of it, and its place is free within one token."""
-
-    def __init__(self, engine: "Engine", request: _Request, on_progress: OnProgress | None) -> None:
-        self._engine = engine
-        self._request = request
-        self._on_progress = on_progress
-        self._ended = False
-
-    def __next__(self) -> Chunk:
-        if self._ended:
-            raise StopIteration
-        event = self._wait()
-        self._ended = isinstance(event, MennyError) or event.finish_reason is not None
-        if isinstance(event, MennyError):
-            raise event
-        return event
-
-    def _wait(self) -> Chunk | MennyError:
-        while True:
-            try:
-                return self._request.events.get(timeout=HEARTBEAT)
-            except queue.Empty:
-                self._report()
-
-    def _report(self) -> None:
-        progress = self._request.progress or Progress("waiting", 0, self._engine.requests_ahead(self._request))
-        if self._on_progress is None:
-            return
-        try:
-            self._on_progress(progress)
-        except BaseException:  # the consumer was stopped within its own callback
-            self.cancel()
-            raise
-
-    def cancel(self) -> None:
-        """End the reply; a last chunk says "cancelled". Callable from any thread."""
-        self._request.cancelled.set()
-        self._engine.withdraw(self._request)
-
-    def close(self) -> None:
-        """Cancel, and read no more."""
-        self.cancel()
-        self._ended = True
-
-    def __del__(self) -> None:
-        self._request.cancelled.set()
 
 
 class Engine:
@@ -114,8 +43,8 @@ class Engine:
         self.tokenizer: Tokenizer
         self.context_length: int  # tokens, of prompt and reply together
         self._lock = threading.Condition()
-        self._waiting: deque[_Request] = deque()
-        self._serving: _Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._serving: Request | None = None
         self._closed = False
         self._threads = Threads()
         self._prefixes = Prefixes(default_limit() if prefix_bytes is None else prefix_bytes)
@@ -142,48 +71,88 @@ class Engine:
         `on_progress` is called in the consumer's thread, some times a second, while the stream is silent. A reply ends
         where the context does. Raises PromptTooLongError, or EngineError for ids that aren't the model's.
         """
+        params = params or SamplingParams()
+        prompt, room = self._checked(prompt_ids, reserved=1)
+        request = Request(prompt, Reply(replace(params, max_tokens=min(params.max_tokens, room))))
+        self._enqueue(request)
+        return Stream(self, request, on_progress)
+
+    def score(
+        self,
+        prompt_ids: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        shared: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> list[Score]:
+        """How likely the model finds each continuation of a prompt, in their order; waits until it is known.
+
+        Prompts that are scored one after the other with the same first `shared` tokens compute these once.
+        `on_progress` is called as for a stream; by raising, it ends the work. Raises PromptTooLongError, or EngineError
+        for ids that aren't the model's and for a continuation without a token.
+        """
+        rows = [[int(token) for token in continuation] for continuation in continuations]
+        if not rows or not all(rows):
+            raise EngineError("There is nothing to score: every continuation needs a token at least.")
+        prompt, _ = self._checked(prompt_ids, reserved=max(map(len, rows)))
+        self._check_vocabulary(token for row in rows for token in row)
+        request = Request(prompt, Scoring(rows, shared))
+        self._enqueue(request)
+        event = Consumer(self, request, on_progress).wait()
+        if isinstance(event, Chunk):  # closed meanwhile
+            raise EngineError(self._unloaded)
+        return event
+
+    def _checked(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
+        """A prompt that can be read, and how many tokens the context leaves after it: `reserved` or more."""
         prompt = [int(token) for token in prompt_ids]
         room = self.context_length - len(prompt)
         if not prompt:
             raise EngineError("The prompt is empty: there is nothing to reply to.")
-        if room < 1:
+        if room < reserved:
             raise PromptTooLongError(
                 f"The prompt has {len(prompt)} tokens, but the model's context holds {self.context_length}: "
-                f"shorten it by {1 - room} or more.",
+                f"shorten it by {reserved - room} or more.",
                 tokens=len(prompt),
-                limit=self.context_length - 1,
+                limit=self.context_length - reserved,
             )
+        self._check_vocabulary(prompt)
+        return prompt, room
+
+    def _check_vocabulary(self, tokens: Iterable[int]) -> None:
         vocab_size = self.tokenizer.vocab_size
-        if not all(0 <= token < vocab_size for token in prompt):
+        if not all(0 <= token < vocab_size for token in tokens):
             raise EngineError(f"The prompt has a token id outside the model's vocabulary of {vocab_size}.")
-        params = params or SamplingParams()
-        request = _Request(prompt, replace(params, max_tokens=min(params.max_tokens, room)))
+
+    def _enqueue(self, request: Request) -> None:
         with self._lock:
             if self._closed:
-                raise EngineError(f"The model {self.name} was unloaded: choose a model again.")
+                raise EngineError(self._unloaded)
             self._waiting.append(request)
             self._lock.notify()
-        return Stream(self, request, on_progress)
 
-    def requests_ahead(self, request: _Request) -> int:
+    @property
+    def _unloaded(self) -> str:
+        return f"The model {self.name} was unloaded: choose a model again."
+
+    def requests_ahead(self, request: Request) -> int:
         """How many requests will be served before this one."""
         with self._lock:
             place = self._waiting.index(request) if request in self._waiting else 0
             return place + (self._serving is not None and self._serving is not request)
 
-    def withdraw(self, request: _Request) -> None:
+    def withdraw(self, request: Request) -> None:
         """Take a cancelled request out of the line; one that is being served ends by itself."""
         with self._lock:
             if request in self._waiting:
                 self._waiting.remove(request)
-                request.events.put(_cancelled(request))
+                request.end_cancelled()
 
     def close(self) -> None:
         """Cancel every reply, end the thread, and free the model's memory."""
         with self._lock:
             self._closed = True
             for request in self._waiting:
-                request.events.put(_cancelled(request))
+                request.end_cancelled()
             self._waiting.clear()
             if self._serving:
                 self._serving.cancelled.set()
@@ -231,7 +200,7 @@ class Engine:
         self.context_length = model.args.max_position_embeddings
         return model
 
-    def _next_request(self) -> _Request | None:
+    def _next_request(self) -> Request | None:
         """The next in line; None once the engine is closed."""
         with self._lock:
             self._serving = None
@@ -241,10 +210,10 @@ class Engine:
             self._serving = self._waiting.popleft()
             return self._serving
 
-    def _serve(self, model: Mistral, request: _Request) -> None:
-        """Put the reply's chunks into the request's queue; whatever fails ends this reply only."""
+    def _serve(self, model: Mistral, request: Request) -> None:
+        """Put what is asked for into the request's queue; whatever fails ends this request only."""
         if request.cancelled.is_set():  # let go of before its turn
-            request.events.put(_cancelled(request))
+            request.end_cancelled()
             return
         total = len(request.prompt)
         request.progress = Progress("prefill", 0, total)
@@ -253,30 +222,49 @@ class Engine:
             request.progress = Progress("prefill", done, total)
 
         try:
-            chunks = generate(
-                model,
-                self.tokenizer,
-                request.prompt,
-                request.params,
-                on_prefill,
-                request.cancelled.is_set,
-                self._prefixes,
-            )
-            for seconds, chunk in _timed(chunks):
-                request.events.put(chunk)
-                if request.params.seed is not None:
-                    continue  # another number of threads changes the last digits, and with them a seed's reply
-                if seconds is None:
-                    self._threads.begin()
-                else:
-                    self._threads.observe(seconds)
+            match request.work:
+                case Reply(params):
+                    self._answer(model, request, params, on_prefill)
+                case Scoring() as work:
+                    self._score(model, request, work, on_prefill)
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
             log.exception("The engine failed")
-            request.events.put(EngineError(f"The engine could not go on with the reply ({error}). Try once more."))
+            request.events.put(EngineError(f"The engine could not go on with it ({error}). Try once more."))
         finally:
             self._threads.end()
+
+    def _answer(
+        self, model: Mistral, request: Request, params: SamplingParams, on_prefill: Callable[[int], None]
+    ) -> None:
+        chunks = generate(
+            model, self.tokenizer, request.prompt, params, on_prefill, request.cancelled.is_set, self._prefixes
+        )
+        for seconds, chunk in _timed(chunks):
+            request.events.put(chunk)
+            if params.seed is not None:
+                continue  # another number of threads changes the last digits, and with them a seed's reply
+            if seconds is None:
+                self._threads.begin()
+            else:
+                self._threads.observe(seconds)
+
+    def _score(self, model: Mistral, request: Request, work: Scoring, on_prefill: Callable[[int], None]) -> None:
+        scores = score(
+            model,
+            request.prompt,
+            work.continuations,
+            self.tokenizer.vocab_size,
+            on_prefill,
+            request.cancelled.is_set,
+            self._prefixes,
+            work.shared,
+        )
+        if scores is None:
+            request.end_cancelled()
+        else:
+            request.events.put(scores)
 
 
 def _timed(chunks: Iterator[Chunk]) -> Iterator[tuple[float | None, Chunk]]:
@@ -286,10 +274,6 @@ def _timed(chunks: Iterator[Chunk]) -> Iterator[tuple[float | None, Chunk]]:
         now = time.perf_counter()
         yield None if began is None else now - began, chunk
         began = now
-
-
-def _cancelled(request: _Request) -> Chunk:
-    return Chunk("", finish_reason="cancelled", prompt_tokens=len(request.prompt))
 
 
 def load_engine(path: str | Path, *, prefix_bytes: int | None = None) -> Engine:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scripts import write_script
 
-from menny.engine import Engine, load_engine, worker
+from menny.engine import Engine, load_engine, requests
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The scripted model at work, telling its progress without delay."""
-    monkeypatch.setattr(worker, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(requests, "HEARTBEAT", 0.01)
     with load_engine(folder) as engine:
         yield engine
