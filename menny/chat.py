@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from menny.errors import MennyError, PromptError, PromptTooLongError
-from menny.memory import fit
+from menny.memory import Memory
 from menny.messages import Message
 from menny.prompts import ChatTokenizer, encode_chat, guess_template
 
@@ -190,9 +190,9 @@ class Chat:
         told = [Message("system", brief.system_text)] if brief.system_text else []
         budget = engine.context_length - min(params.max_tokens, engine.context_length // 4)
         messages = [*told, *self.messages(until=turn)]
-        fitted = fit(messages, lambda chosen: len(encode(chosen)), budget, brief.examples)
-        turn.reply.forgotten = fitted.dropped
-        return encode(fitted.messages)
+        remembered = Memory().choose(messages, lambda chosen: len(encode(chosen)), budget, brief.examples)
+        turn.reply.forgotten = remembered.unseen
+        return encode(remembered.messages)
 
 
 def clean(text: str) -> str:

@@ -1,69 +1,251 @@
-"""What the model still remembers: as many recent turns as its context holds."""
+"""What the model remembers of a conversation: a strategy chooses the turns that it sees, within a budget of tokens.
+
+The system text and the last question are always seen, whatever the strategy. Where room is short, leave in this order:
+the oldest turns, the summary, the examples; then the message is too long (PromptTooLongError).
+
+What is seen begins where the last prompt's turns began, as often as that is possible: the engine then goes on from
+its cache. So turns leave many at once, down to three quarters of the room, and the place of the cut follows from the
+messages alone.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
 
 CountTokens = Callable[[Sequence[Message]], int]
+Strategy = Literal["recent", "turns", "everything", "summary", "summary-and-turns"]
+
+ROOM_LEFT = 3 / 4  # of the turns' room is taken after a cut: the rest is for the turns to come
+SUMMARY_SHARE = 6  # a summary may take a sixth of the budget
+MOST_SUMMARY_TOKENS, LEAST_SUMMARY_TOKENS = 320, 48
+RECALL = "What do you remember of our conversation so far?"
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """The messages that the model gets, in order, and how many of the oldest it doesn't."""
+class Summary:
+    """What the model wrote down about a conversation's first `covers` messages, system messages not counted."""
+
+    text: str
+    covers: int
+
+    def recalled(self) -> tuple[Message, Message]:
+        """How the model reads it: as an answer of its own, so that it is neither an order nor the user's word."""
+        return Message("user", RECALL), Message("assistant", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Tokens of a prompt by what they tell; examples and the template's own tokens count as system text."""
+
+    system: int
+    summary: int
+    turns: int
+
+    @property
+    def total(self) -> int:
+        return self.system + self.summary + self.turns
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The messages that the model gets, in order.
+
+    The conversation's first `unseen` messages aren't among them, and a summary speaks for the first `summed`.
+    """
 
     messages: list[Message]
-    dropped: int
+    shares: Shares
+    unseen: int
+    summed: int = 0
 
 
-def fit(
-    messages: Sequence[Message], count_tokens: CountTokens, budget: int, examples: Sequence[Message] = ()
-) -> Fitted:
-    """Keep as many recent turns as `budget` tokens hold; the system text and the last user message always stay.
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A strategy. `turns` is how many of them before the question those that name turns keep.
 
-    `count_tokens` tells the length of a whole prompt, template included; it is asked about log2(turns) times.
-    `examples` stand between the system text and the conversation and stay as well, unless the last user message
-    doesn't fit beside them. Raises PromptTooLongError where system text and last user message don't fit by themselves.
+    recent             as many of the last turns as fit
+    turns              the last `turns` turns, or as many of them as fit
+    everything         all of them; an error where they don't fit
+    summary            as many as fit, and a summary of those before
+    summary-and-turns  the last `turns` turns and up to as many before them, and a summary of those before
     """
-    system = [message for message in messages if message.role == "system"]
-    said = [message for message in messages if message.role != "system"]
-    starts = [index for index in range(len(said)) if _opens_turn(said, index)]
-    if not starts:
-        raise PromptError("The conversation has no message of the user's: add one for the model to answer.")
 
-    def fits(pinned: Sequence[Message], start: int) -> bool:
-        return count_tokens([*pinned, *said[start:]]) <= budget
+    strategy: Strategy = "recent"
+    turns: int = 6
 
-    for pinned in [[*system, *examples], system] if examples else [system]:
-        if fits(pinned, starts[-1]):
-            start = _earliest_that_fits(pinned, starts, fits)
-            return Fitted([*pinned, *said[start:]], dropped=start)
-    raise _too_long(count_tokens([*system, *said[starts[-1] :]]), budget)
+    @property
+    def sums_up(self) -> bool:
+        """Whether what is no longer seen should be in a summary."""
+        return self.strategy in ("summary", "summary-and-turns")
 
+    def choose(
+        self,
+        messages: Sequence[Message],
+        count_tokens: CountTokens,
+        budget: int,
+        examples: Sequence[Message] = (),
+        summary: Summary | None = None,
+    ) -> Remembered:
+        """The messages that the model sees, at most `budget` tokens by `count_tokens`' count of the whole prompt.
 
-def _opens_turn(said: Sequence[Message], index: int) -> bool:
-    """A turn opens with a user's message; several in a row are one turn's, as no reply stands between them."""
-    return said[index].role == "user" and (index == 0 or said[index - 1].role != "user")
+        It is asked about twice log2(turns that fit) times. `examples` stand between the system text and the
+        conversation, then the `summary`, where the strategy has a use for one. Raises PromptTooLongError where the
+        system text and the last question don't fit by themselves, or where everything should and doesn't.
+        """
+        told = [message for message in messages if message.role == "system"]
+        turns = _Turns.of([message for message in messages if message.role != "system"], count_tokens)
+        if summary is not None and not (self.sums_up and 0 < summary.covers <= turns.starts[-1]):
+            summary = None
+        for pinned in [[*told, *examples], told] if examples else [told]:
+            window = _Window(turns, pinned, self._first_turn(turns.last))
+            first = self._first_seen(window, budget)
+            if first is not None:
+                return _remembered(window, first, budget, summary if first else None)
+        raise self._too_long(_Window(turns, told, 0), budget)
 
+    def _first_turn(self, last: int) -> int:
+        """The first turn that the strategy wants to be seen, if there is room."""
+        if self.strategy == "turns":
+            return max(0, last - self.turns)
+        if self.strategy == "summary-and-turns":
+            step = max(1, self.turns)  # a step at once, so that not every reply waits for a new summary
+            return max(0, last - self.turns) // step * step
+        return 0
 
-def _earliest_that_fits(
-    pinned: Sequence[Message], starts: Sequence[int], fits: Callable[[Sequence[Message], int], bool]
-) -> int:
-    """Halve the range of starts: a longer rest never takes fewer tokens, and the last start is known to fit."""
-    low, high = 0, len(starts) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if fits(pinned, starts[middle]):
-            high = middle
+    def _first_seen(self, window: "_Window", budget: int) -> int | None:
+        """The first turn that is seen; None where no choice of turns fits beside what is pinned."""
+        if not window.fits(window.turns.last, budget):
+            return None
+        if self.strategy == "everything":
+            return 0 if window.fits(0, budget) else None
+        if not self.sums_up:
+            return window.cut(budget)
+        return 0 if window.earliest(budget) == 0 else window.cut(budget - summary_room(budget))
+
+    def _too_long(self, window: "_Window", budget: int) -> PromptTooLongError:
+        tokens = window.size(window.turns.last)
+        if tokens > budget:
+            sentence = (
+                f"This message is {tokens - budget:,} tokens too long for the model: with the system text it takes "
+                f"{tokens:,}, and there is room for {budget:,}. Shorten it and send it again."
+            )
         else:
-            low = middle + 1
-    return starts[low]
+            tokens = window.size(0)
+            sentence = (
+                f"The whole conversation no longer fits: it takes {tokens:,} tokens, and there is room for {budget:,}. "
+                "Choose a memory that lets the oldest turns go, or begin a new chat."
+            )
+        return PromptTooLongError(sentence, tokens=tokens, limit=budget)
 
 
-def _too_long(tokens: int, budget: int) -> PromptTooLongError:
-    sentence = (
-        f"This message is {tokens - budget:,} tokens too long for the model: with the system text it takes {tokens:,}, "
-        f"and there is room for {budget:,}. Shorten it and send it again."
+def summary_room(budget: int) -> int:
+    """The tokens kept free for a summary, its frame included; none where that would be too few to say anything."""
+    room = min(MOST_SUMMARY_TOKENS, budget // SUMMARY_SHARE)
+    return room if room >= LEAST_SUMMARY_TOKENS else 0
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """A conversation by its turns: where each one starts among the messages."""
+
+    said: Sequence[Message]
+    starts: Sequence[int]
+    count_tokens: CountTokens
+
+    @classmethod
+    def of(cls, said: Sequence[Message], count_tokens: CountTokens) -> "_Turns":
+        """A turn opens with a user's message; several in a row are one turn's, as no reply stands between them."""
+        if all(message.role != "user" for message in said):
+            raise PromptError("The conversation has no message of the user's: add one for the model to answer.")
+        asked = [index for index, message in enumerate(said) if message.role == "user"]
+        opens = [index for index in asked if index == 0 or said[index - 1].role != "user"]
+        # An assistant who speaks first belongs to the first turn.
+        return cls(said, [0, *opens[1:]], count_tokens)
+
+    @property
+    def last(self) -> int:
+        return len(self.starts) - 1
+
+
+class _Window:
+    """The turns from `first` on, beside messages that stay; what was counted once isn't counted again."""
+
+    def __init__(self, turns: _Turns, pinned: Sequence[Message], first: int) -> None:
+        self.turns, self.pinned, self.first = turns, pinned, first
+        self.size = cache(lambda turn: self.count(self.seen_from(turn)))
+
+    def count(self, seen: Sequence[Message]) -> int:
+        return self.turns.count_tokens([*self.pinned, *seen])
+
+    def seen_from(self, turn: int) -> Sequence[Message]:
+        return self.turns.said[self.turns.starts[turn] :]
+
+    def fits(self, turn: int, budget: int) -> bool:
+        return self.size(turn) <= budget
+
+    def cut(self, budget: int) -> int:
+        """The turn to begin with: the first that may be, if all from there on fit, else one that leaves some room.
+
+        Of the turns that would do, it is the one that most twos divide: while the conversation grows, that stays
+        the same for as long as those that would do are nearly the same.
+        """
+        earliest = self.earliest(budget)
+        if earliest == self.first:
+            return earliest
+        empty = self.count([Message("user", "")])
+        latest = self.earliest(empty + int((budget - empty) * ROOM_LEFT))
+        chosen = _roundest(earliest, latest)
+        return chosen if self.fits(chosen, budget) else earliest
+
+    def earliest(self, budget: int) -> int:
+        """The earliest turn from which all fit, found from the end: what is far out of reach isn't counted.
+
+        A longer rest takes more tokens, so doubling steps and halving ranges find it; the last turn, if none fits.
+        """
+        low, high, step = self.first, self.turns.last, 1
+        while high > low:
+            probe = max(low, self.turns.last - step)
+            if not self.fits(probe, budget):
+                low = probe + 1
+                break
+            high, step = probe, step * 2
+        while low < high:
+            middle = (low + high) // 2
+            if self.fits(middle, budget):
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+
+def _roundest(low: int, high: int) -> int:
+    """The number from `low` to `high` that the most twos divide: take the smallest power of two away while one can."""
+    while high and high & (high - 1) >= low:
+        high &= high - 1
+    return high
+
+
+def _remembered(window: _Window, first: int, budget: int, summary: Summary | None) -> Remembered:
+    """A prompt from that turn on, with the summary where the last question fits beside it."""
+    recalled: Sequence[Message] = summary.recalled() if summary else ()
+    if recalled:
+        beside = _Window(window.turns, [*window.pinned, *recalled], first)
+        if beside.fits(window.turns.last, budget):
+            first = beside.earliest(budget)
+        else:
+            recalled = ()
+    seen = window.seen_from(first)
+    empty = Message("user", "")
+    system = window.count([empty])
+    summed = window.count([*recalled, empty]) - system if recalled else 0
+    shares = Shares(system, summed, window.count([*recalled, *seen]) - system - summed)
+    return Remembered(
+        [*window.pinned, *recalled, *seen],
+        shares,
+        unseen=window.turns.starts[first],
+        summed=summary.covers if summary else 0,
     )
-    return PromptTooLongError(sentence, tokens=tokens, limit=budget)
