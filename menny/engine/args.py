@@ -4,12 +4,12 @@ The names are those of the reference implementation's params.json, which MLX's e
 `_HUB_KEYS` and `_GGUF_KEYS` say what the others call them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from menny.engine.files import read_json
 from menny.engine.gguf import GGUFFile
 from menny.errors import ModelError
 
@@ -130,21 +130,6 @@ _TYPES = ("mistral", "mixtral", "llama", "transformer")  # the last is the refer
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
 _ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
 _OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A model folder's JSON object; ModelError names the file."""
-    try:
-        loaded = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing: get the whole model folder") from None
-    except OSError as error:
-        raise ModelError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not a readable JSON file ({error}): get it again") from error
-    if not isinstance(loaded, dict):
-        raise ModelError(f"{path} should hold a JSON object, but holds a {type(loaded).__name__}")
-    return loaded
 
 
 def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:

@@ -18,14 +18,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from menny.engine.args import ModelArgs, read_json
+from menny.engine.args import ModelArgs
 from menny.engine.export import half_split, hub_config
+from menny.engine.files import MAX_FILE_BYTES, read_json
 from menny.engine.gguf import read_gguf
 from menny.engine.gguf_vocabulary import vocabulary_files
 from menny.engine.names import HUB, KINDS
 from menny.engine.safetensors import write_safetensors
 from menny.engine.sources import Source, open_model
-from menny.engine.vocabulary import MAX_FILE_BYTES
 from menny.engine.weights import Form, check_forms, check_names
 from menny.errors import EngineError, ModelError
 

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import mlx.core as mx
 
-from menny.engine.args import read_json
+from menny.engine.files import read_json
 from menny.errors import ModelError
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads

@@ -10,7 +10,8 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-from menny.engine.vocabulary import CONTROL_NAMES, Vocabulary, broken, library_faults, named_bos, named_ends, read_bytes
+from menny.engine.files import read_bytes
+from menny.engine.vocabulary import CONTROL_NAMES, Vocabulary, broken, library_faults, named_bos, named_ends
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 SPACE = "▁"

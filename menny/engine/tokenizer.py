@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from menny.engine.files import read_json
 from menny.engine.gguf import MAGIC, read_gguf
 from menny.engine.gguf_vocabulary import gguf_vocabulary
 from menny.engine.json_vocabulary import added_ids, json_vocabulary
 from menny.engine.sentencepiece_vocabulary import read_sentencepiece
 from menny.engine.tekken_vocabulary import tekken_vocabulary
-from menny.engine.vocabulary import Vocabulary, broken, checked_id, library_faults, read_json
+from menny.engine.vocabulary import Vocabulary, broken, checked_id, library_faults
 from menny.errors import ModelError
 
 SENTENCEPIECE_NAME = re.compile(r"\.model(?:\.v(\d+)(?:m\d+)?)?$")

@@ -1,11 +1,10 @@
 """What every vocabulary comes down to: a table of bytes per token id, the control tokens by name, and a way to encode.
 
 The four readers beside this file (SentencePiece, tokenizer.json, Tekken, GGUF) each end in a `Vocabulary`, so that
-decoding is one mechanism for all of them. What they share stands here too: files read within bounds, checked ids, and
-faults of the tokenizing libraries turned into sentences.
+decoding is one mechanism for all of them. What they share stands here too: checked ids, and faults of the tokenizing
+libraries turned into sentences.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any, Literal
 
 from menny.errors import ModelError
 
-MAX_FILE_BYTES = 256 << 20
 MAX_VOCABULARY = 1 << 21
 
 BOS_NAMES = ("<s>", "<|begin_of_text|>")
@@ -72,37 +70,6 @@ def checked_id(value: Any, size: int, source: Path, key: str) -> int:
         raise broken(source, f"{key} is not a whole number")
     if not 0 <= value < size:
         raise broken(source, f"{key} is {value}, but the vocabulary has the ids 0 to {size - 1}")
-    return value
-
-
-def read_bytes(path: Path) -> bytes:
-    """A whole vocabulary file, within bounds."""
-    try:
-        if not path.is_file():
-            raise ModelError(f"The vocabulary {path} is not there, or not a regular file. Choose another model.")
-        size = path.stat().st_size
-        if size == 0:
-            raise broken(path, "the file is empty")
-        if size > MAX_FILE_BYTES:
-            raise broken(path, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The vocabulary {str(path)!r} can't be read: {error}.") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file whose top is an object."""
-    data = read_bytes(path)
-    try:
-        value = json.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise broken(path, "the file is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise broken(path, f"line {error.lineno} is not JSON ({error.msg}); the file may be cut short") from error
-    except (RecursionError, ValueError) as error:
-        raise broken(path, "the JSON is nested too deeply or holds an impossible number") from error
-    if not isinstance(value, dict):
-        raise broken(path, "the file doesn't hold a JSON object")
     return value
 
 

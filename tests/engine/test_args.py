@@ -237,6 +237,13 @@ def test_a_folder_without_a_config_or_with_a_folder_in_its_place_is_refused(tmp_
         args_from_folder(tmp_path)
 
 
+def test_a_config_that_is_far_too_large_is_not_read(tmp_path):
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 30)  # takes no room on the disk
+    with pytest.raises(ModelError, match=r"config\.json can't be used: it is larger than 256 MiB"):
+        args_from_folder(tmp_path)
+
+
 def read_keys(tmp_path: Path, *more: bytes, without: str = "") -> ModelArgs:
     """The args in a GGUF header of a tiny model, with keys added or one taken away."""
     keys = [key for key in gguf_entries(tiny_args()) if not without or without.encode() not in key]

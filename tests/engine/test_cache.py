@@ -8,6 +8,7 @@ import pytest
 from naive_model import attend, logits_of
 from tiny_models import built, random_weights, tiny_args
 
+from menny.engine import MoEArgs
 from menny.engine.cache import BLOCK, KVCache, LayerCache, RollingCache
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
@@ -164,3 +165,19 @@ def test_a_long_text_in_chunks_across_blocks_and_the_wrap_gives_the_logits_of_on
         cache = model.make_cache()
         rows = [np.array(model(tokens[:, a:b], cache)[0]) for a, b in cut(560, size)]
         assert np.abs(np.concatenate(rows, axis=1) - whole).max() < 1e-5, size
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 50, 100])
+@pytest.mark.parametrize("moe", [None, MoEArgs(4, 2)], ids=["dense", "sparse"])
+def test_three_turns_in_one_rolling_cache_are_one_pass_and_take_no_more_than_the_window(moe, size):
+    args = tiny_args(sliding_window=8, moe=moe, n_layers=1 if moe else 3)
+    model = built(args, random_weights(args))
+    tokens = mx.array(np.random.default_rng(5).integers(0, args.vocab_size, (2, 300)))
+    whole = np.array(model(tokens)[0])
+    cache, window = model.make_cache(), 2 * 2 * args.n_kv_heads * 8 * args.head_dim * 4 * args.n_layers
+    for turn in range(0, 300, 100):
+        for a, b in cut(100, size):
+            rows = np.array(model(tokens[:, turn + a : turn + b], cache)[0])
+            assert np.abs(rows - whole[:, turn + a : turn + b]).max() < 1e-4
+            assert cache.nbytes <= window
+    assert (cache.offset, cache.nbytes) == (300, window)
