@@ -4,9 +4,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from menny.config import PROJECT, Line, StrictModel, Text, file_name, load_folder, load_yaml, nearest
 from menny.errors import ConfigError
@@ -44,6 +44,25 @@ class Example(StrictModel):
     assistant: Text = Field(min_length=1, max_length=4000)
 
 
+class Remembering(StrictModel):
+    """What of a long conversation the model sees (`menny.memory`)."""
+
+    strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns"] = Field(
+        default="recent",
+        description="As many recent turns as fit; the last few; everything, or an error; the recent turns or the last "
+        "few after a summary, which the model writes, of those before.",
+    )
+    turns: int = Field(
+        default=6, ge=0, le=1000, description="How many turns before the question those that name turns keep."
+    )
+
+    @model_validator(mode="after")
+    def _turns_are_read(self) -> "Remembering":
+        if self.turns != 6 and self.strategy not in ("turns", "summary-and-turns"):
+            raise ValueError("has 'turns', which only the strategies 'turns' and 'summary-and-turns' read; remove it")
+        return self
+
+
 class PersonaFile(StrictModel):
     """What a persona's YAML file says. In every text {{user}} and {{char}} stand for the two names."""
 
@@ -65,6 +84,7 @@ class PersonaFile(StrictModel):
     )
     examples: tuple[Example, ...] = Field(default=(), max_length=16, description="Exchanges that show the voice.")
     parameters: Parameters = Field(default=Parameters(), description="How replies are sampled.")
+    memory: Remembering = Field(default=Remembering(), description="What of a long conversation is seen.")
     order: int = Field(
         default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -9,8 +10,9 @@ from menny.config import CONFIGS, PROJECT
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
 from menny.guardrails import combine, load_guardrails
+from menny.memory import Memory, Strategy
 from menny.messages import Message
-from menny.personas import Parameters, Persona, choose, load_personas
+from menny.personas import Parameters, Persona, Remembering, choose, load_personas
 
 MINIMAL = "name: {name}\nsystem_prompt: You are {name}.\n"
 
@@ -62,6 +64,7 @@ guardrails: [mistral]
 examples:
   - {user: Hello, assistant: Good day.}
 parameters: {temperature: 0, max_tokens: 20, top_p: 0.9, top_k: 5, min_p: 0.1, repetition_penalty: 1.2}
+memory: {strategy: turns, turns: 4}
 order: 3
 """,
     )
@@ -81,6 +84,7 @@ order: 3
         "min_p": 0.1,
         "repetition_penalty": 1.2,
     }
+    assert ada.memory == Remembering(strategy="turns", turns=4)
     assert ada.avatar_path(folder.parent) == folder.parent / "images" / "face.png"
 
 
@@ -117,6 +121,12 @@ def test_the_parameters_are_the_engines_with_the_engines_defaults() -> None:
     SamplingParams(temperature=0, max_tokens=1, top_p=0.001, top_k=0, min_p=0, repetition_penalty=0.5)
 
 
+def test_the_strategies_of_memory_are_the_memorys_with_its_defaults() -> None:
+    assert get_args(Remembering.model_fields["strategy"].annotation) == get_args(Strategy)
+    assert Remembering().model_dump() == asdict(Memory())
+    assert Remembering.model_validate(Remembering().model_dump()) == Remembering()
+
+
 def test_one_broken_file_is_named_and_the_others_load(folder: Path) -> None:
     write(folder, ada=MINIMAL.format(name="Ada"), bo=MINIMAL.format(name="Bo") + "temprature: 1\n", cy="- nonsense\n")
 
@@ -138,6 +148,10 @@ def test_one_broken_file_is_named_and_the_others_load(folder: Path) -> None:
         (MINIMAL + "parameters: {max_tokens: 0}\n", "'parameters.max_tokens' must be at least 1"),
         (MINIMAL + "parameters: {top_p: 0}\n", "'parameters.top_p' must be more than 0"),
         (MINIMAL + "parameters: {seed: 1}\n", "unknown key 'parameters.seed'"),
+        (MINIMAL + "memory: {strategy: all}\n", "'memory.strategy' must be one of 'recent', 'turns'"),
+        (MINIMAL + "memory: {strategy: turns, turns: -1}\n", "'memory.turns' must be at least 0"),
+        (MINIMAL + "memory: {strategy: recent, turns: 3}\n", "'memory' has 'turns', which only"),
+        (MINIMAL + "memory: {last: 3}\n", "unknown key 'memory.last'"),
         (MINIMAL + "suggestions: one\n", "'suggestions' must be a list"),
         (MINIMAL + "examples: [{user: hi}]\n", "'examples' item 1 'assistant' is missing"),
         (MINIMAL + "guardrails: mistral\n", "'guardrails' must be a list"),
