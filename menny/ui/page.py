@@ -1,4 +1,4 @@
-"""The page that Streamlit runs from top to bottom at every change: sidebar, message box, then hero or conversation."""
+"""What Streamlit runs from top to bottom at every change: the frame, and the chat: sidebar, message box, turns."""
 
 from contextlib import nullcontext
 
@@ -9,6 +9,7 @@ from menny.catalogue import PathSource
 from menny.ui.conversation import draw_conversation
 from menny.ui.hero import draw_hero
 from menny.ui.library import read_library
+from menny.ui.personas import draw_personas
 from menny.ui.pictures import picture
 from menny.ui.run import Order
 from menny.ui.sidebar import Choices, draw_sidebar
@@ -18,8 +19,26 @@ from menny.ui.text import as_label
 
 
 def main() -> None:
-    """Draw the page. When it is stopped, by the stop button or a closed tab, so is the reply it was showing."""
-    st.set_page_config(page_title="Menny", page_icon=picture("favicon"), layout="centered")
+    """Draw the frame, and in it the page that was asked for."""
+    apply_style()
+    if logo := picture("logo"):
+        st.logo(logo, size="large")
+    session = Session.current()
+    session.pages = {
+        "chat": st.Page(draw_chat, title="Chat", icon=":material/forum:", default=True),
+        "personas": st.Page(draw_personas, title="Personas", icon=":material/groups:", url_path="personas"),
+    }
+    page = st.navigation(list(session.pages.values()), position="top")
+    st.set_page_config(
+        page_title="Menny" if page.title == "Chat" else f"{page.title} · Menny",
+        page_icon=picture("favicon"),
+        layout="centered",
+    )
+    page.run()
+
+
+def draw_chat() -> None:
+    """The chat. When it is stopped, by the stop button or a closed tab, so is the reply it was showing."""
     session = Session.current()
     try:
         draw_page(session)
@@ -29,9 +48,6 @@ def main() -> None:
 
 
 def draw_page(session: Session) -> None:
-    apply_style()
-    if logo := picture("logo"):
-        st.logo(logo, size="large")
     session.settle()
     library = read_library()
     choices = draw_sidebar(session, library)

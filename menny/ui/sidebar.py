@@ -65,6 +65,7 @@ def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelS
         "Model",
         list(models),
         key="model",
+        persist_state="session",
         format_func=lambda model_id: models[model_id].name + ("" if paths[model_id] else " · not here yet"),
     )
     model = models[st.session_state["model"]]
@@ -104,6 +105,7 @@ def _choose_persona(library: Library) -> None:
         "Persona",
         list(names),
         key="persona",
+        persist_state="session",
         format_func=lambda persona_id: names[persona_id],
         on_change=lambda: adopt_parameters(library.persona(st.session_state["persona"])),
     )
@@ -144,6 +146,7 @@ def _choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> tuple
         "Guardrail",
         list(names),
         key="guardrail",
+        persist_state="session",
         format_func=lambda guardrail_id: names[guardrail_id],
         help="What every persona is told first. A persona can add guardrails of its own and can't take these away.",
     )
@@ -166,9 +169,23 @@ def _choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> tuple
 
 def _choose_sampling() -> SamplingParams:
     temperature = st.slider(
-        "Temperature", 0.0, 2.0, step=0.05, key="temperature", help="0 always takes the likeliest word."
+        "Temperature",
+        0.0,
+        2.0,
+        step=0.05,
+        key="temperature",
+        persist_state="session",
+        help="0 always takes the likeliest word.",
     )
-    max_tokens = st.slider("Max tokens", 1, MOST_TOKENS, step=1, key="max_tokens", help="How long a reply may get.")
+    max_tokens = st.slider(
+        "Max tokens",
+        1,
+        MOST_TOKENS,
+        step=1,
+        key="max_tokens",
+        persist_state="session",
+        help="How long a reply may get.",
+    )
     with st.expander("Advanced", icon=":material/tune:"):
         top_p = st.slider(
             "Top p",
@@ -176,13 +193,26 @@ def _choose_sampling() -> SamplingParams:
             1.0,
             step=0.01,
             key="top_p",
+            persist_state="session",
             help="Choose among the likeliest words of this total probability.",
         )
         top_k = st.number_input(
-            "Top k", 0, 1000, step=1, key="top_k", help="Choose among so many words; 0 is all of them."
+            "Top k",
+            0,
+            1000,
+            step=1,
+            key="top_k",
+            persist_state="session",
+            help="Choose among so many words; 0 is all of them.",
         )
         min_p = st.slider(
-            "Min p", 0.0, 1.0, step=0.01, key="min_p", help="Drop words less likely than this share of the likeliest."
+            "Min p",
+            0.0,
+            1.0,
+            step=0.01,
+            key="min_p",
+            persist_state="session",
+            help="Drop words less likely than this share of the likeliest.",
         )
         penalty = st.slider(
             "Repetition penalty",
@@ -190,10 +220,18 @@ def _choose_sampling() -> SamplingParams:
             2.0,
             step=0.05,
             key="repetition_penalty",
+            persist_state="session",
             help="Above 1, what was just said grows less likely.",
         )
         seed = st.number_input(
-            "Seed", 0, 2**31 - 1, step=1, key="seed", placeholder="random", help="The same seed gives the same reply."
+            "Seed",
+            0,
+            2**31 - 1,
+            step=1,
+            key="seed",
+            persist_state="session",
+            placeholder="random",
+            help="The same seed gives the same reply.",
         )
     return SamplingParams(
         temperature=float(temperature),

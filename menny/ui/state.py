@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import streamlit as st
+from streamlit.navigation.page import Page
 
 from menny.catalogue import ModelSpec
 from menny.chat import Chat, is_blank
@@ -24,6 +25,7 @@ class Session:
     notice: str = ""  # why the last message came back
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
+    pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
 
     @classmethod
     def current(cls) -> "Session":

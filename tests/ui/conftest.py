@@ -55,6 +55,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return built
 
 
+def go(page: AppTest, where: str) -> AppTest:
+    """Follow a link of the navigation: "" is the chat."""
+    pages = page._registered_pages
+    page._page_hash = next(key for key, info in pages.items() if info.get("url_pathname", "") == where)
+    return page.run()
+
+
 def say(page: AppTest, text: str) -> AppTest:
     """Type a message, send it, and wait for the reply."""
     return page.chat_input(key="message").set_value(text).run()
