@@ -187,61 +187,66 @@ def _choose_sampling() -> SamplingParams:
         help="How long a reply may get.",
     )
     with st.expander("Advanced", icon=":material/tune:"):
-        top_p = st.slider(
-            "Top p",
-            0.01,
-            1.0,
-            step=0.01,
-            key="top_p",
-            persist_state="session",
-            help="Choose among the likeliest words of this total probability.",
-        )
-        top_k = st.number_input(
-            "Top k",
-            0,
-            1000,
-            step=1,
-            key="top_k",
-            persist_state="session",
-            help="Choose among so many words; 0 is all of them.",
-        )
-        min_p = st.slider(
-            "Min p",
-            0.0,
-            1.0,
-            step=0.01,
-            key="min_p",
-            persist_state="session",
-            help="Drop words less likely than this share of the likeliest.",
-        )
-        penalty = st.slider(
-            "Repetition penalty",
-            0.5,
-            2.0,
-            step=0.05,
-            key="repetition_penalty",
-            persist_state="session",
-            help="Above 1, what was just said grows less likely.",
-        )
-        seed = st.number_input(
-            "Seed",
-            0,
-            2**31 - 1,
-            step=1,
-            key="seed",
-            persist_state="session",
-            placeholder="random",
-            help="The same seed gives the same reply.",
-        )
+        top_p, top_k, min_p, penalty, seed = _choose_advanced_sampling()
     return SamplingParams(
         temperature=float(temperature),
         max_tokens=int(max_tokens),
-        top_p=float(top_p),
-        top_k=int(top_k),
-        min_p=float(min_p),
-        repetition_penalty=float(penalty),
-        seed=None if seed is None else int(seed),
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        seed=seed,
     )
+
+
+def _choose_advanced_sampling() -> tuple[float, int, float, float, int | None]:
+    top_p = st.slider(
+        "Top p",
+        0.01,
+        1.0,
+        step=0.01,
+        key="top_p",
+        persist_state="session",
+        help="Choose among the likeliest words of this total probability.",
+    )
+    top_k = st.number_input(
+        "Top k",
+        0,
+        1000,
+        step=1,
+        key="top_k",
+        persist_state="session",
+        help="Choose among so many words; 0 is all of them.",
+    )
+    min_p = st.slider(
+        "Min p",
+        0.0,
+        1.0,
+        step=0.01,
+        key="min_p",
+        persist_state="session",
+        help="Drop words less likely than this share of the likeliest.",
+    )
+    penalty = st.slider(
+        "Repetition penalty",
+        0.5,
+        2.0,
+        step=0.05,
+        key="repetition_penalty",
+        persist_state="session",
+        help="Above 1, what was just said grows less likely.",
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key="seed",
+        persist_state="session",
+        placeholder="random",
+        help="The same seed gives the same reply.",
+    )
+    return float(top_p), int(top_k), float(min_p), float(penalty), None if seed is None else int(seed)
 
 
 def _tell_problems(problems: Sequence[ConfigError]) -> None:
