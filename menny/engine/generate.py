@@ -67,14 +67,10 @@ class Vocabulary(Protocol):
 
 
 def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
-    """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each.
-
-    Only the cache is evaluated: the logits of a prompt are never computed.
-    """
+    """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each."""
     for start in range(0, tokens.shape[0], PREFILL_CHUNK):
         chunk = tokens[start : start + PREFILL_CHUNK]
-        model(chunk[None], cache)
-        mx.eval(cache.state)
+        model.read(chunk[None], cache)
         yield start + chunk.shape[0]
 
 

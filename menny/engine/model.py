@@ -9,6 +9,7 @@ import mlx.nn as nn
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
+from menny.engine.stages import Stage
 
 
 class RMSNorm(nn.Module):
@@ -85,26 +86,45 @@ class Block(nn.Module):
 
 
 class Mistral(nn.Module):
-    """Token ids in, logits out. `model(tokens)` starts a cache; `model(tokens, cache)` continues one."""
+    """Token ids in, logits out. `model(tokens)` starts a cache; `model(tokens, cache)` continues one.
 
-    def __init__(self, args: ModelArgs) -> None:
+    Of a model that several machines share (parallel.py), each has one stage: some of the blocks, and of the tables
+    before and behind them what its stage needs.
+    """
+
+    def __init__(self, args: ModelArgs, stage: Stage | None = None) -> None:
         super().__init__()
         self.args = args
-        self.tok_embeddings = nn.Embedding(args.vocab_size, args.dim)
-        self.layers = [Block(args) for _ in range(args.n_layers)]
-        self.norm = RMSNorm(args.dim, args.norm_eps)
-        if not args.tie_word_embeddings:
-            self.output = nn.Linear(args.dim, args.vocab_size, bias=False)
+        stage = stage or Stage.whole(args.n_layers)
+        if stage.has("tok_embeddings", args.tie_word_embeddings):
+            self.tok_embeddings = nn.Embedding(args.vocab_size, args.dim)
+        self.layers = [Block(args) for _ in range(stage.start, stage.stop)]
+        if stage.is_last:
+            self.norm = RMSNorm(args.dim, args.norm_eps)
+            if not args.tie_word_embeddings:
+                self.output = nn.Linear(args.dim, args.vocab_size, bias=False)
 
     def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
         """int32 [B, L] → logits [B, L, V] and the cache, which now holds these tokens too."""
         cache = self.make_cache() if cache is None else cache
-        x = self.tok_embeddings(tokens)  # [B, L, dim]
-        mask = cache[0].mask(tokens.shape[1])  # the same for all blocks: they have seen the same tokens
+        return self.logits(self.hidden(self.tok_embeddings(tokens), cache)), cache
+
+    def read(self, tokens: mx.array, cache: Cache) -> None:
+        """Put tokens int32 [B, L] into the cache; their logits are never computed."""
+        self.hidden(self.tok_embeddings(tokens), cache)
+        mx.eval(cache.state)
+
+    def hidden(self, x: mx.array, cache: Cache) -> mx.array:
+        """[B, L, dim] before the blocks → [B, L, dim] behind them."""
+        mask = cache[0].mask(x.shape[1])  # the same for all blocks: they have seen the same tokens
         for block, layer_cache in zip(self.layers, cache, strict=True):
             x = block(x, mask, layer_cache)
+        return x
+
+    def logits(self, x: mx.array) -> mx.array:
+        """[B, L, dim] behind the last block → [B, L, V]."""
         x = self.norm(x)
-        return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x), cache
+        return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x)
 
     def make_cache(self) -> Cache:
         """An empty cache: rolling where the model has a sliding window."""

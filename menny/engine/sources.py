@@ -92,15 +92,11 @@ FORMATS = {
 }
 
 
-def read_model(path: Path) -> tuple[ModelArgs, Source]:
-    """The args and weights of a model folder or .gguf file; ModelError names file and key."""
-    args, source = open_model(path)
-    source.weights |= source.fetch(source.shards)
-    return args, source
-
-
 def open_model(path: Path) -> tuple[ModelArgs, Source]:
-    """The same, with no weight read yet: the files' headers are checked, and what is in them is listed."""
+    """The args and weights of a model folder or .gguf file; ModelError names file and key.
+
+    No weight is read yet: the files' headers are checked, and what is in them is listed.
+    """
     return _open_folder(path) if path.is_dir() else _open_gguf(path)
 
 

@@ -4,6 +4,7 @@ Every source becomes one flat dict of arrays under this engine's own names, is c
 ask, and is evaluated whole.
 """
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ import psutil
 from menny.engine.args import ModelArgs, MoEArgs
 from menny.engine.model import Mistral
 from menny.engine.names import KINDS
-from menny.engine.sources import Source, Weights, read_model
+from menny.engine.sources import Source, Weights, open_model
+from menny.engine.stages import Stage
 from menny.errors import ModelError
 
 Form = tuple[int, int]  # of a quantized weight: group_size, bits
@@ -32,29 +34,34 @@ def load_model(path: str | Path) -> Mistral:
     is free. On a GPU they stay as they are. Every weight is evaluated. Raises ModelError, naming file and key, for
     what can't be loaded.
     """
-    path = Path(os.path.expanduser(path))
-    return build_model(*read_model(path))
+    return build_model(*open_model(Path(os.path.expanduser(path))))
 
 
-def build_model(args: ModelArgs, source: Source) -> Mistral:
-    """A Mistral with these weights, which are taken out of the source one by one, so that memory holds them once."""
+def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> Mistral:
+    """A Mistral with these weights, or a stage of it; what it needs and the source hasn't read yet is read.
+
+    The weights are taken out of the source one by one, so that memory holds them once.
+    """
+    stage = stage or Stage.whole(args.n_layers)
     shapes = check_names(args, source)
+    shapes = {name: shape for name, shape in shapes.items() if stage.has(name, args.tie_word_embeddings)}
+    source.weights |= source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys())
     weights = source.weights
     if args.tie_word_embeddings:
         for kind in KINDS:
             weights.pop(f"output.{kind}", None)
     forms = check_forms(shapes, source)
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
-    fits = 4 * args.n_parameters < psutil.virtual_memory().available // 2
+    fits = 4 * sum(map(math.prod, shapes.values())) < psutil.virtual_memory().available // 2
     try:
         if on_cpu and fits:
             _dequantize(list(forms), forms, weights, mx.float32)
         if on_cpu:
             _to_float32(weights)
-        _stack(args, forms, weights)
-        model = Mistral(args)
-        _quantize_like(model, forms)
-        model.load_weights(list(weights.items()))
+        _stack(args, stage, forms, weights)
+        model = Mistral(args, stage)
+        _quantize_like(model, {stage.local(name): form for name, form in forms.items()})
+        model.load_weights([(stage.local(name), weight) for name, weight in weights.items()])
         model.eval()
         mx.eval(model.parameters())
     except RuntimeError as error:
@@ -184,9 +191,9 @@ def _to_float32(weights: Weights) -> None:
             mx.eval(weights[name])
 
 
-def _stack(args: ModelArgs, forms: dict[str, Form], weights: Weights) -> None:
+def _stack(args: ModelArgs, stage: Stage, forms: dict[str, Form], weights: Weights) -> None:
     """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
-    for number in range(args.n_layers):
+    for number in range(stage.start, stage.stop):
         attention = f"layers.{number}.attention"
         parts = [f"{attention}.{name}" for name in ("wq", "wk", "wv")]
         _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights)
