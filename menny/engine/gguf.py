@@ -63,6 +63,9 @@ GGML_TYPES = {
     15: GGMLType("Q8_K", 256, 292),
     30: GGMLType("BF16", 1, 2),
 }
+# What people may call a file after, and Menny doesn't read.
+_OTHERS = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M"
+OTHER_TYPES = dict(enumerate(_OTHERS.split(), start=16)) | {34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,19 @@ class GGUFTensor:
     nbytes: int
 
     @property
+    def kind(self) -> GGMLType:
+        """How its numbers lie in the file."""
+        return GGML_TYPES[self.ggml_type]
+
+    @property
     def type_name(self) -> str:
         """The type as people write it, e.g. "Q4_1"."""
-        return GGML_TYPES[self.ggml_type].name
+        return self.kind.name
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +288,10 @@ def _tensor(header: _Header, index: int) -> GGUFTensor:
     ggml_type, offset = header.number("I", what), header.number("Q", what)
     kind = GGML_TYPES.get(ggml_type)
     if kind is None:
+        told = OTHER_TYPES.get(ggml_type, f"of ggml's type number {ggml_type}")
         raise ModelError(
-            f"The GGUF file {header.path} holds the tensor {name!r} in a type that Menny can't read "
-            f"(ggml type {ggml_type}). Choose a file in Q4_0, Q4_1, Q8_0 or F16."
+            f"The GGUF file {header.path} holds the tensor {name!r} as {told}, which Menny doesn't read. "
+            f"Get the same model in Q4_K_M, Q5_K_M, Q6_K, Q8_0 or F16."
         )
     if dims[0] % kind.block:
         raise header.broken(f"a row of tensor {name!r} has {dims[0]} numbers, which {kind.name} can't divide")

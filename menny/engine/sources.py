@@ -20,7 +20,8 @@ import mlx.core as mx
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import GGUFFile, read_gguf
-from menny.engine.gguf_tensors import GROUP, kinds, read_tensors
+from menny.engine.gguf_blocks import GROUP
+from menny.engine.gguf_tensors import kinds, read_tensors
 from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
 from menny.engine.npz import npz_sizes, read_npz
 from menny.engine.pth import pth_sizes, read_pth

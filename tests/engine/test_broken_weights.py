@@ -220,8 +220,8 @@ def test_a_gguf_with_a_tensor_of_another_kind_is_refused(tmp_path):
     for name in ("blk.0.ffn_gate_exps.bias", "blk.0.attn_q.bias", "rope_freqs.weight", "blk.0.attn_q.scales"):
         path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor(name, (4,), 0, bytes(16))]))
         assert f"the tensor {name!r} doesn't belong" in refused(path)
-    path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor("output.weight", (256,), 14, bytes(210))]))
-    assert "output.weight is Q6_K" in refused(path)
+    path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor("output.weight", (256,), 15, bytes(292))]))
+    assert "output.weight is Q8_K, which no model file should be" in refused(path)
 
 
 def test_a_gguf_whose_tensors_are_misshapen_is_refused(tmp_path):

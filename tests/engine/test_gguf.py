@@ -122,7 +122,7 @@ FORGED = {
     "more numbers than the file": (gguf([], [Tensor("t", [1 << 20], 0, bytes(64))]), "'t'"),
     "a negative dimension": (gguf([], [Tensor("t", [(1 << 64) - 4], 0, bytes(64))]), "dimensions"),
     "an unsupported type": (gguf([], [Tensor("blk.0.attn_q.weight", [256], 16, bytes(66))]), "blk.0.attn_q.weight"),
-    "a type from nowhere": (gguf([], [Tensor("t", [32], 1 << 31, bytes(64))]), "Q4_0"),
+    "a type from nowhere": (gguf([], [Tensor("t", [32], 1 << 31, bytes(64))]), "type number 2147483648"),
     "a row that blocks can't divide": (gguf([], [Tensor("t", [33], 2, bytes(64))]), "divide"),
     "a name that is not UTF-8": (gguf([], [Tensor("t", [4], 0, bytes(16))]).replace(b"t", b"\xff"), "UTF-8"),
     "a name of 65 bytes": (gguf([], [Tensor("t" * 65, [4], 0, bytes(16))]), "65"),

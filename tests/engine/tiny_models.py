@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import block_files
 import mlx.core as mx
 import numpy as np
 from gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
@@ -193,23 +194,25 @@ def write_gguf(
     path: Path,
     args: ModelArgs,
     weights: Weights,
-    kind: str = "F32",
+    kind: str | Callable[[str], str] = "F32",
     *,
     keys: Sequence[bytes] = (),
     stacked: bool = True,
 ) -> Weights:
-    """A GGUF file with its matrices in this type; returns the weights, under the hub's names, that it stands for.
+    """A GGUF file with its matrices in this type, or in one by their hub names; returns the weights, under these names,
+    that it stands for.
 
     Not `stacked`: every expert has tensors of its own, as in old files.
     """
     tensors, meant = [], {}
     for name, weight in weights.items():
-        data, dense, ggml_type = encode_blocks(weight, kind if weight.ndim == 2 else "F32")
+        of_this = "F32" if weight.ndim < 2 else kind if isinstance(kind, str) else kind(name)
+        data, dense, ggml_type = encode_blocks(weight, of_this)
         meant[name] = dense
         key = gguf_name(name)
         if "attn_q." in key or "attn_k." in key:
             n_heads = args.n_heads if "attn_q." in key else args.n_kv_heads
-            data, _, _ = encode_blocks(interleave(weight, n_heads), kind)
+            data, _, _ = encode_blocks(interleave(weight, n_heads), of_this)
         tensors.append(Tensor(key, weight.shape[::-1], ggml_type, data))
     if stacked:
         tensors = stack_experts(tensors)
@@ -268,6 +271,8 @@ def encode_blocks(weight: NDArray[np.float32], kind: str) -> tuple[bytes, NDArra
     if kind == "BF16":
         high = (weight.view(np.uint32) >> 16).astype(np.uint16)
         return high.tobytes(), (high.astype(np.uint32) << 16).view(np.float32), 30
+    if kind in block_files.SCALES:
+        return block_files.encode(weight, kind)
     blocks = weight.reshape(-1, 32).astype(np.float32)
     pieces, dense = zip(*(_BLOCKS[kind](block) for block in blocks), strict=True)
     numbers = np.stack(dense).reshape(weight.shape).astype(np.float32)
