@@ -1,17 +1,20 @@
 """A conversation, and the one way from a user's text to a streamed reply."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol
 
+from menny.context import Context, Prompt, Usage, Write
 from menny.errors import MennyError, PromptError, PromptTooLongError
-from menny.memory import Memory
+from menny.memory import Memory, Summary
 from menny.messages import Message
-from menny.prompts import ChatTokenizer, encode_chat, guess_template
+from menny.prompts import ChatTokenizer
 
 FinishReason = Literal["stop", "length", "cancelled"]
 OnProgress = Callable[[Any], None]
+
+RECENT = Memory()
 
 
 class Chunk(Protocol):
@@ -39,10 +42,14 @@ class Stream(Protocol):
 
 
 class Params(Protocol):
-    """How to sample (`menny.engine.SamplingParams`): the chat passes it on and reads only how long a reply may get."""
+    """How to sample (`menny.engine.SamplingParams`): a dataclass, of which the chat knows two fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def max_tokens(self) -> int: ...
+    @property
+    def temperature(self) -> float: ...
 
 
 class Engine(Protocol):
@@ -53,6 +60,15 @@ class Engine(Protocol):
     @property
     def context_length(self) -> int: ...
     def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summing:
+    """Progress of a summary that is written before the reply (as `menny.engine.Progress`)."""
+
+    done: int
+    total: int
+    phase: Literal["summing"] = "summing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +94,18 @@ class Reply:
     error: str = ""
     latest: Chunk | None = None
     forgotten: int = 0
+    usage: Usage | None = None
+    notice: str = ""
     _stream: Stream | None = None
     _cancelled: bool = False
 
     @property
     def is_over(self) -> bool:
         return self.finish_reason is not None or bool(self.error)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
 
     def cancel(self) -> None:
         """End the reply, from any thread and at any time; what was said stays."""
@@ -92,21 +114,29 @@ class Reply:
             self._stream.cancel()
 
     def follow(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
-        """Start a stream, take in its chunks and pass them on; cancelled before its start, it doesn't start."""
-        if self._cancelled:
+        """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over."""
+        for chunk in self.listen(start):
+            self.text += chunk.text
+            self.latest = chunk
+            self.finish_reason = chunk.finish_reason
+            yield chunk
+        if self._cancelled and self.finish_reason is None:
             self.finish_reason = "cancelled"
+
+    def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
+        """Start a stream that ends with this reply when that is cancelled, or abandoned; then it doesn't start."""
+        if self._cancelled:
             return
         self._stream = start()
         if self._cancelled:  # while it was starting
             self._stream.cancel()
+        is_over = False
         try:
             for chunk in self._stream:
-                self.text += chunk.text
-                self.latest = chunk
-                self.finish_reason = chunk.finish_reason
+                is_over = chunk.finish_reason is not None
                 yield chunk
         finally:
-            if self.finish_reason is None:
+            if not is_over:
                 self._stream.cancel()
 
 
@@ -123,8 +153,9 @@ class Turn:
 class Chat:
     """A conversation. It owns no engine: the one that answers, and how, comes with every message."""
 
-    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+    def __init__(self, turns: Iterable[Turn] = (), summary: Summary | None = None) -> None:
         self.turns = list(turns)
+        self.summary = summary
 
     def reply(
         self,
@@ -134,9 +165,10 @@ class Chat:
         brief: Brief | None = None,
         template: str | None = None,
         on_progress: OnProgress | None = None,
+        memory: Memory = RECENT,
     ) -> Iterator[Chunk]:
         """Send a text and stream the reply: `begin` and `answer` in one."""
-        return self.answer(self.begin(text), engine, params, brief, template, on_progress)
+        return self.answer(self.begin(text), engine, params, brief, template, on_progress, memory)
 
     def begin(self, text: str, persona: str = "", model: str = "") -> Turn:
         """Take a user's text into the conversation, with a reply that has yet to come. PromptError if it is blank."""
@@ -155,6 +187,7 @@ class Chat:
         brief: Brief | None = None,
         template: str | None = None,
         on_progress: OnProgress | None = None,
+        memory: Memory = RECENT,
     ) -> Iterator[Chunk]:
         """Stream the reply to a turn of this conversation; without a template, the vocabulary's own is guessed.
 
@@ -162,9 +195,11 @@ class Chat:
         reply and is written in it; what was said until then stays.
         """
         try:
-            template = template or guess_template(engine.tokenizer)
-            ids = self._prompt(turn, engine, params, brief or Brief(), template)
-            yield from turn.reply.follow(lambda: engine.stream(ids, params, on_progress))
+            context = Context(engine, template, params.max_tokens)
+            prompt = self._prompt(
+                turn, context, memory, brief or Brief(), _writer(turn.reply, engine, params, on_progress)
+            )
+            yield from turn.reply.follow(lambda: engine.stream(prompt.ids, params, on_progress))
         except PromptTooLongError:
             self.turns.remove(turn)
             raise
@@ -181,18 +216,35 @@ class Chat:
                 said.append(Message("assistant", turn.reply.text))
         return [*said, Message("user", until.text)]
 
-    def _prompt(self, turn: Turn, engine: Engine, params: Params, brief: Brief, template: str) -> list[int]:
-        """The ids of the turns that the context holds, with room kept for the reply: a quarter of it at most."""
-
-        def encode(messages: Sequence[Message]) -> list[int]:
-            return encode_chat(messages, template, engine.tokenizer)
-
+    def _prompt(self, turn: Turn, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
+        """What the model gets for a turn; a new summary is kept for the turns to come."""
         told = [Message("system", brief.system_text)] if brief.system_text else []
-        budget = engine.context_length - min(params.max_tokens, engine.context_length // 4)
-        messages = [*told, *self.messages(until=turn)]
-        remembered = Memory().choose(messages, lambda chosen: len(encode(chosen)), budget, brief.examples)
-        turn.reply.forgotten = remembered.unseen
-        return encode(remembered.messages)
+        prompt = context.compose([*told, *self.messages(until=turn)], memory, brief.examples, self.summary, write)
+        self.summary = prompt.summary
+        turn.reply.usage, turn.reply.notice = prompt.usage, prompt.notice
+        turn.reply.forgotten = prompt.usage.unseen
+        return prompt
+
+
+def _writer(reply: Reply, engine: Engine, params: Params, on_progress: OnProgress | None) -> Write:
+    """Has a summary written before a reply; it ends with the reply when that is cancelled."""
+
+    def write(ids: list[int], max_tokens: int) -> str:
+        pieces: list[str] = []
+
+        def report(progress: Any = None) -> None:
+            is_waiting = progress is not None and progress.phase == "waiting"
+            if on_progress:
+                on_progress(progress if is_waiting else Summing(len(pieces), max_tokens))
+
+        plain = replace(params, max_tokens=max_tokens, temperature=0.0)
+        report()
+        for chunk in reply.listen(lambda: engine.stream(ids, plain, report)):
+            pieces.append(chunk.text)
+            report()
+        return "" if reply.is_cancelled else "".join(pieces)
+
+    return write
 
 
 def clean(text: str) -> str:

@@ -78,6 +78,7 @@ class Scripted:
 @dataclass
 class Sampling:
     max_tokens: int = 10
+    temperature: float = 0.7
 
 
 def saying(*texts: str) -> list[Piece | Exception]:

@@ -21,7 +21,7 @@ MENNY = [path for path in (ROOT / "app.py", *sorted(ROOT.glob("menny/**/*.py")))
 ALL = MENNY + sorted(path for folder in ("tests", "tools") for path in ROOT.glob(f"{folder}/**/*.py"))
 ENGINE_MODULES = {path.stem for path in ROOT.glob("menny/engine/*.py")}
 
-ROOMS = {"personas", "guardrails", "catalogue", "prompts", "memory", "storage", "hub"}
+ROOMS = {"personas", "guardrails", "catalogue", "prompts", "memory", "summary", "storage", "hub"}
 GROUND = ("menny.errors", "menny.messages", "menny.config")
 WORKS_AT_IMPORT = {
     "app.py",  # a Streamlit script is run, not imported
