@@ -53,17 +53,35 @@ def models_folder() -> Path:
 
 def load_yaml(path: Path | str, model: type[ModelT]) -> ModelT:
     """Read one YAML file into a model; raises ConfigError that names the file, the line and the key."""
-    path = Path(path)
+    name = file_name(Path(path))
     try:
-        document = parse(read(path))
+        text = read(Path(path))
     except PlainYamlError as fault:
-        where = f", line {fault.line}" if fault.line else ""
-        raise ConfigError(f"{file_name(path)}{where}: {_sentence(fault.text)}") from None
+        raise _fault(fault, name) from None
+    return parse_yaml(text, model, name)
+
+
+def parse_yaml(text: str, model: type[ModelT], name: str) -> ModelT:
+    """As `load_yaml`, from the text of a file of that name."""
     try:
-        # As JSON, so that a list may fill a tuple, and nothing else is converted.
-        return model.model_validate_json(json.dumps(document.data), strict=True, extra="forbid")
+        document = parse(text)
+    except PlainYamlError as fault:
+        raise _fault(fault, name) from None
+    try:
+        return from_data(document.data, model)
     except ValidationError as error:
-        raise ConfigError(f"{file_name(path)}{_explain(error, model, document.lines)}") from None
+        raise ConfigError(f"{name}{_explain(error, model, document.lines)}") from None
+
+
+def from_data(data: Any, model: type[ModelT]) -> ModelT:
+    """Plain data as a model; by way of JSON, so that a list may fill a tuple, and nothing else is converted."""
+    return model.model_validate_json(json.dumps(data), strict=True, extra="forbid")
+
+
+def findings(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
+    """What is wrong at which place, in sentences without the key: for a form, where the message stands at the field."""
+    found = [(e["loc"], _finding(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in error.errors()]
+    return [(loc, _sentence(text[0].upper() + text[1:])) for loc, text in found]
 
 
 def load_folder(folder: Path | str, load: Callable[[Path], T]) -> tuple[dict[Path, T], list[ConfigError]]:
@@ -100,6 +118,11 @@ def nearest(name: str, known: list[str], count: int = 1) -> list[str]:
     begin = [candidate for candidate in by_folded if len(folded) > 2 and candidate.startswith(folded)]
     alike = difflib.get_close_matches(folded, list(by_folded), count, 0.6)
     return [by_folded[candidate] for candidate in (begin or alike)[:count]]
+
+
+def _fault(fault: PlainYamlError, name: str) -> ConfigError:
+    where = f", line {fault.line}" if fault.line else ""
+    return ConfigError(f"{name}{where}: {_sentence(fault.text)}")
 
 
 def _explain(error: ValidationError, model: type[BaseModel], lines: dict[KeyPath, int]) -> str:

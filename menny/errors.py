@@ -32,5 +32,9 @@ class StorageError(MennyError):
     """The store of conversations can't be read or written."""
 
 
+class FileChangedError(StorageError):
+    """A file that was changed by somebody else since it was read; nothing has been written."""
+
+
 class EngineError(MennyError):
     """The engine couldn't go on with a reply; it lives on and takes the next one."""

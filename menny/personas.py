@@ -1,19 +1,24 @@
 """Personas: who answers, with what voice, read from one YAML file each."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from menny.config import PROJECT, Line, StrictModel, Text, file_name, load_folder, load_yaml, nearest
+from menny.config import CONFIGS, PROJECT, Line, StrictModel, Text, file_name, home, load_folder, load_yaml, nearest
 from menny.errors import ConfigError
 from menny.messages import Message
 
 IMAGES = "images"
 PICTURE_TYPES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_EXAMPLES = 16
+MAX_EXAMPLE = 4000  # characters of a question or an answer
+MAX_EXTENSIONS = 128 * 1024  # bytes of JSON
+MAX_EXTENSION_DEPTH = 16
 
 _PLACEHOLDER = re.compile(r"\{\{(user|char)\}\}", re.IGNORECASE)
 
@@ -40,8 +45,8 @@ class Parameters(StrictModel):
 class Example(StrictModel):
     """One exchange that shows the persona's voice; the model reads it as if it had happened."""
 
-    user: Text = Field(min_length=1, max_length=4000)
-    assistant: Text = Field(min_length=1, max_length=4000)
+    user: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
+    assistant: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
 
 
 class Remembering(StrictModel):
@@ -66,28 +71,42 @@ class Remembering(StrictModel):
 class PersonaFile(StrictModel):
     """What a persona's YAML file says. In every text {{user}} and {{char}} stand for the two names."""
 
-    name: Line = Field(min_length=1, max_length=40, description="The name on the card and above the replies.")
+    name: Line = Field(min_length=1, max_length=60, description="The name on the card and above the replies.")
     tagline: Line = Field(default="", max_length=80, description="One line that says what to expect.")
     avatar: str | None = Field(
         default=None,
         max_length=200,
-        description="A picture within images/, from the project's folder.",
+        description="A picture within images/, of Menny's own folder or the project's.",
         json_schema_extra={"pattern": r"^images/.+\.(png|jpe?g|webp)$"},
     )
-    system_prompt: Text = Field(min_length=1, max_length=16000, description="What the model is told about itself.")
-    greeting: Text = Field(default="", max_length=2000, description="Shown at the start; never sent to the model.")
+    system_prompt: Text = Field(min_length=1, max_length=32000, description="What the model is told about itself.")
+    greeting: Text = Field(default="", max_length=8000, description="Shown at the start; never sent to the model.")
     suggestions: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
         default=(), max_length=8, description="First questions to click on."
     )
     guardrails: tuple[Annotated[Line, Field(min_length=1, max_length=60)], ...] = Field(
         default=(), max_length=8, description="Added to those the app enforces, never instead of them."
     )
-    examples: tuple[Example, ...] = Field(default=(), max_length=16, description="Exchanges that show the voice.")
+    examples: tuple[Example, ...] = Field(
+        default=(), max_length=MAX_EXAMPLES, description="Exchanges that show the voice."
+    )
     parameters: Parameters = Field(default=Parameters(), description="How replies are sampled.")
     memory: Remembering = Field(default=Remembering(), description="What of a long conversation is seen.")
     order: int = Field(
         default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
     )
+    extensions: dict[str, JsonValue] = Field(
+        default={}, description="What other programs keep here, such as an imported card. Menny shows and keeps it."
+    )
+
+    @field_validator("extensions")
+    @classmethod
+    def _within_bounds(cls, extensions: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if (size := len(json.dumps(extensions, ensure_ascii=False).encode())) > MAX_EXTENSIONS:
+            raise ValueError(f"must take at most {MAX_EXTENSIONS // 1024} KiB; it takes {size // 1024}")
+        if _depth(extensions) > MAX_EXTENSION_DEPTH:
+            raise ValueError(f"must be nested at most {MAX_EXTENSION_DEPTH} levels deep")
+        return extensions
 
     @field_validator("avatar")
     @classmethod
@@ -118,13 +137,16 @@ class Persona(PersonaFile):
         """The example exchanges as messages that stand before the conversation."""
         return [message for example in self.examples for message in self._exchange(example, user)]
 
-    def avatar_path(self, root: Path = PROJECT) -> Path | None:
-        """The avatar's file; None where there is none, or where a link leads out of the images folder."""
-        if self.avatar is None:
-            return None
-        path = os.path.realpath(root / self.avatar)
-        inside = Path(path).is_relative_to(os.path.realpath(root / IMAGES))
-        return Path(path) if inside and os.path.isfile(path) else None
+    def avatar_path(self, root: Path | None = None) -> Path | None:
+        """The avatar's file, by default the user's own before the project's.
+
+        None where there is none, or where a link leads out of the images folder.
+        """
+        for folder in (home(), PROJECT) if root is None else (root,):
+            path = os.path.realpath(folder / (self.avatar or ""))
+            if Path(path).is_relative_to(os.path.realpath(folder / IMAGES)) and os.path.isfile(path):
+                return Path(path)
+        return None
 
     def _exchange(self, example: Example, user: str) -> Iterator[Message]:
         yield Message("user", self._filled(example.user, user))
@@ -136,7 +158,7 @@ class Persona(PersonaFile):
         return _PLACEHOLDER.sub(lambda match: names[match[1].lower()], text)
 
 
-def load_personas(folder: Path | str, root: Path = PROJECT) -> tuple[list[Persona], list[ConfigError]]:
+def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
     """Every persona of a folder, in the order of their cards, and what is wrong with the rest.
 
     A broken file is a problem and no persona; a persona without its picture is a problem and a persona.
@@ -154,7 +176,28 @@ def load_personas(folder: Path | str, root: Path = PROJECT) -> tuple[list[Person
         personas.append(persona)
         if persona.avatar and persona.avatar_path(root) is None:
             problems.append(ConfigError(f"{file_name(path)}: there is no picture {persona.avatar}; add it."))
-    return sorted(personas, key=lambda persona: (persona.order, persona.name.casefold())), problems
+    return _in_order(personas), problems
+
+
+def own_folder() -> Path:
+    """Where a user's own personas lie; there needn't be any."""
+    return home() / "personas"
+
+
+def load_all(presets: Path = CONFIGS / "personas", own: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
+    """The user's own personas and the presets; one's own stands in for a preset of the same id or name."""
+    personas, problems = load_personas(presets)
+    folder = own or own_folder()
+    if not any(folder.glob("*.y*ml")):
+        return personas, problems
+    mine, more_problems = load_personas(folder)
+    ids, names = {persona.id for persona in mine}, {persona.name.casefold() for persona in mine}
+    kept = [persona for persona in personas if persona.id not in ids and persona.name.casefold() not in names]
+    return _in_order([*kept, *mine]), [*problems, *more_problems]
+
+
+def _in_order(personas: Sequence[Persona]) -> list[Persona]:
+    return sorted(personas, key=lambda persona: (persona.order, persona.name.casefold()))
 
 
 def choose(name: str, personas: Sequence[Persona]) -> Persona:
@@ -166,6 +209,11 @@ def choose(name: str, personas: Sequence[Persona]) -> Persona:
     if close := nearest(name, ids, 3):
         raise ConfigError(f"There is no persona '{name}'; did you mean {' or '.join(close)}?")
     raise ConfigError(f"There is no persona '{name}': choose one of {', '.join(ids) or 'none, as none could be read'}.")
+
+
+def _depth(value: JsonValue) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _load_persona(path: Path) -> Persona:

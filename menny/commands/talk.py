@@ -15,7 +15,7 @@ from menny.engine import Chunk, Engine, SamplingParams
 from menny.errors import MennyError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.messages import Message
-from menny.personas import Persona, choose, load_personas
+from menny.personas import Persona, choose, load_all
 from menny.prompts import encode_chat
 
 DEMO_PROMPTS = (
@@ -28,14 +28,14 @@ DEMO_TOKENS = 64
 
 def chat(
     model: ModelName = "smollm2",
-    persona: Annotated[str, typer.Option("--persona", "-p", help="Who answers: a file in configs/personas.")] = "menny",
+    persona: Annotated[str, typer.Option("--persona", "-p", help="Who answers, by id or name.")] = "menny",
     guardrail: Annotated[str, typer.Option(help="The app's guardrail; a persona can add to it.")] = "mistral",
     temperature: Annotated[float | None, typer.Option(help="Instead of the persona's own.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Instead of the persona's own.")] = None,
     seed: Seed = None,
 ) -> None:
     """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D ends the chat, /new begins another."""
-    personas, _ = load_personas(CONFIGS / "personas")
+    personas, _ = load_all()
     guardrails, _ = load_guardrails(CONFIGS / "guardrails")
     who = choose(persona, personas)
     texts = [one.text for one in combine(guardrail, who.guardrails, guardrails)]

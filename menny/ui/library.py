@@ -10,7 +10,7 @@ from menny.catalogue import ModelSpec, load_catalogue
 from menny.config import CONFIGS, models_folder
 from menny.errors import ConfigError
 from menny.guardrails import Guardrail, load_guardrails
-from menny.personas import Persona, load_personas
+from menny.personas import Persona, load_all, own_folder
 
 PLAIN = Persona(
     id="plain", name="Menny", tagline="Without a persona file", system_prompt="You are Menny, a helpful assistant."
@@ -33,22 +33,22 @@ class Library:
 
 def read_library() -> Library:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
-    personas, guardrails, problems = _read_texts(CONFIGS, _fingerprint(CONFIGS))
+    personas, guardrails, problems = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
     models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder())
     return Library(personas or [PLAIN], guardrails, models, [*problems, *model_problems])
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _read_texts(
-    configs: Path, fingerprint: tuple[object, ...]
+    configs: Path, own: Path, fingerprint: tuple[object, ...]
 ) -> tuple[list[Persona], list[Guardrail], list[ConfigError]]:
     del fingerprint  # it is here to be part of the cache's key
-    personas, persona_problems = load_personas(configs / "personas")
+    personas, persona_problems = load_all(configs / "personas", own)
     guardrails, guardrail_problems = load_guardrails(configs / "guardrails")
     return personas, guardrails, [*persona_problems, *guardrail_problems]
 
 
-def _fingerprint(configs: Path) -> tuple[object, ...]:
-    files = sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*")])
+def _fingerprint(configs: Path, own: Path) -> tuple[object, ...]:
+    files = sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*"), *own.glob("*")])
     stats = [(path, path.stat()) for path in files if path.is_file()]
     return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
