@@ -1,8 +1,9 @@
 """A fast BLAS under MLX on Linux: OpenBLAS is loaded before MLX, whose wheel carries the 15x slower reference BLAS.
 
 MLX's shared library looks `cblas_sgemm` up in the process's global scope first, so an OpenBLAS that is already there
-with `RTLD_GLOBAL` takes the place of the one that MLX brought. Nothing of MLX is changed. On macOS MLX uses Accelerate
-and Metal, and there is nothing to do.
+with `RTLD_GLOBAL` takes the place of the one that MLX brought. Nothing of MLX is changed. Where there is a C compiler
+(`cc`; MLX's own `mx.compile` needs one on a CPU too), one_row.c goes before OpenBLAS and makes decoding faster still.
+On macOS MLX uses Accelerate and Metal, and there is nothing to do.
 """
 
 import ctypes
@@ -10,20 +11,26 @@ import ctypes.util
 import importlib.metadata
 import logging
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _GFORTRAN = b"libgfortran.so.5"
+_ONE_ROW = Path(__file__).with_name("one_row.c")
+_COMPILER_SECONDS = 30
 
 
 def preload() -> str | None:
     """Load OpenBLAS into the global scope; to be called before MLX is imported.
 
     Returns the library's own description (version, processor kernels, threads), or None where MLX stays with the BLAS
-    that it brought: on macOS, or where no OpenBLAS could be loaded (then a warning says so).
+    that it brought: on macOS, or where no OpenBLAS could be loaded (then a warning says so). A second call changes
+    nothing.
     """
     if sys.platform != "linux":
         return None
@@ -35,7 +42,7 @@ def preload() -> str | None:
     failures: list[str] = []
     for library in _candidates():
         try:
-            return _describe(_load(library))
+            return _put_into_scope(library)
         except (OSError, AttributeError) as error:  # not to be loaded, or not what its name tells
             failures.append(str(error))
     log.warning(
@@ -56,14 +63,44 @@ def _candidates() -> Iterator[str]:
         yield system
 
 
+def _put_into_scope(library: str) -> str:
+    """Load an OpenBLAS where MLX looks, after what serves products of one row; returns its description."""
+    openblas = _load(library)
+    description = _describe(openblas)
+    if not hasattr(ctypes.CDLL(None), "openblas_get_config"):  # else the order of the scope is settled
+        _put_one_row_into_scope(openblas)
+    ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
+    return description
+
+
+def _put_one_row_into_scope(openblas: ctypes.CDLL) -> None:
+    """Compile one_row.c and load it; without a compiler, or where what it made can't be loaded, all goes on without."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        log.info("There is no C compiler (cc), so decoding on this CPU is slower than it could be.")
+        return
+    with tempfile.TemporaryDirectory(prefix="menny-") as folder:
+        made = str(Path(folder, "one_row.so"))
+        command = [compiler, "-O1", "-shared", "-fPIC", "-o", made, str(_ONE_ROW)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=_COMPILER_SECONDS)  # noqa: S603 - our own
+            one_row = ctypes.CDLL(made)
+            for name in ("sgemm", "sgemv"):
+                pointer = ctypes.c_void_p.in_dll(one_row, f"menny_{name}")
+                pointer.value = ctypes.cast(getattr(openblas, f"cblas_{name}"), ctypes.c_void_p).value
+            ctypes.CDLL(made, ctypes.RTLD_GLOBAL)
+        except (OSError, AttributeError, ValueError, subprocess.SubprocessError) as error:
+            log.info("Decoding on this CPU is slower than it could be: one_row.c was not put to use. %s", error)
+
+
 def _load(library: str) -> ctypes.CDLL:
     try:
-        return ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(library)
     except OSError as error:
         if _GFORTRAN.decode() not in str(error):
             raise
     _load_bundled_gfortran()
-    return ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(library)
 
 
 def _load_bundled_gfortran() -> None:
