@@ -20,7 +20,7 @@ import mlx.core as mx
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import GGUFFile, read_gguf
-from menny.engine.gguf_blocks import GROUP
+from menny.engine.gguf_blocks import EXPANDED, GROUP
 from menny.engine.gguf_tensors import kinds, read_tensors
 from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
 from menny.engine.npz import npz_sizes, read_npz
@@ -57,6 +57,7 @@ class Source:
     weights: Weights = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
+    expanded: set[str] = field(default_factory=set)  # weights that the files keep shorter than they are read
     fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
 
     @property
@@ -167,6 +168,8 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
         source.shards |= dict.fromkeys((name.removesuffix("weight") + kind for kind in kinds(file, tensor)), path)
+        if tensor.type_name in EXPANDED:
+            source.expanded.add(name)
     source.fetch = partial(_fetch_from_gguf, file)
     return args, source
 

@@ -14,8 +14,9 @@ import mlx.nn as nn
 import psutil
 
 from menny.engine.args import ModelArgs, MoEArgs
+from menny.engine.gguf_blocks import GROUP
 from menny.engine.model import Mistral
-from menny.engine.names import KINDS
+from menny.engine.names import GGUF, KINDS
 from menny.engine.sources import Source, Weights, open_model
 from menny.engine.stages import Stage
 from menny.errors import ModelError
@@ -31,8 +32,8 @@ def load_model(path: str | Path) -> Mistral:
     """Load a folder in any of the formats of sources.py, or a .gguf file, in the form that is fast on this machine.
 
     On a CPU the weights become float32, and quantized ones are expanded where that fits into half of the memory that
-    is free. On a GPU they stay as they are. Every weight is evaluated. Raises ModelError, naming file and key, for
-    what can't be loaded.
+    is free. On a GPU they stay as they are, but for GGUF's plain numbers, which become as short as its others. Every
+    weight is evaluated. Raises ModelError, naming file and key, for what can't be loaded.
     """
     return build_model(*open_model(Path(os.path.expanduser(path))))
 
@@ -45,19 +46,19 @@ def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> 
     stage = stage or Stage.whole(args.n_layers)
     shapes = check_names(args, source)
     shapes = {name: shape for name, shape in shapes.items() if stage.has(name, args.tie_word_embeddings)}
-    source.weights |= source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys())
+    on_cpu = mx.default_device().type == mx.DeviceType.cpu
+    fits = 4 * sum(map(math.prod, shapes.values())) < psutil.virtual_memory().available // 2
     weights = source.weights
+    for name, weight in source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys()):
+        weights |= {name: weight} if on_cpu and fits else _packed(name, weight, source)
     if args.tie_word_embeddings:
         for kind in KINDS:
             weights.pop(f"output.{kind}", None)
     forms = check_forms(shapes, source)
-    on_cpu = mx.default_device().type == mx.DeviceType.cpu
-    fits = 4 * sum(map(math.prod, shapes.values())) < psutil.virtual_memory().available // 2
     try:
         if on_cpu and fits:
             _dequantize(list(forms), forms, weights, mx.float32)
-        if on_cpu:
-            _to_float32(weights)
+        _cast(weights, mx.float32 if on_cpu else _short(source))
         _stack(args, stage, forms, weights)
         model = Mistral(args, stage)
         _quantize_like(model, {stage.local(name): form for name, form in forms.items()})
@@ -183,11 +184,31 @@ def _dequantize(names: list[str], forms: dict[str, Form], weights: Weights, dtyp
         weights[f"{name}.weight"] = dense
 
 
-def _to_float32(weights: Weights) -> None:
-    """Half precision is slow on a CPU, that of scales too."""
+def _packed(name: str, weight: mx.array, source: Source) -> Weights:
+    """A weight that was expanded, its groups being none that MLX has, in 8 bits and groups that it has."""
+    if name not in source.expanded or weight.ndim < 2:
+        return {name: weight}
+    parts = mx.quantize(weight, GROUP, 8)
+    mx.eval(parts)
+    return {name.removesuffix("weight") + kind: part for kind, part in zip(KINDS, parts, strict=True)}
+
+
+def _short(source: Source) -> mx.Dtype | None:
+    """The type that all of a GGUF's plain numbers should have on a GPU, None where they may stay.
+
+    Its norms are float32 whatever the rest is, and everything would be computed in float32 for their sake.
+    """
+    found = {weight.dtype for weight in source.weights.values()} - {mx.float32}
+    if source.names is not GGUF or not found:
+        return None
+    return mx.bfloat16 if mx.bfloat16 in found else mx.float16
+
+
+def _cast(weights: Weights, dtype: mx.Dtype | None) -> None:
+    """Give plain numbers, scales too, this type. Half precision is slow on a CPU, and float32 on a GPU."""
     for name, weight in weights.items():
-        if weight.dtype not in (mx.uint32, mx.float32):
-            weights[name] = weight.astype(mx.float32)
+        if dtype is not None and weight.dtype not in (mx.uint32, dtype):
+            weights[name] = weight.astype(dtype)
             mx.eval(weights[name])
 
 

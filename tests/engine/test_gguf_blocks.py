@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import block_files
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
+import psutil
 import pytest
 from gguf import GGMLQuantizationType, dequantize, quantize
 from gguf_files import Tensor, gguf
@@ -133,3 +136,42 @@ def test_a_row_that_blocks_dont_divide_or_that_the_file_doesnt_hold_is_refused(t
         path.write_bytes(gguf([], [Tensor("w", (width,), number, bytes(held))]))
         with pytest.raises(ModelError, match=r"can't divide|cut short"):
             read_gguf(path)
+
+
+@pytest.fixture
+def no_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine where the expanded weights don't fit."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+
+
+def stored_bytes(model: Mistral) -> int:
+    return sum(array.nbytes for _, array in nn.utils.tree_flatten(model.parameters()))
+
+
+@pytest.mark.parametrize("changes", [{}, SPARSE], ids=["dense", "sparse"])
+@pytest.mark.parametrize("kind", [*NEW, as_q4_k_m], ids=[*NEW, "Q4_K_M"])
+def test_where_memory_is_short_a_model_stays_small_and_says_the_same(
+    tmp_path: Path, no_free_memory: None, kind: Any, changes: dict[str, Any]
+) -> None:
+    args = wide(**changes)
+    weights = write_gguf(tmp_path / "m.gguf", args, random_weights(args), kind)
+    model = load_model(tmp_path / "m.gguf")
+    assert stored_bytes(model) < 0.4 * 4 * args.n_parameters
+    truth = logits_of(args, weights, TOKENS)
+    if not args.moe:  # at a near tie, a gate chooses another expert
+        exact = kind in GROUPED
+        assert np.abs(logits(model) - truth).max() < (1e-4 if exact else 0.02) * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"])
+def test_on_a_gpu_all_plain_numbers_of_a_gguf_are_of_one_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    args = wide()
+    weights = write_gguf(tmp_path / "m.gguf", args, random_weights(args), kind)
+    monkeypatch.setattr("menny.engine.weights.mx.default_device", lambda: SimpleNamespace(type=mx.DeviceType.gpu))
+    model = load_model(tmp_path / "m.gguf")
+    types = {array.dtype for _, array in nn.utils.tree_flatten(model.parameters())} - {mx.uint32}
+    assert types == {{"BF16": mx.bfloat16, "F32": mx.float32}.get(kind, mx.float16)}
+    truth = logits_of(args, weights, TOKENS)
+    assert np.abs(logits(model) - truth).max() < 0.05 * np.abs(truth).max()
