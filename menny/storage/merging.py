@@ -1,0 +1,60 @@
+"""Taking conversations in that were written elsewhere: nothing here is lost, and nothing comes twice."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from sqlite3 import Connection
+
+from menny.errors import StorageError
+from menny.storage.rows import revise_list, set_chosen
+from menny.storage.values import Conversation, Entry, Transcript
+
+
+def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
+    """Add what isn't here yet; tells how many messages were new, or now go further than they did here."""
+    changed = 0
+    for transcript in transcripts:
+        _settle(db, transcript.conversation)
+        added = sum([_take_in(db, transcript.conversation.id, entry) for entry in transcript.entries])
+        if added:
+            parents = {entry.id: entry.parent for entry in transcript.entries}
+            for entry_id in transcript.active:
+                set_chosen(db, transcript.conversation.id, parents[entry_id], entry_id)
+        changed += added
+    revise_list(db)
+    return changed
+
+
+def _settle(db: Connection, conversation: Conversation) -> None:
+    db.execute(
+        "INSERT INTO conversations (id, title, pinned, created, updated) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET deleted = NULL, updated = max(updated, excluded.updated), "
+        "revision = revision + 1",
+        (conversation.id, conversation.title, conversation.pinned, conversation.created, conversation.updated),
+    )
+
+
+def _take_in(db: Connection, conversation_id: str, entry: Entry) -> bool:
+    here = db.execute("SELECT * FROM messages WHERE id = ?", (entry.id,)).fetchone()
+    status = "interrupted" if entry.status == "growing" else entry.status
+    ending = (entry.text, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.figures)))
+    if here is None:
+        db.execute(
+            "INSERT INTO messages (text, status, finish_reason, error, figures, extra, id, conversation, parent, role, "
+            "persona, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(*ending, json.dumps(dict(entry.extra)), entry.id, conversation_id, entry.parent),
+                *(entry.role, entry.persona, entry.model, entry.created),
+            ),
+        )
+        return True
+    if here["conversation"] != conversation_id or here["parent"] != entry.parent or here["role"] != entry.role:
+        raise StorageError("This file says of a message that is here already that it stands elsewhere: it isn't used.")
+    db.execute("UPDATE messages SET deleted = NULL WHERE id = ?", (entry.id,))
+    if here["status"] == "whole" or (status != "whole" and len(entry.text) <= len(here["text"])):
+        return here["deleted"] is not None
+    db.execute(
+        "UPDATE messages SET text = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' WHERE id = ?",
+        (*ending, entry.id),
+    )
+    return True

@@ -1,0 +1,323 @@
+"""ChatStore: conversations as trees of messages, kept in SQLite, or in memory where nothing is to be kept.
+
+An entry's children are the alternatives that were said after it: several questions where one was edited, several
+replies where one was asked for again. One of them is the chosen one, at every entry; following the chosen ones from
+the start gives the active path, which is the conversation as it is shown and as the model gets it.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from sqlite3 import Connection, Row
+from typing import Any
+
+from menny.config import home
+from menny.errors import StorageError
+from menny.messages import Role
+from menny.storage.database import BUSY_SECONDS, Database
+from menny.storage.merging import merge
+from menny.storage.rows import (
+    as_conversation,
+    as_entry,
+    begin,
+    message_row,
+    revise,
+    revise_list,
+    set_chosen,
+    title_of,
+    touch,
+    walk,
+)
+from menny.storage.searching import search
+from menny.storage.values import Conversation, Entry, Figures, FinishReason, Hit, Transcript, new_id
+from menny.storage.writers import Writers
+
+FILE = "chats.db"
+KEEP_DELETED = 30 * 24 * 3600.0  # seconds in which what was deleted can be brought back
+
+
+class ChatStore:
+    """The conversations in the file at `path`; without one, in memory for as long as the store lives.
+
+    Safe to use from any thread, and from several processes at once. Every method that changes something is one
+    transaction: when it returns, it is on the disk. All raise StorageError, whose sentence can be shown.
+    `notice` says what there is to tell of how the store was opened: that a damaged file was set aside, or that the
+    file can't be written.
+    """
+
+    def __init__(self, path: Path | None = None, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._database = Database(path, busy_seconds)
+        self._writers = Writers(path.with_name(path.name + ".writers") if path else None)
+        if not self.notice:
+            self._recover()
+            self._purge()
+
+    @classmethod
+    def at_home(cls) -> "ChatStore":
+        """The user's store: `chats.db` in MENNY_HOME, or in the system's folder for a user's data."""
+        return cls(home() / FILE)
+
+    @property
+    def notice(self) -> str:
+        return self._database.notice
+
+    def close(self) -> None:
+        self._database.close()
+        self._writers.close()
+
+    # Reading
+
+    def conversations(self, limit: int = -1) -> list[Conversation]:
+        """Those that aren't deleted: the pinned ones first, then the latest."""
+        with self._database.read() as db:
+            rows = db.execute(
+                "SELECT * FROM conversations WHERE deleted IS NULL ORDER BY pinned DESC, updated DESC LIMIT ?", (limit,)
+            ).fetchall()
+        return [as_conversation(row) for row in rows]
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """That conversation, also one that was deleted and can still be brought back; None if there is none."""
+        with self._database.read() as db:
+            row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+        return as_conversation(row) if row else None
+
+    def path(self, conversation_id: str) -> list[Entry]:
+        """The active path: what is shown, from the first message to the last."""
+        transcript = self._read(conversation_id)
+        entries = {entry.id: entry for entry in transcript.entries} if transcript else {}
+        return [entries[entry_id] for entry_id in transcript.active] if transcript else []
+
+    def transcript(self, conversation_id: str) -> Transcript:
+        """A whole conversation with all its alternatives. StorageError if there is none of that id."""
+        transcript = self._read(conversation_id)
+        if transcript is None:
+            raise StorageError("This chat isn't here any more.")
+        return transcript
+
+    def entry(self, entry_id: str) -> Entry:
+        """One message. StorageError if there is none of that id."""
+        with self._database.read() as db:
+            row = message_row(db, entry_id)
+            siblings = db.execute(
+                "SELECT id FROM messages WHERE conversation = ? AND parent IS ? AND deleted IS NULL ORDER BY number",
+                (row["conversation"], row["parent"]),
+            ).fetchall()
+        return self._entry(row, [sibling["id"] for sibling in siblings])
+
+    def revision(self, conversation_id: str) -> tuple[int, int]:
+        """Two numbers that grow: the first when something changes in that conversation, the second in their list."""
+        with self._database.read() as db:
+            row = db.execute("SELECT revision FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+            listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
+        return (int(row[0]) if row else 0, int(listed[0]))
+
+    def search(self, text: str, limit: int = 30) -> list[Hit]:
+        """Conversations whose title or messages hold all words of a text, or words that begin so."""
+        with self._database.read() as db:
+            return [Hit(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)]
+
+    # Talking
+
+    def ask(
+        self, conversation_id: str, parent: str | None, text: str, persona: str = "", model: str = ""
+    ) -> tuple[Entry, Entry]:
+        """Add a question after `parent` and an empty, growing reply to it, both on the active path.
+
+        With the parent of an earlier question this makes an alternative to that. The first question begins the
+        conversation, and its beginning becomes the title.
+        """
+        with self._database.write() as db:
+            if not touch(db, conversation_id):
+                begin(db, conversation_id, title_of(text))
+            question = self._add(db, conversation_id, parent, "user", text)
+            reply = self._add(db, conversation_id, question, "assistant", "", persona, model)
+        return self.entry(question), self.entry(reply)
+
+    def ask_again(self, question_id: str, persona: str = "", model: str = "") -> Entry:
+        """Add another empty, growing reply to a question, and choose it."""
+        with self._database.write() as db:
+            conversation_id = message_row(db, question_id)["conversation"]
+            touch(db, conversation_id)
+            reply = self._add(db, conversation_id, question_id, "assistant", "", persona, model)
+        return self.entry(reply)
+
+    def reopen(self, reply_id: str) -> Entry:
+        """Let a reply that had ended grow again."""
+        with self._database.write() as db:
+            touch(db, message_row(db, reply_id)["conversation"])
+            db.execute(
+                "UPDATE messages SET status = 'growing', finish_reason = NULL, error = '', writer = ? WHERE id = ?",
+                (self._writers.me(), reply_id),
+            )
+        return self.entry(reply_id)
+
+    def grow(self, reply_id: str, text: str) -> None:
+        """Keep what a reply says so far."""
+        with self._database.write() as db:
+            db.execute("UPDATE messages SET text = ? WHERE id = ? AND status = 'growing'", (text, reply_id))
+            revise(db, reply_id)
+
+    def finish(
+        self,
+        reply_id: str,
+        text: str,
+        finish_reason: FinishReason | None = None,
+        error: str = "",
+        figures: Figures | None = None,
+    ) -> None:
+        """Keep a reply as it ended; without a reason or an error for its end, it was interrupted."""
+        status = "whole" if finish_reason or error else "interrupted"
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE messages SET text = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' "
+                "WHERE id = ?",
+                (text, status, finish_reason, error, json.dumps(asdict(figures or Figures())), reply_id),
+            )
+            touch(db, message_row(db, reply_id)["conversation"])
+
+    def note(self, entry_id: str, **extra: Any) -> None:
+        """Keep something beside a message, under a key of its own: `store.note(entry.id, summary={…})`.
+
+        Values are anything that JSON holds; None takes a key away. They are read as `entry.extra`, leave with an
+        export and come back with it.
+        """
+        with self._database.write() as db:
+            kept = {**json.loads(message_row(db, entry_id)["extra"]), **extra}
+            kept = {key: value for key, value in kept.items() if value is not None}
+            db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
+            revise(db, entry_id)
+
+    # Choosing and taking away
+
+    def choose(self, entry_id: str) -> None:
+        """Put a message on the active path, in place of its alternatives; below it goes on as it was last."""
+        with self._database.write() as db:
+            above: str | None = entry_id
+            while above:
+                row = message_row(db, above)
+                set_chosen(db, row["conversation"], row["parent"], above)
+                above = row["parent"]
+            revise(db, entry_id)
+
+    def cut(self, entry_id: str) -> None:
+        """Delete a message and all that follows it; `mend` brings them back."""
+        self._mark_below(entry_id, time.time())
+
+    def mend(self, entry_id: str) -> None:
+        """Bring back what was deleted together with this message."""
+        self._mark_below(entry_id, None)
+
+    def _mark_below(self, entry_id: str, deleted: float | None) -> None:
+        with self._database.write() as db:
+            row = message_row(db, entry_id)
+            db.execute(
+                "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL "
+                "SELECT messages.id FROM messages JOIN below ON messages.parent = below.id) "
+                "UPDATE messages SET deleted = ? WHERE id IN below AND deleted IS ?",
+                (entry_id, deleted, row["deleted"]),
+            )
+            touch(db, row["conversation"])
+
+    # Conversations as a whole
+
+    def rename(self, conversation_id: str, title: str) -> None:
+        """Give a conversation another title; a blank one changes nothing."""
+        if cleaned := " ".join(title.split()):
+            self._change(conversation_id, "title", cleaned[:200])
+
+    def pin(self, conversation_id: str, pinned: bool) -> None:
+        """Keep a conversation at the head of the list, or no longer."""
+        self._change(conversation_id, "pinned", int(pinned))
+
+    def delete(self, conversation_id: str) -> None:
+        """Take a conversation from the list; `undelete` brings it back while it is kept."""
+        self._change(conversation_id, "deleted", time.time())
+
+    def undelete(self, conversation_id: str) -> None:
+        """Bring a deleted conversation back."""
+        self._change(conversation_id, "deleted", None)
+
+    def merge(self, transcripts: Iterable[Transcript]) -> int:
+        """Take in conversations from elsewhere, all or none; tells how many messages were new.
+
+        What is here already stays as it is, so taking in the same again changes nothing; a conversation that was
+        deleted here comes back. StorageError where a message belongs to another conversation here.
+        """
+        with self._database.write() as db:
+            return merge(db, transcripts)
+
+    def _change(self, conversation_id: str, column: str, value: object) -> None:
+        with self._database.write() as db:
+            db.execute(
+                f"UPDATE conversations SET {column} = ?, revision = revision + 1 WHERE id = ?",  # noqa: S608 - ours
+                (value, conversation_id),
+            )
+            revise_list(db)
+
+    # Within
+
+    def _add(self, db: Connection, conversation_id: str, parent: str | None, role: Role, text: str, *by: str) -> str:
+        entry_id = new_id()
+        is_growing = role == "assistant"
+        persona, model = by or ("", "")
+        db.execute(
+            "INSERT INTO messages (id, conversation, parent, role, text, status, persona, model, created, writer) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(entry_id, conversation_id, parent, role, text, "growing" if is_growing else "whole"),
+                *(persona, model, time.time(), self._writers.me() if is_growing else ""),
+            ),
+        )
+        set_chosen(db, conversation_id, parent, entry_id)
+        return entry_id
+
+    def _read(self, conversation_id: str) -> Transcript | None:
+        with self._database.read() as db:
+            rows = db.execute(
+                "SELECT * FROM messages WHERE conversation = ? AND deleted IS NULL ORDER BY number", (conversation_id,)
+            ).fetchall()
+            head = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+        if head is None:
+            return None
+        children: dict[str | None, list[Row]] = defaultdict(list)
+        for row in rows:
+            children[row["parent"]].append(row)
+        entries = [self._entry(row, [sibling["id"] for sibling in children[row["parent"]]]) for row in rows]
+        return Transcript(as_conversation(head), tuple(entries), tuple(walk(head["chosen"], children)))
+
+    def _entry(self, row: Row, alternatives: Sequence[str]) -> Entry:
+        is_orphan = row["status"] == "growing" and not self._writers.is_alive(row["writer"])
+        return as_entry(row, alternatives, is_orphan)
+
+    def _recover(self) -> None:
+        """Let go of replies whose writers died: they stay interrupted, and whoever looks at them hears of it."""
+        with self._database.read() as db:
+            writers = [row[0] for row in db.execute("SELECT DISTINCT writer FROM messages WHERE status = 'growing'")]
+        for dead in [mark for mark in writers if not self._writers.is_alive(mark)]:
+            with self._database.write() as db:
+                db.execute(
+                    "UPDATE conversations SET revision = revision + 1 WHERE id IN "
+                    "(SELECT conversation FROM messages WHERE status = 'growing' AND writer = ?)",
+                    (dead,),
+                )
+                db.execute(
+                    "UPDATE messages SET status = 'interrupted', writer = '' WHERE status = 'growing' AND writer = ?",
+                    (dead,),
+                )
+            self._writers.bury(dead)
+
+    def _purge(self) -> None:
+        """Let go of what was deleted long ago."""
+        before = time.time() - KEEP_DELETED
+        with self._database.read() as db:
+            old = [
+                table
+                for table in ("conversations", "messages")
+                if db.execute(f"SELECT 1 FROM {table} WHERE deleted < ? LIMIT 1", (before,)).fetchone()  # noqa: S608
+            ]
+        for table in old:
+            with self._database.write() as db:
+                db.execute(f"DELETE FROM {table} WHERE deleted < ?", (before,))  # noqa: S608 - one of ours

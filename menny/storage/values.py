@@ -1,0 +1,93 @@
+"""The values that the store hands out: frozen, so that what a page draws is one moment of the conversation."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from menny.messages import Message, Role
+
+Status = Literal["growing", "whole", "interrupted"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+def new_id() -> str:
+    """An id that nobody guesses: a chat is reached by knowing it."""
+    return secrets.token_urlsafe(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of a reply, and how many of the oldest messages it was written without."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    decode_tps: float = 0.0
+    seconds_to_first_token: float = 0.0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message in the tree of a conversation, with what is known of it.
+
+    `alternatives` are the ids of all that were said in its place, itself among them, oldest first. `extra` holds what
+    other rooms keep beside a message (`ChatStore.note`), each under a key of its own.
+    """
+
+    id: str
+    parent: str | None
+    role: Role
+    text: str
+    status: Status = "whole"
+    finish_reason: FinishReason | None = None
+    error: str = ""
+    persona: str = ""
+    model: str = ""
+    figures: Figures = Figures()
+    created: float = 0.0
+    alternatives: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def message(self) -> Message:
+        """What the model is given of it."""
+        return Message(self.role, self.text)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it is a reply that ended before its end."""
+        return self.status == "interrupted" or bool(self.error) or self.finish_reason in ("length", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as a list shows it; times are seconds since 1970."""
+
+    id: str
+    title: str
+    pinned: bool = False
+    created: float = 0.0
+    updated: float = 0.0
+    deleted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A whole conversation: every entry after its parent, and the ids of those that are on the active path."""
+
+    conversation: Conversation
+    entries: tuple[Entry, ...]
+    active: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A conversation that a search found: by a message of it, or by its title where `entry` is None.
+
+    `excerpt` is text in pieces, each with whether it is what was searched for.
+    """
+
+    conversation: Conversation
+    entry: str | None
+    excerpt: tuple[tuple[str, bool], ...]
