@@ -82,6 +82,11 @@ class Memory:
         """Whether what is no longer seen should be in a summary."""
         return self.strategy in ("summary", "summary-and-turns")
 
+    @property
+    def names_turns(self) -> bool:
+        """Whether the number of turns matters."""
+        return self.strategy in ("turns", "summary-and-turns")
+
     def choose(
         self,
         messages: Sequence[Message],

@@ -29,6 +29,8 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
+        (("chat", "--memory", "all"), "'all' is not one of 'recent', 'turns', 'everything'"),
+        (("chat", "--memory-turns", "3"), "--memory-turns is read by --memory turns"),
         (("bench", "--concurrency", "1", "many"), "--concurrency"),
         (("bench", "--concurrency", "1", "0"), "concurrency is [1, 0], but must be from 1 to 256"),
         (("bench", "--runs", "0"), "runs is 0, but must be at least 1"),

@@ -14,6 +14,7 @@ from menny.config import CONFIGS
 from menny.engine import Chunk, Engine, SamplingParams
 from menny.errors import MennyError, PromptError
 from menny.guardrails import combine, load_guardrails
+from menny.memory import Memory, Strategy
 from menny.messages import Message
 from menny.personas import Persona, choose, load_all
 from menny.prompts import encode_chat
@@ -33,6 +34,12 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="Instead of the persona's own.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Instead of the persona's own.")] = None,
     seed: Seed = None,
+    memory: Annotated[
+        Strategy | None, typer.Option(help="What of a long chat is seen, instead of the persona's own.")
+    ] = None,
+    memory_turns: Annotated[
+        int | None, typer.Option(min=0, max=1000, help="How many turns a memory that names turns keeps.")
+    ] = None,
 ) -> None:
     """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D ends the chat, /new begins another."""
     personas, _ = load_all()
@@ -44,6 +51,7 @@ def chat(
     params = SamplingParams(
         **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
     )
+    remembering = _memory(who, memory, memory_turns)
     with open_engine(model) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
         conversation = Chat()
@@ -52,7 +60,7 @@ def chat(
                 conversation = Chat()
                 typer.echo("A new chat.\n")
             elif text:
-                _answer(conversation, text, who, engine, params, brief, template)
+                _answer(conversation, text, who, engine, params, brief, template, remembering)
 
 
 def generate(
@@ -95,6 +103,14 @@ def demo(model: ModelName = "smollm2") -> None:
             )
 
 
+def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:
+    """The persona's, or what was asked for in its place."""
+    chosen = Memory(strategy or who.memory.strategy, who.memory.turns if turns is None else turns)
+    if turns is not None and not chosen.names_turns:
+        raise PromptError("--memory-turns is read by --memory turns and summary-and-turns only: give one of them.")
+    return chosen
+
+
 def _typed_lines() -> Iterator[str]:
     while True:
         try:
@@ -107,17 +123,35 @@ def _typed_lines() -> Iterator[str]:
 
 
 def _answer(
-    conversation: Chat, text: str, who: Persona, engine: Engine, params: SamplingParams, brief: Brief, template: str
+    conversation: Chat,
+    text: str,
+    who: Persona,
+    engine: Engine,
+    params: SamplingParams,
+    brief: Brief,
+    template: str,
+    memory: Memory,
 ) -> None:
     """One turn; an error is told, and the chat goes on."""
     typer.echo(f"{who.name}: ", nl=False)
+    told = False
+
+    def tell_summing(progress: Any) -> None:
+        nonlocal told
+        if progress.phase == "summing" and not told:
+            typer.echo("(summing up what was said before …) ", nl=False, err=True)
+            told = True
+
+    chunks = conversation.reply(text, engine, params, brief, template, tell_summing, memory)
     try:
-        for _ in _echoed(conversation.reply(text, engine, params, brief, template), silent=False):
+        for _ in _echoed(chunks, silent=False):
             pass
     except KeyboardInterrupt:
         typer.echo(" [stopped]")
     except MennyError as error:
         complain(str(error), error.exit_code)
+    if conversation.turns and (notice := conversation.turns[-1].reply.notice):
+        typer.echo(f"({notice})", err=True)
     typer.echo()
 
 
