@@ -55,6 +55,7 @@ class ModelArgs:
     tie_word_embeddings: bool = False  # the output projection is the embedding table
     max_position_embeddings: int = DEFAULT_CONTEXT
     moe: MoEArgs | None = None  # None: one dense feed-forward
+    windowed_layers: tuple[bool, ...] | None = None  # where the window holds, layer by layer; None: in all
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "vocab_size"):
@@ -69,10 +70,22 @@ class ModelArgs:
             raise ModelError(f"head_dim is {self.head_dim}, but rotary embeddings need an even number")
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ModelError(f"sliding_window is {self.sliding_window}, but must be at least 1, or null for none")
+        if self.windowed_layers is not None:
+            self._check_layers(self.windowed_layers)
         if self.max_position_embeddings < 1:
             raise ModelError(f"max_position_embeddings is {self.max_position_embeddings}, but must be at least 1")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
             raise ModelError("norm_eps and rope_theta must be above 0")
+
+    def _check_layers(self, windowed: tuple[bool, ...]) -> None:
+        if len(windowed) != self.n_layers:
+            raise ModelError(f"windowed_layers tells of {len(windowed)} layers, but n_layers is {self.n_layers}")
+        if any(windowed) and self.sliding_window is None:
+            raise ModelError("windowed_layers names some, but sliding_window doesn't say how far they see")
+
+    def window_of(self, layer: int) -> int | None:
+        """The window of this layer, None where it sees everything."""
+        return self.sliding_window if self.windowed_layers is None or self.windowed_layers[layer] else None
 
     @property
     def n_parameters(self) -> int:
@@ -126,7 +139,8 @@ _NEEDED = ("dim", "n_layers", "hidden_dim", "n_heads", "norm_eps", "vocab_size")
 _OF_EXPERTS = ("num_experts", "num_experts_per_tok")
 _FRACTIONS = ("norm_eps", "rope_theta")
 
-_TYPES = ("mistral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
+_TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
+_LAYER_TYPES = ("sliding_attention", "full_attention")
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
 _ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
 _OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
@@ -146,7 +160,7 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
         known = ", ".join(_TYPES)
         raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
     _refuse_variants(config, path)
-    config = _one_window(config, path)
+    config = _windows(config, path)
     traditional = _flag(config, "rope_traditional", path, original)
     if sum(name in config for name in _NEEDED) > sum(_HUB_KEYS[name] in config for name in _NEEDED):
         return _reference_args(config, path, traditional)
@@ -162,6 +176,7 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
         LATER_THETA if sparse else DEFAULT_THETA,
         rope_traditional=traditional,
         tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
+        windowed_layers=config["windowed_layers"],
     )
 
 
@@ -188,17 +203,37 @@ def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> Mo
         theta,
         rope_traditional=traditional,
         tie_word_embeddings=tied,
+        windowed_layers=config["windowed_layers"],
     )
 
 
-def _one_window(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A window told layer by layer becomes the one that all of them have."""
-    windows = config.get("sliding_window")
-    if not isinstance(windows, list):
-        return config
-    if not windows or any(window != windows[0] for window in windows):
-        raise ModelError(f"{path}: sliding_window differs from layer to layer, which is not supported")
-    return config | {"sliding_window": windows[0]}
+def _windows(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The config with one window at most, and under windowed_layers the layers that have it, where not all have.
+
+    The hub's Ministral lists its layers' types; the reference lists windows, a pattern that repeats over the layers.
+    """
+    key = "_sliding_window" if config.get("sliding_window") is None else "sliding_window"  # some of the reference's
+    window, types = config.get(key), config.get("layer_types")
+    count = next((config[name] for name in ("n_layers", _HUB_KEYS["n_layers"]) if name in config), None)
+    told: list[bool] = [True]
+    if isinstance(window, list):
+        if not window or not isinstance(count, int) or count > MOST_LAYERS or count % len(window):
+            raise ModelError(f"{path}: {key} is a pattern of {len(window)} layers, which {count} layers can't repeat")
+        told = [one is not None for one in window] * (count // len(window))
+        sizes = [one for one in window if one is not None]
+        if any(size != sizes[0] for size in sizes):
+            raise ModelError(f"{path}: {key} names several windows, but only one, beside none at all, is supported")
+        window = sizes[0] if sizes else None
+    elif types is not None:
+        if not isinstance(types, list) or len(types) != count or not all(one in _LAYER_TYPES for one in types):
+            raise ModelError(f"{path}: layer_types should say {' or '.join(_LAYER_TYPES)} for each of {count} layers")
+        told = [one == _LAYER_TYPES[0] for one in types]
+        if any(told) and window is None:
+            raise ModelError(f"{path}: layer_types names {_LAYER_TYPES[0]}, but sliding_window doesn't say how far")
+    return config | {
+        "sliding_window": window if any(told) else None,
+        "windowed_layers": None if all(told) or not any(told) else tuple(told),
+    }
 
 
 def args_from_gguf(file: GGUFFile) -> ModelArgs:
@@ -248,7 +283,7 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _build(
-    config: Mapping[str, Any], keys: Mapping[str, str], path: Path, sparse: bool, theta: float, **others: bool
+    config: Mapping[str, Any], keys: Mapping[str, str], path: Path, sparse: bool, theta: float, **others: Any
 ) -> ModelArgs:
     """The args that a config tells under these keys; errors speak of them by the config's own names."""
     told = {name: key for name, key in keys.items() if config.get(key) is not None}

@@ -44,8 +44,8 @@ def weights_bytes(model: Mistral) -> int:
 def bytes_per_token(model: Mistral, position: int) -> int:
     """Bytes that decoding a token at this position reads: every weight that takes part, and the cache."""
     args = model.args
-    seen = min(position, args.sliding_window or position)
-    numbers = 2 * args.n_layers * args.n_kv_heads * args.head_dim * seen
+    seen = sum(min(position, args.window_of(layer) or position) for layer in range(args.n_layers))
+    numbers = 2 * args.n_kv_heads * args.head_dim * seen
     sizes = _sizes(model)
     if args.moe:
         for name in sizes:

@@ -18,6 +18,10 @@ class LayerCache(Protocol):
     offset: int
 
     @property
+    def window(self) -> int | None:
+        """How many positions it holds at most, None: all of them."""
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the buffers take."""
 
@@ -95,6 +99,8 @@ class _Buffers:
 
 class KVCache(_Buffers):
     """Everything that was seen: position i lives in slot i."""
+
+    window: int | None = None
 
     def mask(self, n_tokens: int) -> Mask:
         return None if n_tokens == 1 else "causal"
@@ -210,9 +216,15 @@ class Cache(list[LayerCache]):
         """Every buffer, to be evaluated."""
         return [buffer for layer in self for buffer in layer.state]
 
+    def masks(self, n_tokens: int) -> list[Mask]:
+        """Each layer's mask for so many tokens; layers of one window have seen the same, and share one."""
+        shared = {layer.window: layer for layer in self}
+        masks = {window: layer.mask(n_tokens) for window, layer in shared.items()}
+        return [masks[layer.window] for layer in self]
+
     def reaches_back_to(self, offset: int) -> bool:
         """Is everything still here that a token at this position, which was seen already, attends to?"""
-        return self[0].reaches_back_to(offset)
+        return all(layer.reaches_back_to(offset) for layer in self)
 
     def until(self, offset: int) -> "Cache":
         """A cache of its own that has seen only the tokens before this position."""

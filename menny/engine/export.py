@@ -59,6 +59,8 @@ def hub_config(args: ModelArgs) -> dict[str, Any]:
         "max_position_embeddings": args.max_position_embeddings,
         "hidden_act": "silu",
     }
+    if args.windowed_layers:
+        config["layer_types"] = [f"{'sliding' if windowed else 'full'}_attention" for windowed in args.windowed_layers]
     if args.moe:
         config["num_local_experts"] = args.moe.num_experts
         config["num_experts_per_tok"] = args.moe.num_experts_per_tok

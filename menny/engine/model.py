@@ -96,6 +96,7 @@ class Mistral(nn.Module):
         super().__init__()
         self.args = args
         stage = stage or Stage.whole(args.n_layers)
+        self.start = stage.start
         if stage.has("tok_embeddings", args.tie_word_embeddings):
             self.tok_embeddings = nn.Embedding(args.vocab_size, args.dim)
         self.layers = [Block(args) for _ in range(stage.start, stage.stop)]
@@ -116,8 +117,7 @@ class Mistral(nn.Module):
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """[B, L, dim] before the blocks → [B, L, dim] behind them."""
-        mask = cache[0].mask(x.shape[1])  # the same for all blocks: they have seen the same tokens
-        for block, layer_cache in zip(self.layers, cache, strict=True):
+        for block, mask, layer_cache in zip(self.layers, cache.masks(x.shape[1]), cache, strict=True):
             x = block(x, mask, layer_cache)
         return x
 
@@ -128,5 +128,5 @@ class Mistral(nn.Module):
 
     def make_cache(self) -> Cache:
         """An empty cache: rolling where the model has a sliding window."""
-        window = self.args.sliding_window
-        return Cache(KVCache() if window is None else RollingCache(window) for _ in self.layers)
+        windows = [self.args.window_of(self.start + number) for number in range(len(self.layers))]
+        return Cache(KVCache() if window is None else RollingCache(window) for window in windows)

@@ -49,6 +49,8 @@ def reference_config(args: ModelArgs) -> dict[str, Any]:
     """What a params.json says, or a config.json of MLX's examples."""
     names = ("dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "norm_eps", "vocab_size")
     config = {name: getattr(args, name) for name in (*names, "rope_theta", "sliding_window")}
+    if args.windowed_layers:
+        config["sliding_window"] = [args.window_of(layer) for layer in range(args.n_layers)]
     if args.tie_word_embeddings:
         config["tie_word_embeddings"] = True
     return config | ({"moe": vars(args.moe)} if args.moe else {})

@@ -22,7 +22,7 @@ def logits_of(args: ModelArgs, weights: Mapping[str, NDArray[np.float32]], token
     for layer in range(args.n_layers):
         block = {name.split(f"layers.{layer}.")[1]: w for name, w in exact.items() if f"layers.{layer}." in name}
         normed = _norm(x, block["input_layernorm.weight"], args.norm_eps)
-        x = x + _attention(args, block, normed)
+        x = x + _attention(args, block, normed, args.window_of(layer))
         normed = _norm(x, block["post_attention_layernorm.weight"], args.norm_eps)
         x = x + (_mixture(args.moe, block, normed) if args.moe else _swiglu(block, "mlp", HUB_SWIGLU, normed))
     x = _norm(x, exact["model.norm.weight"], args.norm_eps)
@@ -68,13 +68,13 @@ def _norm(x: Array, weight: Array, eps: float) -> Array:
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * weight
 
 
-def _attention(args: ModelArgs, block: Mapping[str, Array], x: Array) -> Array:
+def _attention(args: ModelArgs, block: Mapping[str, Array], x: Array, window: int | None) -> Array:
     def heads(name: str, count: int) -> Array:
         return (x @ block[f"self_attn.{name}.weight"].T).reshape(len(x), count, args.head_dim).transpose(1, 0, 2)
 
     queries = _rotate(args, heads("q_proj", args.n_heads))
     keys = _rotate(args, heads("k_proj", args.n_kv_heads))
-    mixed = attend(queries, keys, heads("v_proj", args.n_kv_heads), args.sliding_window)
+    mixed = attend(queries, keys, heads("v_proj", args.n_kv_heads), window)
     return mixed.transpose(1, 0, 2).reshape(len(x), -1) @ block["self_attn.o_proj.weight"].T
 
 

@@ -92,6 +92,26 @@ def test_a_window_told_layer_by_layer_is_the_one_that_all_have(tmp_path):
     assert read(tmp_path, sliding_window=[None, None]).sliding_window is None
 
 
+@pytest.mark.parametrize("kind", ["mistral", "ministral"])
+def test_ministral_tells_the_window_of_each_layer(tmp_path, kind):
+    types = ["full_attention", *["sliding_attention"] * 3] * 8
+    args = read(tmp_path, model_type=kind, layer_types=types, sliding_window=32768)
+    assert (args.sliding_window, [args.window_of(layer) for layer in range(5)]) == (
+        32768,
+        [None, 32768, 32768, 32768, None],
+    )
+    for key in ("sliding_window", "_sliding_window"):  # as the reference's files have it, a pattern that repeats
+        others = {} if key == "sliding_window" else {"sliding_window": ...}
+        assert read(tmp_path, **{**others, key: [None, 32768, 32768, 32768]}) == args
+
+
+def test_layers_that_are_all_alike_have_one_window_or_none(tmp_path):
+    sliding = read(tmp_path, layer_types=["sliding_attention"] * 32)
+    assert (sliding.sliding_window, sliding.windowed_layers) == (4096, None)
+    full = read(tmp_path, layer_types=["full_attention"] * 32)
+    assert (full.sliding_window, full.windowed_layers) == (None, None)
+
+
 def test_mixtral_8x7b_is_read_as_published(tmp_path):
     sparse = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
     args = read(tmp_path, **sparse, sliding_window=None, rope_theta=...)
@@ -167,8 +187,24 @@ REFUSED = {
         {"num_local_experts": 4, "num_experts_per_tok": 5},
         "num_experts_per_tok is 5, but must be from 1 to 4",
     ),
-    "windows that differ": ({"sliding_window": [4096, None]}, "sliding_window differs"),
-    "no windows": ({"sliding_window": []}, "sliding_window differs"),
+    "windows that differ": ({"sliding_window": [4096, 512]}, "sliding_window names several windows"),
+    "no windows": ({"sliding_window": []}, "sliding_window is a pattern of 0 layers"),
+    "windows that don't repeat": (
+        {"sliding_window": [4096, None, None]},
+        "a pattern of 3 layers, which 32 layers can't",
+    ),
+    "a type of layer too few": ({"layer_types": ["full_attention"] * 31}, "for each of 32 layers"),
+    "a type of layer from nowhere": ({"layer_types": ["linear_attention"] * 32}, "layer_types should say"),
+    "layer types that are no list": ({"layer_types": "sliding_attention"}, "layer_types should say"),
+    "a layer type that is no word": ({"layer_types": [["full_attention"]] * 32}, "layer_types should say"),
+    "sliding layers and no window": (
+        {"layer_types": ["sliding_attention", "full_attention"] * 16, "sliding_window": None},
+        "sliding_window doesn't say how far",
+    ),
+    "a window of 0 in some layers": (
+        {"layer_types": ["sliding_attention", "full_attention"] * 16, "sliding_window": 0},
+        "sliding_window is 0",
+    ),
     "another activation": ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
     "biases in attention": ({"attention_bias": True}, "attention_bias"),
     "biases in the feed-forward": ({"mlp_bias": True}, "mlp_bias"),

@@ -109,11 +109,13 @@ def scripted_weights(args: ModelArgs, following: Mapping[int, Sequence[int]]) ->
 
 def hub_config(args: ModelArgs) -> dict[str, Any]:
     """The config.json of a model with these args."""
+    types = [f"{'sliding' if windowed else 'full'}_attention" for windowed in args.windowed_layers or ()]
     experts = {f"num_{name}": getattr(args.moe, f"num_{of}") for name, of in EXPERTS.items()} if args.moe else {}
     return {
         "model_type": "mixtral" if args.moe else "mistral",
         "architectures": ["MixtralForCausalLM" if args.moe else "MistralForCausalLM"],
         **experts,
+        **({"layer_types": types} if types else {}),
         "hidden_size": args.dim,
         "num_hidden_layers": args.n_layers,
         "head_dim": args.head_dim,
