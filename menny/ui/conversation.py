@@ -114,6 +114,8 @@ def waiting_for(phase: Phase, model_name: str, persona_name: str) -> str:
             return f"Loading {model_name} …"
         case "busy":
             return f"Waiting: another chat is using the engine. {model_name} is next …"
+        case "summing":
+            return "Summing up what was said before …"
         case "waiting":
             return f"Waiting: {phase.total} request{'s' if phase.total != 1 else ''} ahead …"
         case _:

@@ -82,7 +82,9 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         st.caption("Models make things up. Check what matters.", text_alignment="center")
     text = session.next_message(typed)
     if text and choices.model and choices.path:
-        order = Order(choices.model.name, choices.path, choices.model.template, choices.brief, choices.params)
+        order = Order(
+            choices.model.name, choices.path, choices.model.template, choices.brief, choices.params, choices.memory
+        )
         session.send(text, choices.persona.id, choices.model.id, order)
     with above:
         if hindrance:

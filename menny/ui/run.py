@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menny.chat import Brief, Chat, Params, Turn
+from menny.chat import RECENT, Brief, Chat, Params, Turn
 from menny.errors import MennyError, PromptTooLongError
+from menny.memory import Memory
 from menny.ui.engines import LoanCancelled, SharedEngine
 
 logger = logging.getLogger(__name__)
@@ -24,11 +25,12 @@ class Order:
     template: str | None
     brief: Brief
     params: Params
+    memory: Memory = RECENT
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a reply is doing: busy, loading, waiting, prefill, writing."""
+    """What a reply is doing: busy, loading, waiting, summing, prefill, writing."""
 
     name: str
     done: int = 0
@@ -77,8 +79,9 @@ class Run:
         try:
             with self._engines.borrow(self.order.path, self._enter, self._cancelled.is_set) as engine:
                 self._enter("prefill")
+                order = self.order
                 chunks = self._chat.answer(
-                    self.turn, engine, self.order.params, self.order.brief, self.order.template, self._progress
+                    self.turn, engine, order.params, order.brief, order.template, self._progress, order.memory
                 )
                 for _ in chunks:
                     self._enter("writing")

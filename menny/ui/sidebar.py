@@ -11,8 +11,10 @@ from menny.chat import Brief
 from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.guardrails import NONE, Guardrail, combine
+from menny.memory import Memory
 from menny.personas import Persona
 from menny.ui.library import Library
+from menny.ui.remembering import choose_memory
 from menny.ui.state import Session, set_default
 from menny.ui.text import as_label
 
@@ -29,6 +31,7 @@ class Choices:
     path: Path | None
     brief: Brief
     params: SamplingParams
+    memory: Memory
     fault: str = ""  # why no reply may be made at all
 
     @property
@@ -48,9 +51,10 @@ def draw_sidebar(session: Session, library: Library) -> Choices:
         model, path = _choose_model(session, library.models)
         _choose_persona(library)
         brief, fault = _choose_guardrail(persona, library.guardrails)
+        memory = choose_memory()
         params = _choose_sampling()
         _tell_problems(library.problems)
-    return Choices(persona, model, path, brief, params, fault)
+    return Choices(persona, model, path, brief, params, memory, fault)
 
 
 def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Path | None]:
@@ -124,7 +128,7 @@ def adopt_parameters(persona: Persona) -> None:
             st.session_state[key] = value
 
 
-def _sampling_of(persona: Persona) -> dict[str, float | int | None]:
+def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
     asked = persona.parameters
     return {
         "temperature": asked.temperature,
@@ -134,6 +138,8 @@ def _sampling_of(persona: Persona) -> dict[str, float | int | None]:
         "min_p": asked.min_p,
         "repetition_penalty": asked.repetition_penalty,
         "seed": None,
+        "memory": persona.memory.strategy,
+        "memory_turns": persona.memory.turns,
     }
 
 

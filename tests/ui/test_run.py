@@ -163,6 +163,7 @@ def test_watching_draws_until_the_end() -> None:
         (Phase("loading"), "Loading Little …"),
         (Phase("busy"), "Waiting: another chat is using the engine. Little is next …"),
         (Phase("waiting", 0, 3), "Waiting: 3 requests ahead …"),
+        (Phase("summing", 3, 200), "Summing up what was said before …"),
         (Phase("prefill"), "Menny is reading …"),
     ],
 )
