@@ -51,6 +51,11 @@ def models_folder() -> Path:
     return home() / "models"
 
 
+def own_models_file() -> Path:
+    """Where a user's own entries of the catalogue are kept."""
+    return home() / "models.yaml"
+
+
 def load_yaml(path: Path | str, model: type[ModelT]) -> ModelT:
     """Read one YAML file into a model; raises ConfigError that names the file, the line and the key."""
     name = file_name(Path(path))

@@ -15,6 +15,15 @@ class ModelError(MennyError):
     """A model folder, weight file or vocabulary that can't be used; names the file, and the key where there is one."""
 
 
+class TooLargeError(ModelError):
+    """A model that asks for more memory than the machine can give: `needed` bytes, where there is `room` for fewer."""
+
+    def __init__(self, message: str, needed: int, room: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.room = room
+
+
 class PromptError(MennyError):
     """A conversation that can't be put to the model."""
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+from menny.catalogue import ModelSpec
 from menny.engine.bench import Report, Speeds
 from menny.engine.verify import Verification
+from menny.loading import Planner
+
+CONTEXTS = (4096, 32768)  # tokens, of a table's columns
 
 
 def bench_text(model: str, report: Report) -> str:
@@ -60,6 +64,19 @@ def verify_text(model: str, result: Verification) -> str:
             f"{said}: the tolerance is {result.tolerance:g} of the largest logit.",
         ]
     )
+
+
+def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
+    """How much memory the models of the catalogue take, by their context."""
+    rows = [["", "weights", *(f"{context // 1024}k context" for context in CONTEXTS), "longest here"]]
+    for spec in specs:
+        plans = [planner(spec, context) for context in (*CONTEXTS, None)]
+        known = [plan for plan in plans if plan]
+        if len(known) == len(plans):
+            *_, longest = known
+            fitting = f"{longest.context:,}" if longest.fits else "none"
+            rows.append([spec.name, size(longest.weights), *(size(plan.total) for plan in known[:-1]), fitting])
+    return table(rows)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -70,6 +70,7 @@ def test_the_catalogue_begins_with_the_model_that_comes_along(models: Path, cach
 
     assert (first.id, first.template, first.licence, first.context_length) == ("smollm2", "chatml", "Apache-2.0", 8192)
     assert {"mistral-7b-v0.1-4bit", "mistral-7b-v0.3-4bit", "mistral-nemo-4bit", "mixtral-8x7b-4bit"} < set(specs)
+    assert all(spec.shape and spec.bits for spec in specs.values() if spec.id != "smollm2")
     assert all(spec.good_for and spec.size_bytes and spec.context_length for spec in specs.values())
 
 

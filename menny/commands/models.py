@@ -10,24 +10,36 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from menny.commands.shared import AsJson, ModelName, catalogue, find_model
+from menny.commands.shared import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model
 from menny.engine.bench import Settings
 from menny.engine.bench import bench as measure
 from menny.engine.convert import Numbers
 from menny.engine.convert import convert as rewrite
 from menny.engine.verify import verify as compare
-from menny.reports import bench_text, verify_text
+from menny.loading import Planner, a_mac, fit_of
+from menny.reports import bench_text, fit_text, verify_text
 
 
-def models() -> None:
-    """List the catalogue: what is here, and how to get what isn't."""
+def models(
+    fit: Annotated[bool, typer.Option("--fit", help="How much memory each takes, by its context.")] = False,
+    mac: Annotated[int | None, typer.Option(help="Tell it for a Mac with so many GB, not for this machine.")] = None,
+    context: Context = None,
+) -> None:
+    """List the catalogue: what is here, whether it fits into memory, and how to get what isn't here."""
     specs, problems = catalogue()
-    width = max((len(spec.id) for spec in specs), default=0)
-    for spec in specs:
-        size = f"{spec.size_bytes / 1e9:.1f} GB" if spec.size_bytes else ""
-        here = spec.path()
-        typer.echo(f"{'●' if here else '○'} {spec.id:<{width}}  {size:>8}  {spec.name}")
-        typer.echo(f"  {'':<{width}}  {'':>8}  {here or spec.how_to_get}")
+    planner = Planner(a_mac(mac) if mac else None)
+    if fit:
+        typer.echo(fit_text(specs, planner))
+    else:
+        width = max((len(spec.id) for spec in specs), default=0)
+        for spec in specs:
+            here = spec.target()
+            size = f"{spec.size_bytes / 1e9:.1f} GB" if spec.size_bytes else ""
+            fitting = fit_of(spec, specs, planner, context)
+            typer.echo(f"{'●' if here else '○'} {spec.id:<{width}}  {size:>8}  {spec.name}")
+            for line in [str(fitting) if fitting else "", str(spec.path() or spec.how_to_get)]:
+                if line:
+                    typer.echo(f"  {'':<{width}}  {'':>8}  {line}")
     for problem in problems:
         typer.echo(f"menny: {problem}", err=True)
 
@@ -55,11 +67,12 @@ def bench(
     concurrency: Annotated[list[int] | None, typer.Option(help="Requests sent at once; several numbers: each.")] = None,
     runs: Annotated[int, typer.Option(help="How often each measurement is made; medians are told.")] = 3,
     against: Annotated[str | None, typer.Option(help="Measure this by turns with ours: mlx-lm.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how much memory it takes."""
     settings = Settings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
-    report = measure(find_model(model)[1], settings, _tell)
+    report = measure(find_fitting(model, force), settings, _tell)
     typer.echo(json.dumps({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
 
 
@@ -69,10 +82,11 @@ def verify(
         float | None, typer.Option(help="Of the largest logit. Default: 0.001, for 16-bit numbers 0.03.")
     ] = None,
     tokens: Annotated[int | None, typer.Option(help="How many. Default: enough to pass the window.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Check that one pass, chunks, and token by token give the same logits; exit code 1 where they don't."""
-    result = compare(find_model(model)[1], tolerance, tokens)
+    result = compare(find_fitting(model, force), tolerance, tokens)
     typer.echo(json.dumps({"model": model, **asdict(result)}) if as_json else verify_text(model, result))
     if not result.agrees:
         raise typer.Exit(1)

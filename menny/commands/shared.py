@@ -8,13 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from menny.catalogue import ModelSpec, load_catalogue, resolve
-from menny.config import CONFIGS, models_folder
-from menny.engine import Engine, load_engine
-from menny.errors import ModelError
+from menny.config import CONFIGS, models_folder, own_models_file
+from menny.engine import Engine, plan_for
+from menny.errors import ModelError, TooLargeError
+from menny.loading import load
 from menny.prompts import guess_template
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
+Context = Annotated[
+    int | None, typer.Option("--context", help="Tokens of prompt and reply together. Default: as many as fit.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Load a model that doesn't seem to fit into memory all the same.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same reply.")]
 
 
@@ -26,7 +31,7 @@ def complain(sentence: str, code: int) -> int:
 
 def catalogue() -> tuple[list[ModelSpec], list[Any]]:
     """The models that there are to choose from, and what is wrong with their file."""
-    specs, problems = load_catalogue(CONFIGS / "models.yaml", models_folder())
+    specs, problems = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
     return specs, list(problems)
 
 
@@ -39,9 +44,29 @@ def find_model(name: str) -> tuple[ModelSpec, Path]:
     return spec, path
 
 
+def find_fitting(name: str, force: bool) -> Path:
+    """Where a model lies that fits into memory, or has to."""
+    _, path = find_model(name)
+    with _telling_of_force():
+        plan_for(path, force=force)
+    return path
+
+
 @contextmanager
-def open_engine(name: str) -> Iterator[tuple[Engine, str]]:
+def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[Engine, str]]:
     """The engine of a model, with the template that its prompts take."""
-    spec, path = find_model(name)
-    with load_engine(path) as engine:
+    specs, _ = catalogue()
+    spec = resolve(name, specs)
+    with _telling_of_force():
+        engine = load(spec, specs, context, force)
+    with engine:
         yield engine, spec.template or guess_template(engine.tokenizer)
+
+
+@contextmanager
+def _telling_of_force() -> Iterator[None]:
+    try:
+        yield
+    except TooLargeError as error:
+        sentence = f"{error} To try all the same: --force."
+        raise TooLargeError(sentence, error.needed, error.room) from None

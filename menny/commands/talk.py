@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from menny.chat import Brief, Chat
-from menny.commands.shared import AsJson, ModelName, Seed, complain, open_engine
+from menny.commands.shared import AsJson, Context, Force, ModelName, Seed, complain, open_engine
 from menny.config import CONFIGS
 from menny.engine import Chunk, Engine, SamplingParams
 from menny.errors import MennyError, PromptError
@@ -40,6 +40,8 @@ def chat(
     memory_turns: Annotated[
         int | None, typer.Option(min=0, max=1000, help="How many turns a memory that names turns keeps.")
     ] = None,
+    context: Context = None,
+    force: Force = False,
 ) -> None:
     """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D ends the chat, /new begins another."""
     personas, _ = load_all()
@@ -52,7 +54,7 @@ def chat(
         **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
     )
     remembering = _memory(who, memory, memory_turns)
-    with open_engine(model) as (engine, template):
+    with open_engine(model, context, force) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
         conversation = Chat()
         for text in _typed_lines():
@@ -71,13 +73,15 @@ def generate(
     max_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token; higher: freer.")] = 0.7,
     seed: Seed = None,
+    context: Context = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer one prompt."""
     if raw and system is not None:
         raise PromptError("--raw has no place for --system: give one of them.")
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed)
-    with open_engine(model) as (engine, template):
+    with open_engine(model, context, force) as (engine, template):
         tokenizer = engine.tokenizer
         if raw:
             start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
@@ -90,9 +94,9 @@ def generate(
         typer.echo(json.dumps(_summary(model, chunks), ensure_ascii=False))
 
 
-def demo(model: ModelName = "smollm2") -> None:
+def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:
     """Answer three fixed prompts, always taking the likeliest token."""
-    with open_engine(model) as (engine, template):
+    with open_engine(model, context, force) as (engine, template):
         for prompt in DEMO_PROMPTS:
             typer.echo(f"> {prompt}")
             ids = encode_chat([Message("user", prompt)], template, engine.tokenizer)

@@ -5,6 +5,7 @@ from menny.engine.blas import preload
 preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
+from menny.engine.footprint import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
 from menny.engine.requests import Progress, Stream  # noqa: E402
@@ -17,9 +18,11 @@ from menny.engine.worker import Engine, load_engine  # noqa: E402
 __all__ = [
     "Chunk",
     "Engine",
+    "Machine",
     "Mistral",
     "MoEArgs",
     "ModelArgs",
+    "Plan",
     "Progress",
     "SamplingParams",
     "Score",
@@ -28,4 +31,8 @@ __all__ = [
     "load_engine",
     "load_model",
     "load_tokenizer",
+    "needs_at",
+    "needs_of",
+    "plan_for",
+    "this_machine",
 ]

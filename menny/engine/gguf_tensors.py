@@ -22,15 +22,23 @@ PIECE = 1 << 20  # weights that are taken apart at once: what that needs beside 
 Arrays = dict[str, mx.array]
 
 
-def kinds(file: GGUFFile, tensor: GGUFTensor) -> tuple[str, ...]:
-    """The arrays that a tensor becomes: weight, and scales and biases where it stays quantized."""
+def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
+    """The arrays that a tensor becomes: weight, and scales and biases where it stays quantized; and their bytes.
+
+    What is expanded here is told as it may be kept: in 8 bits, scales and all.
+    """
     if tensor.type_name not in {*PLAIN, *GROUPED, *EXPANDED}:
         raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be")
-    return KINDS if tensor.type_name in GROUPED else KINDS[:1]
+    if tensor.type_name in PLAIN:
+        return {KINDS[0]: tensor.nbytes}
+    scales = 2 * tensor.size // GROUP
+    if tensor.type_name in EXPANDED:
+        return {KINDS[0]: tensor.size + 2 * scales}
+    return dict(zip(KINDS, (tensor.size * GROUPED[tensor.type_name].bits // 8, scales, scales), strict=True))
 
 
 def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, Arrays]]:
-    """The tensors of these names, one after the other, each as the arrays that `kinds` tells."""
+    """The tensors of these names, one after the other, each as the arrays that `sizes` tells."""
     try:
         with file.path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             for tensor in file.tensors.values():

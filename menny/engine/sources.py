@@ -11,7 +11,7 @@ A file's ending tells how to read it; whose keys it has is told by the keys alon
 """
 
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import mlx.core as mx
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import GGUFFile, read_gguf
 from menny.engine.gguf_blocks import EXPANDED, GROUP
-from menny.engine.gguf_tensors import kinds, read_tensors
+from menny.engine.gguf_tensors import read_tensors, sizes
 from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
 from menny.engine.npz import npz_sizes, read_npz
 from menny.engine.pth import pth_sizes, read_pth
@@ -56,6 +56,7 @@ class Source:
     names: Names
     weights: Weights = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of each weight, by the headers
     group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
     expanded: set[str] = field(default_factory=set)  # weights that the files keep shorter than they are read
     fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
@@ -137,9 +138,9 @@ def _fetch_from_files(source: Source, wanted: Collection[str]) -> Iterator[tuple
             yield str(source.names.ours(key)), weight
 
 
-def _check_keys(source: Source, file: Path, keys: Iterable[str]) -> None:
+def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
     """Note whose keys this file has; refuse those that no Mistral has, and those of an earlier file."""
-    for key in keys:
+    for key, nbytes in sizes.items():
         name = source.names.ours(key)
         if name is None:
             if key.endswith(COMPUTED):
@@ -148,6 +149,7 @@ def _check_keys(source: Source, file: Path, keys: Iterable[str]) -> None:
         if name in source.shards:
             raise ModelError(f"{file}: the key {key!r} stands in {source.shards[name].name} too")
         source.shards[name] = file
+        source.sizes[name] = nbytes
 
 
 def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
@@ -167,7 +169,9 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
-        source.shards |= dict.fromkeys((name.removesuffix("weight") + kind for kind in kinds(file, tensor)), path)
+        nbytes = {name.removesuffix("weight") + kind: size for kind, size in sizes(file, tensor).items()}
+        source.sizes |= nbytes
+        source.shards |= dict.fromkeys(nbytes, path)
         if tensor.type_name in EXPANDED:
             source.expanded.add(name)
     source.fetch = partial(_fetch_from_gguf, file)

@@ -47,7 +47,7 @@ def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> 
     shapes = check_names(args, source)
     shapes = {name: shape for name, shape in shapes.items() if stage.has(name, args.tie_word_embeddings)}
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
-    fits = 4 * sum(map(math.prod, shapes.values())) < psutil.virtual_memory().available // 2
+    fits = is_expanded(sum(map(math.prod, shapes.values())), psutil.virtual_memory().available)
     weights = source.weights
     for name, weight in source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys()):
         weights |= {name: weight} if on_cpu and fits else _packed(name, weight, source)
@@ -68,6 +68,11 @@ def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> 
     except RuntimeError as error:
         raise ModelError(f"{source.path}: the weights can't be read ({error}): get the model again") from error
     return model
+
+
+def is_expanded(n_parameters: int, available: int) -> bool:
+    """Whether a CPU with so many bytes to give keeps quantized weights as float32, with which it is faster."""
+    return 4 * n_parameters < available // 2
 
 
 def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:

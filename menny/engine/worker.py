@@ -20,6 +20,7 @@ from typing import Self
 import mlx.core as mx
 
 from menny.engine.blas import Threads
+from menny.engine.footprint import Plan, plan_for
 from menny.engine.generate import Chunk, generate
 from menny.engine.model import Mistral
 from menny.engine.prefixes import Prefixes, default_limit
@@ -38,16 +39,16 @@ SPARE_ROWS = 512  # by which a model's vocabulary may be padded beyond its token
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, prefix_bytes: int | None = None) -> None:
+    def __init__(self, path: Path, plan: Plan, prefix_bytes: int) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
-        self.context_length: int  # tokens, of prompt and reply together
+        self.context_length = plan.context  # tokens, of prompt and reply together
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._serving: Request | None = None
         self._closed = False
         self._threads = Threads()
-        self._prefixes = Prefixes(default_limit() if prefix_bytes is None else prefix_bytes)
+        self._prefixes = Prefixes(prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path,), name=f"engine {self.name}", daemon=True)
         self._thread.start()
@@ -197,7 +198,6 @@ class Engine:
                 f"{path}: the model has a vocabulary of {theirs} tokens, but its tokenizer one of {ours}: "
                 "they don't belong together"
             )
-        self.context_length = model.args.max_position_embeddings
         return model
 
     def _next_request(self) -> Request | None:
@@ -276,9 +276,15 @@ def _timed(chunks: Iterator[Chunk]) -> Iterator[tuple[float | None, Chunk]]:
         began = now
 
 
-def load_engine(path: str | Path, *, prefix_bytes: int | None = None) -> Engine:
+def load_engine(
+    path: str | Path, *, context_length: int | None = None, force: bool = False, prefix_bytes: int | None = None
+) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
+    Prompt and reply together may have `context_length` tokens; if it is left out, as many as fit into memory. What
+    doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
     """
-    return Engine(Path(os.path.expanduser(path)), prefix_bytes)
+    path = Path(os.path.expanduser(path))
+    plan = plan_for(path, context_length, force)
+    return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes)

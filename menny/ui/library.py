@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from menny.catalogue import ModelSpec, load_catalogue
-from menny.config import CONFIGS, models_folder
+from menny.config import CONFIGS, models_folder, own_models_file
 from menny.errors import ConfigError
 from menny.guardrails import Guardrail, load_guardrails
 from menny.personas import Persona, load_all, own_folder
@@ -34,7 +34,7 @@ class Library:
 def read_library() -> Library:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
     personas, guardrails, problems = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
-    models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder())
+    models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
     return Library(personas or [PLAIN], guardrails, models, [*problems, *model_problems])
 
 

@@ -46,6 +46,6 @@ def write_script(folder: Path, spare_rows: int = 0, **config: Any) -> Path:
     weights["model.embed_tokens.weight"][INFINITE] = np.inf
     if spare_rows:
         weights["lm_head.weight"][[SIZE, ord("p")], ord("P")] = [2, 1]
-    write_folder(folder, args, weights, **({"max_position_embeddings": 1 << 30} | config))
+    write_folder(folder, args, weights, **({"max_position_embeddings": 1 << 20} | config))
     write_vocabulary(folder, *CONTROLS)
     return folder

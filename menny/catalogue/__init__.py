@@ -1,0 +1,25 @@
+"""The catalogue: which models Menny knows, where each may lie on this machine, whether it fits, and how to get it."""
+
+from menny.catalogue.entries import CatalogueFile, ModelEntry, Shape, TemplateName
+from menny.catalogue.fit import Fit, will_it_fit
+from menny.catalogue.places import PackageSource, PathSource, RepoSource, ServerSource, hub_cache, model_at
+from menny.catalogue.specs import ModelSpec, load_catalogue, local_spec, resolve
+
+__all__ = [
+    "CatalogueFile",
+    "Fit",
+    "ModelEntry",
+    "ModelSpec",
+    "PackageSource",
+    "PathSource",
+    "RepoSource",
+    "ServerSource",
+    "Shape",
+    "TemplateName",
+    "hub_cache",
+    "load_catalogue",
+    "local_spec",
+    "model_at",
+    "resolve",
+    "will_it_fit",
+]

@@ -1,0 +1,67 @@
+"""From a catalogue's entry to an engine: whether it fits here, and then the model itself, or the server that has it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from menny.catalogue import Fit, ModelSpec, Shape, will_it_fit
+from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
+from menny.errors import ModelError, TooLargeError
+
+PLAIN_BITS = 16
+MAC_SHARE = 0.7  # 70-75% of the unified memory is safe to fill
+NORM_EPS = 1e-5  # takes no memory, but a model has one
+
+
+class Planner:
+    """How models would lie in the memory of one machine."""
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.machine = machine or this_machine()
+
+    def __call__(self, spec: ModelSpec, context: int | None = None, bits: int | None = None) -> Plan | None:
+        """By the headers of a model that is here, by its shape for one that isn't, or for another number of bits.
+
+        None where there is neither. Raises ModelError for files that can't be a model's.
+        """
+        path = spec.path()
+        if path is not None:
+            needs = needs_of(path, self.machine)
+            return (needs_at(needs.args, bits, self.machine) if bits else needs).plan(context)
+        if spec.shape is None:
+            return None
+        args = args_of(spec.shape, spec.context_length)
+        return needs_at(args, bits or spec.bits or PLAIN_BITS, self.machine).plan(context)
+
+
+def a_mac(gigabytes: int) -> Machine:
+    """A Mac with so much memory: the share of it that Apple recommends to fill, or a little less."""
+    return Machine("metal", int(gigabytes * MAC_SHARE * (1 << 30)))
+
+
+def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
+    """The engine's words for the shape that a catalogue tells of a model."""
+    told: dict[str, Any] = shape.model_dump(exclude={"num_experts", "num_experts_per_tok"})
+    if context_length:
+        told["max_position_embeddings"] = context_length
+    moe = MoEArgs(shape.num_experts, shape.num_experts_per_tok or 1) if shape.num_experts else None
+    return ModelArgs(**told, norm_eps=NORM_EPS, moe=moe)
+
+
+def load(spec: ModelSpec, others: Sequence[ModelSpec], context: int | None = None, force: bool = False) -> Engine:
+    """The engine for a model. Raises ModelError where it isn't here, and TooLargeError where it doesn't fit."""
+    path = spec.path()
+    if path is None:
+        raise ModelError(f"{spec.name} is not on this machine. Get it by: {spec.how_to_get}")
+    try:
+        return load_engine(path, context_length=context, force=force)
+    except TooLargeError as error:
+        fit = will_it_fit(spec, Planner(), others, context)
+        raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None
+
+
+def fit_of(spec: ModelSpec, others: Sequence[ModelSpec], planner: Planner, context: int | None = None) -> Fit | None:
+    """Whether a model fits; None where that isn't known, be it that its files are no model's."""
+    try:
+        return will_it_fit(spec, planner, others, context)
+    except ModelError:
+        return None
