@@ -161,6 +161,8 @@ def _finding(error: ErrorDetails, model: type[BaseModel]) -> str:
 def _wanted(kind: str, ctx: dict[str, Any], given: Any) -> str | None:
     """What a value must be, by pydantic's kind of error; None for a kind that has no words here."""
     instead = f", not {_short(given)}"
+    if isinstance(given, str) and kind in ("too_short", "too_long"):  # pydantic's names for a text in one line
+        kind = f"string_{kind}"
     match kind:
         case "string_type":
             if given is None:

@@ -31,6 +31,11 @@ class Library:
         return next((persona for persona in self.personas if persona.id == persona_id), self.personas[0])
 
 
+def presets_folder() -> Path:
+    """Where the personas that came along lie."""
+    return CONFIGS / "personas"
+
+
 def read_library() -> Library:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
     personas, guardrails, problems = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))

@@ -9,7 +9,7 @@ from menny.catalogue import PathSource
 from menny.ui.conversation import draw_conversation
 from menny.ui.hero import draw_hero
 from menny.ui.library import read_library
-from menny.ui.personas import draw_personas
+from menny.ui.personas.page import draw_personas
 from menny.ui.pictures import picture
 from menny.ui.run import Order
 from menny.ui.sidebar import Choices, draw_sidebar
@@ -32,7 +32,7 @@ def main() -> None:
     st.set_page_config(
         page_title="Menny" if page.title == "Chat" else f"{page.title} · Menny",
         page_icon=picture("favicon"),
-        layout="centered",
+        layout="centered" if page.title == "Chat" else "wide",
     )
     page.run()
 

@@ -1,0 +1,235 @@
+"""The editor: a field for everything that a persona's file says, beside it what the model is told."""
+
+from typing import Any
+
+import streamlit as st
+
+from menny.avatars import as_avatar
+from menny.errors import MennyError
+from menny.guardrails import NONE
+from menny.personas import MAX_EXAMPLES, Parameters, Persona
+from menny.ui.library import Library
+from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_of, values
+from menny.ui.personas.preview import draw_preview
+from menny.ui.personas.shelf import own_file, preset_file
+from menny.ui.pictures import IMAGES, avatar_of, picture
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a visit to the chat
+STRATEGIES = {
+    "recent": "As many recent turns as fit",
+    "turns": "The last few turns",
+    "everything": "Everything, or an error",
+    "summary": "Recent turns, after a summary",
+    "summary-and-turns": "The last few turns, after a summary",
+}
+LABELS = {
+    "temperature": "Temperature",
+    "max_tokens": "Max tokens",
+    "top_p": "Top p",
+    "top_k": "Top k",
+    "min_p": "Min p",
+    "repetition_penalty": "Repetition penalty",
+}
+
+
+def draw_editor(draft: Draft, library: Library, session: Session) -> None:
+    """Fields on the left, the preview on the right; Save and Cancel stay in sight below."""
+    st.title(_title(draft), anchor=False)
+    if draft.persona_id and own_file(draft.persona_id) is None and preset_file(draft.persona_id):
+        st.caption("This persona came along with Menny. Saving makes your own copy, which you can reset at any time.")
+    fields, preview = st.columns([3, 2], gap="large")
+    with fields:
+        _draw_who(draft)
+        _draw_words(draft)
+        _draw_examples(draft)
+        _draw_rules(draft, library)
+    with st.bottom:
+        _draw_end(draft)
+    with preview, st.container(key="persona-preview"):
+        draw_preview(values(draft), library, session)
+
+
+def _title(draft: Draft) -> str:
+    name = st.session_state.get(key_of("name"), "").strip()
+    return as_label(f"Edit {name}" if draft.persona_id else "New persona")
+
+
+def _draw_who(draft: Draft) -> None:
+    look, words = st.columns([1, 3], vertical_alignment="top")
+    with look:
+        shown = draft.picture or avatar_of(Persona.model_construct(avatar=draft.avatar))
+        if isinstance(shown, bytes) or not shown.startswith(":"):
+            st.image(shown, width=104, alt="The persona's picture")
+        with st.popover("Picture", icon=":material/image:"):
+            _draw_pictures(draft)
+    with words:
+        st.text_input("Name", key=key_of("name"), max_chars=60, **KEPT)
+        _tell(draft, "name")
+        st.text_input(
+            "Tagline", key=key_of("tagline"), max_chars=80, placeholder="One line that says what to expect", **KEPT
+        )
+        _tell(draft, "tagline")
+
+
+def _draw_pictures(draft: Draft) -> None:
+    """Those that come along, and one's own."""
+
+    def choose(name: str | None) -> None:
+        draft.avatar, draft.picture = name, None
+
+    def upload() -> None:
+        file = st.session_state["avatar_upload"]
+        if file is None:
+            return
+        draft.problems.pop("avatar", None)
+        try:
+            draft.picture = as_avatar(file.getvalue())
+        except MennyError as error:
+            draft.problems["avatar"] = str(error)
+
+    st.file_uploader(
+        "Upload a picture",
+        type=["png", "jpg", "jpeg", "webp", "gif"],
+        key="avatar_upload",
+        on_change=upload,
+        max_upload_size=12,
+    )
+    _tell(draft, "avatar")
+    st.caption("Or take one that came along:")
+    with st.grid("auto", min_column_width=64, gap="xsmall"):
+        for file in sorted(IMAGES.glob("*-avatar.png")):
+            name, who = f"images/{file.name}", file.name.removesuffix("-avatar.png")
+            is_chosen = name == draft.avatar and draft.picture is None
+            with st.container(key=f"card-{'chosen' if is_chosen else 'other'}-picture-{who}", border=True):
+                st.image(picture(file.stem) or str(file), width="stretch", alt="")
+                st.button(f"Take {who}'s picture", key=f"talk-picture-{who}", on_click=choose, args=(name,))
+    st.button("No picture", key="no_picture", type="tertiary", on_click=choose, args=(None,))
+
+
+def _draw_words(draft: Draft) -> None:
+    st.text_area(
+        "What the model is told about itself",
+        key=key_of("system_prompt"),
+        height=260,
+        placeholder="You are Basil, an old gardener. You answer in two or three short sentences …",
+        help="Write to the persona: You are … In every text, {{user}} and {{char}} stand for the two names.",
+        **KEPT,
+    )
+    _tell(draft, "system_prompt")
+    st.text_area(
+        "Greeting", key=key_of("greeting"), height=80, help="Shown at the start, and never sent to the model.", **KEPT
+    )
+    _tell(draft, "greeting")
+    st.text_area(
+        "Suggestions",
+        key=key_of("suggestions"),
+        height=100,
+        placeholder="First questions to click on, one a line",
+        **KEPT,
+    )
+    _tell(draft, "suggestions")
+
+
+def _draw_examples(draft: Draft) -> None:
+    """Questions with answers that show the voice."""
+
+    def add() -> None:
+        draft.rows.append(max(draft.rows, default=-1) + 1)
+
+    st.markdown("**Examples**", help="Exchanges that show the voice: the model reads them as if they had happened.")
+    for place, row in enumerate(draft.rows, start=1):
+        with st.container(border=True, gap="xsmall"):
+            st.text_area(f"Question {place}", key=key_of(f"user_{row}"), height=68, **KEPT)
+            _tell(draft, f"user_{row}")
+            st.text_area(f"Answer {place}", key=key_of(f"assistant_{row}"), height=100, **KEPT)
+            _tell(draft, f"assistant_{row}")
+            st.button(
+                f"Remove example {place}",
+                key=f"remove_example_{row}",
+                icon=":material/delete:",
+                type="tertiary",
+                on_click=draft.rows.remove,
+                args=(row,),
+            )
+    st.button(
+        "Add an example",
+        icon=":material/add:",
+        key="add_example",
+        on_click=add,
+        disabled=len(draft.rows) >= MAX_EXAMPLES,
+    )
+    _tell(draft, "examples")
+
+
+def _draw_rules(draft: Draft, library: Library) -> None:
+    """What holds for the replies, beside the words."""
+    names = {one.id: one.name for one in library.guardrails if one.id != NONE}
+    unknown = [one for one in st.session_state.get(key_of("guardrails")) or [] if one not in names]
+    st.multiselect(
+        "Guardrails added",
+        [*names, *unknown],
+        key=key_of("guardrails"),
+        format_func=lambda one: names.get(one, one),
+        help="Added to the one that is chosen in the chat, never instead of it.",
+        placeholder="Only the one chosen in the chat",
+        **KEPT,
+    )
+    _tell(draft, "guardrails")
+    with st.expander("How replies are sampled", icon=":material/tune:"), st.grid(2):
+        for name in NUMBERS:
+            with st.container(gap="xsmall"):
+                _draw_number(name)
+                _tell(draft, name)
+    with st.expander("Memory and place", icon=":material/history:"):
+        strategy = st.selectbox(
+            "What of a long chat is seen",
+            list(STRATEGIES),
+            key=key_of("strategy"),
+            format_func=lambda one: STRATEGIES[one],
+            **KEPT,
+        )
+        if strategy and "turns" in strategy:
+            st.number_input("Turns", 0, 1000, step=1, key=key_of("turns"), **KEPT)
+            _tell(draft, "turns")
+        st.number_input(
+            "Place among the cards", 1, 1000, step=1, key=key_of("order"), help="Small numbers come first.", **KEPT
+        )
+    if draft.extensions:
+        with st.expander("Kept for other programs", icon=":material/inventory_2:"):
+            st.caption("What an imported file brought besides. The model isn't told it; an exported card has it again.")
+            st.json(dict(draft.extensions), expanded=1)
+    _tell(draft, "extensions")
+
+
+def _draw_number(name: str) -> None:
+    rule = Parameters.model_json_schema()["properties"][name]
+    is_whole = rule["type"] == "integer"
+    low, high = rule.get("minimum", rule.get("exclusiveMinimum")), rule["maximum"]
+    st.number_input(
+        LABELS[name],
+        int(low) if is_whole else float(low),
+        int(high) if is_whole else float(high),
+        step=1 if is_whole else 0.05,
+        format="%d" if is_whole else "%.2f",
+        key=key_of(name),
+        help=rule["description"],
+        **KEPT,
+    )
+
+
+def _draw_end(draft: Draft) -> None:
+    if draft.fault:
+        st.error(as_label(draft.fault), icon=":material/error:")
+    elif draft.problems:
+        st.error("Not saved yet: look at the fields with a message in red.", icon=":material/error:")
+    with st.container(horizontal=True, gap="small"):
+        st.button("Save", key="save_persona", type="primary", icon=":material/check:", on_click=keep_draft)
+        st.button("Cancel", key="cancel_persona", on_click=drop_draft)
+
+
+def _tell(draft: Draft, field: str) -> None:
+    """What is wrong with a field, under it."""
+    if problem := draft.problems.get(field):
+        st.markdown(f":red[:material/error: {as_label(problem)}]")

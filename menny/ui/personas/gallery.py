@@ -1,0 +1,171 @@
+"""The gallery: a card for everybody there is to talk to, and what can be done with them."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from menny.cards import Version, as_json, as_png
+from menny.errors import MennyError
+from menny.persona_imports import read_import
+from menny.personas import Persona, own_folder
+from menny.ui.library import Library
+from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
+from menny.ui.personas.shelf import own_file, picture_of, preset_file, take_away, take_in, texts_of
+from menny.ui.pictures import avatar_of
+from menny.ui.sidebar import choose_persona
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+MAX_FILES = 50
+
+
+def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
+    """Everybody, with what was just done above, and the way to a chat."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title("Personas", anchor=False, width="content")
+        with st.container(horizontal=True, width="content", gap="small"):
+            st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
+            with st.popover("Import", icon=":material/upload:"):
+                _draw_import(desk)
+    _draw_told(desk, library, session)
+    for problem in library.problems:
+        if problem.args and "personas/" in str(problem):
+            st.warning(as_label(str(problem)), icon=":material/warning:")
+    with st.grid("auto", min_column_width=240, gap="small"):
+        for persona in library.personas:
+            _draw_card(persona, session)
+
+
+def _draw_told(desk: Desk, library: Library, session: Session) -> None:
+    """What was done, with the way back and the way on."""
+    for fault in desk.faults:
+        st.error(as_label(fault), icon=":material/error:")
+    if not desk.told:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="told"):
+        st.markdown(as_label(desk.told), width="stretch")
+        if desk.undo is not None:
+            st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, args=(desk, desk.undo))
+        latest = next((one for one in library.personas if one.id == desk.latest), None)
+        if latest and st.button(as_label(f"Talk to {latest.name} now"), key="chat-with-latest", type="primary"):
+            _go_to_chat(latest, session)
+
+
+def _undo(desk: Desk, undo: Callable[[], None]) -> None:
+    desk.tell()
+    try:
+        undo()
+    except MennyError as error:
+        desk.faults = [str(error)]
+
+
+def _draw_card(persona: Persona, session: Session) -> None:
+    with st.container(border=True, height="stretch", gap="small", key=f"persona-{persona.id}"):
+        with st.container(horizontal=True, gap="small", wrap=False):
+            avatar = avatar_of(persona)
+            if not avatar.startswith(":"):
+                st.image(avatar, width=64, alt="")
+            with st.container(gap="xxsmall"):
+                st.markdown(f"**{as_label(persona.name)}**")
+                st.caption(as_label(persona.tagline))
+                if own_file(persona.id):
+                    st.badge("Changed by you" if preset_file(persona.id) else "Yours", color="orange")
+        st.space("stretch")
+        with st.container(horizontal=True, gap="xsmall"):
+            if st.button(as_label(f"Chat with {persona.name}"), key=f"chat-with-{persona.id}"):
+                _go_to_chat(persona, session)
+            st.button("Edit", key=f"edit-{persona.id}", type="tertiary", on_click=open_existing, args=(persona,))
+            _draw_menu(persona)
+
+
+def _draw_menu(persona: Persona) -> None:
+    key = f"more-{persona.id}"
+    own, preset = own_file(persona.id), preset_file(persona.id)
+    last = ["Reset" if preset else "Delete"] if own else []
+
+    def act() -> None:
+        match st.session_state[key]:
+            case "Duplicate":
+                open_copy(persona)
+            case "Delete" | "Reset":
+                _take_away(persona, is_preset=preset is not None)
+
+    chosen = st.menu_button("More", ["Duplicate", "Export", *last], key=key, type="tertiary", on_click=act)
+    if chosen == "Export":
+        _draw_export(persona)
+
+
+def _take_away(persona: Persona, is_preset: bool) -> None:
+    desk = Desk.current()
+    try:
+        undo = take_away(persona.id)
+    except MennyError as error:
+        desk.faults = [str(error)]
+        return
+    desk.tell(f"{persona.name} is as before." if is_preset else f"{persona.name} is deleted.", undo)
+
+
+def _go_to_chat(persona: Persona, session: Session) -> None:
+    choose_persona(persona)
+    st.switch_page(session.pages["chat"])
+
+
+def _draw_import(desk: Desk) -> None:
+    st.caption(
+        "Character cards (PNG or JSON), text-generation-webui's YAML, an Ollama Modelfile, or Menny's own YAML. "
+        "Guardrails stay as you have set them, whatever a file says."
+    )
+    key = f"import_{desk.imports}"
+    st.file_uploader(
+        "Files to import",
+        accept_multiple_files=True,
+        key=key,
+        on_change=_import,
+        args=(desk, key),
+        max_upload_size=16,
+    )
+
+
+def _import(desk: Desk, key: str) -> None:
+    """Take each file in whole, or say why not."""
+    taken: list[Persona] = []
+    faults: list[str] = []
+    for file in st.session_state[key][:MAX_FILES]:
+        try:
+            taken.append(take_in(read_import(file.name, file.getvalue())))
+        except MennyError as error:
+            faults.append(str(error))
+    desk.imports += 1
+
+    def undo() -> None:
+        for persona in taken:
+            take_away(persona.id)
+
+    if taken:
+        names = ", ".join(persona.name for persona in taken)
+        desk.tell(f"Imported: {names}.", undo, latest=taken[-1].id)
+    else:
+        desk.tell()
+    desk.faults = faults
+
+
+@st.dialog("Export", icon=":material/download:")
+def _draw_export(persona: Persona) -> None:
+    st.caption(as_label(f"{persona.name} as a character card for other programs, or as a file for another Menny."))
+    chosen = st.segmented_control("Version of the card", [3, 2], default=3, key=f"version-{persona.id}", required=True)
+    try:
+        version: Version = 2 if chosen == 2 else 3
+        files = {
+            "Card as PNG": (as_png(persona, version, picture_of(persona)), "png", "image/png"),
+            "Card as JSON": (as_json(persona, version), "json", "application/json"),
+            "Menny's YAML": (texts_of(persona.id)[0].encode(), "yaml", "application/yaml"),
+        }
+    except (MennyError, OSError) as error:
+        st.error(as_label(str(error)))
+        return
+    with st.container(horizontal=True):
+        for label, (data, ending, kind) in files.items():
+            st.download_button(
+                label, data, f"{persona.id}.{ending}", kind, icon=":material/download:", on_click="ignore"
+            )
+    st.caption(as_label(f"Your own personas lie in {own_folder()}."))

@@ -1,0 +1,19 @@
+"""The page of personas: the gallery, or the editor while somebody is being written."""
+
+import streamlit as st
+
+from menny.ui.library import read_library
+from menny.ui.personas.draft import Desk
+from menny.ui.personas.editor import draw_editor
+from menny.ui.personas.gallery import draw_gallery
+from menny.ui.state import Session
+
+
+def draw_personas() -> None:
+    """Draw the page."""
+    desk, session, library = Desk.current(), Session.current(), read_library()
+    with st.container(key="personas"):
+        if desk.draft is None:
+            draw_gallery(desk, library, session)
+        else:
+            draw_editor(desk.draft, library, session)

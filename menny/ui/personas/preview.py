@@ -1,0 +1,95 @@
+"""What the model will be told, while a persona is being written, and how many tokens that takes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from menny.catalogue import ModelSpec
+from menny.chat import Brief
+from menny.engine import Tokenizer, load_tokenizer
+from menny.errors import ConfigError, MennyError
+from menny.guardrails import combine
+from menny.messages import Message
+from menny.personas import Example, Persona
+from menny.prompts import encode_chat, guess_template
+from menny.ui.library import Library
+from menny.ui.sidebar import DEFAULT_GUARDRAIL
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+QUESTION = Message("user", "?")  # stands where the conversation begins, and isn't counted
+
+
+def draw_preview(said: Mapping[str, Any], library: Library, session: Session) -> None:
+    """The texts as they are sent: the app's guardrail first, then those added, then the persona's own."""
+    guardrail = st.session_state.get("guardrail", DEFAULT_GUARDRAIL)
+    st.subheader("What the model is told", anchor=False)
+    counted = st.empty()
+    try:
+        in_force = combine(guardrail, said["guardrails"], library.guardrails)
+    except ConfigError as error:
+        st.error(as_label(str(error)))
+        return
+    brief = brief_of(said, [one.text for one in in_force])
+    st.code(brief.system_text or "(nothing)", language=None, wrap_lines=True)
+    for message in brief.examples:
+        st.caption("Example question" if message.role == "user" else "Example answer")
+        st.code(message.content, language=None, wrap_lines=True)
+    names = ", ".join(one.name for one in in_force) or "none"
+    st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's sidebar, and no persona removes it."))
+    counted.caption("Counting …")
+    counted.caption(as_label(_count(brief, session, library)))
+
+
+def brief_of(said: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Brief:
+    """What is told of a persona that may not be whole yet."""
+    persona = Persona.model_construct(
+        id="draft",
+        name=said["name"].strip(),
+        system_prompt=said["system_prompt"].strip(),
+        examples=tuple(
+            Example.model_construct(user=one["user"].strip(), assistant=one["assistant"].strip())
+            for one in said["examples"]
+        ),
+    )
+    return Brief.of(guardrail_texts, persona.system_text(), persona.example_messages())
+
+
+def count_tokens(brief: Brief, tokenizer: Tokenizer, template: str | None) -> int:
+    """How much of a prompt the brief is."""
+    used = template or guess_template(tokenizer)
+    told = [Message("system", brief.system_text)] if brief.system_text else []
+    whole = encode_chat([*told, *brief.examples, QUESTION], used, tokenizer)
+    return len(whole) - len(encode_chat([QUESTION], used, tokenizer))
+
+
+def _count(brief: Brief, session: Session, library: Library) -> str:
+    model, path = _model(session, library)
+    if model is None or path is None:
+        words = len(" ".join([brief.system_text, *(one.content for one in brief.examples)]).split())
+        return f"{words:,} words. No model is here to count tokens with."
+    try:
+        tokens = count_tokens(brief, _tokenizer(path, _age(path)), model.template)
+    except MennyError as error:
+        return f"The tokens can't be counted: {error}"
+    return f"{tokens:,} token{'s' if tokens != 1 else ''} of each prompt, as {model.name} counts"
+
+
+def _model(session: Session, library: Library) -> tuple[ModelSpec | None, Path | None]:
+    """The one that is chosen in the chat, else the first that is here."""
+    models = [*library.models, *session.own_models]
+    chosen = [model for model in models if model.id == st.session_state.get("model")]
+    present = ((model, model.path()) for model in [*chosen, *models])
+    return next(((model, path) for model, path in present if path), (None, None))
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+@st.cache_resource(show_spinner=False, max_entries=3)
+def _tokenizer(path: Path, age: float) -> Tokenizer:
+    del age  # it is here to be part of the cache's key
+    return load_tokenizer(path)

@@ -1,0 +1,76 @@
+"""What the page of personas does with files: presets are read, one's own are written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from menny.avatars import as_avatar, blank_avatar, keep_avatar
+from menny.config import home
+from menny.errors import ConfigError
+from menny.persona_files import find, new_id, put, remove, save, text_of
+from menny.persona_imports import Imported
+from menny.personas import Persona, PersonaFile, own_folder
+from menny.ui.library import presets_folder, read_library
+
+
+def own_file(persona_id: str) -> Path | None:
+    """The user's own file of a persona."""
+    return find(own_folder(), persona_id)
+
+
+def preset_file(persona_id: str) -> Path | None:
+    """The file of a persona that came along."""
+    return find(presets_folder(), persona_id)
+
+
+def texts_of(persona_id: str) -> tuple[str, str | None]:
+    """The text whose comments an edited persona keeps, and what the user's own file says, if there is one."""
+    if own := own_file(persona_id):
+        text = text_of(own)
+        return text, text
+    preset = preset_file(persona_id)
+    return (text_of(preset) if preset else ""), None
+
+
+def keep(persona: PersonaFile, persona_id: str, picture: bytes | None, base: str, expected: str | None) -> str:
+    """Write one's own persona, with its new picture if there is one; tells the id."""
+    if picture is not None:
+        persona = persona.model_copy(update={"avatar": keep_avatar(home() / "images", picture)})
+    chosen = persona_id or new_id(persona.name, {one.id for one in read_library().personas} | _file_names())
+    save(own_folder(), chosen, persona, base, expected)
+    return chosen
+
+
+def take_in(imported: Imported) -> Persona:
+    """Keep a persona from elsewhere, under a name that nobody has yet."""
+    picture = None if imported.picture is None else as_avatar(imported.picture)
+    name = free_name(imported.persona.name)
+    persona = imported.persona.model_copy(update={"name": name})
+    persona_id = keep(persona, "", picture, base="", expected=None)
+    return next(one for one in read_library().personas if one.id == persona_id)
+
+
+def free_name(name: str) -> str:
+    """The name itself, or with a number where somebody has it."""
+    taken = {one.name.casefold() for one in read_library().personas}
+    tries = (name, *(f"{name[:55]} {number}" for number in range(2, 10_000)))
+    return next(one for one in tries if one.casefold() not in taken)
+
+
+def take_away(persona_id: str) -> Callable[[], None]:
+    """Delete one's own persona; what comes back puts it back."""
+    path = own_file(persona_id)
+    if path is None:
+        raise ConfigError("This persona's file is gone already.")
+    said = remove(path)
+    return lambda: put(path, said)
+
+
+def picture_of(persona: Persona) -> bytes:
+    """The avatar as a PNG, for a card."""
+    path = persona.avatar_path()
+    return as_avatar(path.read_bytes()) if path else blank_avatar()
+
+
+def _file_names() -> set[str]:
+    """Also those of files that can't be read: they are somebody's too."""
+    return {path.stem for folder in (own_folder(), presets_folder()) for path in folder.glob("*")}
