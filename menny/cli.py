@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from menny import __version__
-from menny.commands import models, talk
+from menny.commands import models, moderate, talk
 from menny.commands.shared import complain
 from menny.errors import MennyError
 
@@ -48,6 +48,8 @@ def make_app() -> typer.Typer:
     app.command(cls=models.Spreading)(models.bench)
     app.command()(models.verify)
     app.command()(models.convert)
+    app.command()(moderate.reflect)
+    app.add_typer(moderate.evaluate(), name="evaluate")
     return app
 
 

@@ -4,7 +4,7 @@
 2. menny/engine imports from menny nothing but errors.
 3. The rooms that choose, word and keep (personas … hub) import errors, messages and config, never each other; those
    that write personas, or make them from others' files, know personas too (BUILT_ON).
-4. chat and moderation are given an engine; they never import one. Nobody but app.py and menny/ui imports the UI.
+4. chat, moderation and evaluation are given an engine; they never import one. Nobody but app.py and menny/ui imports the UI.
 5. The UI imports what menny.engine offers, never a module within it.
 6. No import inside a function, save an optional dependency in `try … except ImportError`; no work at import.
 
@@ -72,7 +72,7 @@ def broken_rule(where: str, name: str) -> str | None:
         return "a room knows only errors, messages and config"
     if where.startswith("menny/") and room in BUILT_ON and not is_within(name, *GROUND, *BUILT_ON[room]):
         return "a room knows only errors, messages, config, and what it is built on"
-    if room in ("chat", "moderation") and is_within(name, "menny.engine"):
+    if room in ("chat", "moderation", "evaluation") and is_within(name, "menny.engine"):
         return "an engine is given to it"
     if is_within(name, "menny.ui") and not is_ui:
         return "nothing but app.py and the UI itself knows the UI"
@@ -191,6 +191,7 @@ def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
         ("menny/avatars.py", "from menny.personas import Persona"),
         ("menny/chat.py", "from menny.engine import load_engine"),
         ("menny/moderation.py", "import menny.engine"),
+        ("menny/evaluation.py", "from menny.engine import SamplingParams"),
         ("menny/chat.py", "from menny.ui.text import plain"),
         ("menny/ui/page.py", "from menny.engine.worker import Engine"),
         ("menny/ui/page.py", f"from menny.engine import {max(ENGINE_MODULES - {'__init__'})}"),

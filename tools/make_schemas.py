@@ -9,13 +9,17 @@ from pydantic import BaseModel
 
 from menny.catalogue import CatalogueFile
 from menny.config import CONFIGS
+from menny.evaluation import EvaluationFile
 from menny.guardrails import GuardrailFile
+from menny.moderation import ModerationFile
 from menny.personas import PersonaFile
 
 FILES: dict[str, type[BaseModel]] = {
     "persona.json": PersonaFile,
     "guardrail.json": GuardrailFile,
     "models.json": CatalogueFile,
+    "moderation.json": ModerationFile,
+    "evaluation.json": EvaluationFile,
 }
 
 
