@@ -13,7 +13,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from menny.errors import ModelError
 
 CONFIG_FILES = ("config.json", "params.json")
-WEIGHT_FILES = ("*.safetensors", "weights*.npz", "consolidated*.pth")
+WEIGHT_FILES = ("*.safetensors", "weights*.npz", "consolidated*.pth", "consolidated*.pt")
 INDEX_FILES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
 MAX_INDEX_BYTES = 16 * 1024 * 1024
 MAX_CONFIG_BYTES = 1024 * 1024

@@ -20,10 +20,11 @@ class Names:
     layers: str
     outer: Mapping[str, str]
     inner: Mapping[str, str]  # of a layer
+    bare: str = "(?!)"  # a pattern of keys that are a weight without saying so
 
     def ours(self, key: str) -> str | None:
         """A key of this format under this engine's name, or None for one that is not a Mistral's."""
-        stem, _, kind = key.rpartition(".")
+        stem, _, kind = (f"{key}.weight" if re.fullmatch(self.bare, key) else key).rpartition(".")
         layer = re.fullmatch(rf"{re.escape(self.layers)}\.(0|[1-9][0-9]*)\.(.+)", stem)
         modules, module = (self.inner, layer[2]) if layer else (self.outer, stem)
         expert = _NUMBER.search(module)
@@ -42,7 +43,8 @@ class Names:
         _, number, module = stem.split(".", 2)
         expert = _NUMBER.search(module)
         theirs = self.inner[_NUMBER.sub(".#", module, count=1)]
-        return f"{self.layers}.{number}.{theirs.replace('#', expert[1] if expert else '#')}.{kind}"
+        module = f"{self.layers}.{number}.{theirs.replace('#', expert[1] if expert else '#')}"
+        return module if re.fullmatch(self.bare, module) else f"{module}.{kind}"
 
     def knows(self, keys: Iterable[str]) -> int:
         """How many of these keys are of this format."""
@@ -98,3 +100,12 @@ GGUF = Names(
 _SAME = [name for name in HUB.inner if not name.startswith("feed_forward.experts.w")]
 
 REFERENCE = Names("layers", {name: name for name in HUB.outer}, {name: name for name in _SAME})
+
+BLOCK_SPARSE = Names(  # Mixtral's first files on the hub: a layer's experts one below the other, for MegaBlocks
+    "layers",
+    REFERENCE.outer,
+    {name: name for name in _SAME if ".experts." not in name}
+    | {"feed_forward.gate": "block_sparse_moe.gate"}
+    | {f"feed_forward.experts.{w}": f"block_sparse_moe.{w}" for w in ("w1", "w2", "w3")},
+    bare=r"layers\.[0-9]+\.block_sparse_moe\.w[123]",
+)

@@ -5,6 +5,7 @@
 | hub and MLX | model*.safetensors, with an index where there are several | `HUB` |
 | MLX's examples | weights*.safetensors, weights*.npz | `REFERENCE` |
 | reference | consolidated*.safetensors, consolidated*.pth | `REFERENCE` |
+| Mixtral's first | consolidated*.pt | `BLOCK_SPARSE` |
 | GGUF | one .gguf | `GGUF` |
 
 A file's ending tells how to read it; whose keys it has is told by the keys alone, for exports differ in their habits.
@@ -22,7 +23,7 @@ from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.gguf import GGUFFile, read_gguf
 from menny.engine.gguf_blocks import EXPANDED, GROUP
 from menny.engine.gguf_tensors import read_tensors, sizes
-from menny.engine.names import COMPUTED, GGUF, HUB, REFERENCE, Names
+from menny.engine.names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, Names
 from menny.engine.npz import npz_sizes, read_npz
 from menny.engine.pth import pth_sizes, read_pth
 from menny.engine.safetensors import find_indexed, read_safetensors, safetensors_sizes
@@ -37,6 +38,7 @@ PATTERNS = (  # the first that a folder has any file of
     "weights*.npz",
     "consolidated*.safetensors",
     "consolidated*.pth",
+    "consolidated*.pt",
 )
 SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
 
@@ -74,7 +76,8 @@ class Source:
     def has_single_experts(self) -> bool:
         """Whether experts have weights of their own here, or, where there are none at all, could have."""
         experts = [name for name in self.listed if ".experts." in name]
-        return any(map(SINGLE_EXPERT.search, experts)) or (not experts and self.names is not GGUF)
+        could = "feed_forward.experts.#.w1" in self.names.inner and self.names is not GGUF
+        return any(map(SINGLE_EXPERT.search, experts)) or (not experts and could)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ FORMATS = {
     ".safetensors": Format(safetensors_sizes, read_safetensors),
     ".npz": Format(npz_sizes, read_npz),
     ".pth": Format(pth_sizes, read_pth),
+    ".pt": Format(pth_sizes, read_pth),
 }
 
 
@@ -118,24 +122,35 @@ def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
     if not any((folder / name).exists() for name in ("config.json", "params.json")):
         raise ModelError(f"{folder / 'config.json'} is missing: get the whole model folder")
     sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
-    names = max((HUB, REFERENCE), key=lambda names: sum(map(names.knows, sizes.values())))
-    args = args_from_folder(folder, original=names is REFERENCE)
+    names = max((HUB, REFERENCE, BLOCK_SPARSE), key=lambda names: sum(map(names.knows, sizes.values())))
+    args = args_from_folder(folder, original=names is not HUB)
     source = Source(folder, names)
     _refuse_too_much(args, folder, sum(sum(of_file.values()) for of_file in sizes.values()))
     for file, of_file in sizes.items():
         _check_keys(source, file, of_file)
-    source.fetch = partial(_fetch_from_files, source)
+    source.fetch = partial(_fetch_from_files, args, source)
     return args, source
 
 
-def _fetch_from_files(source: Source, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+def _fetch_from_files(args: ModelArgs, source: Source, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
     by_file: dict[Path, set[str]] = {}
     for name in wanted:
         if name in source.shards:
             by_file.setdefault(source.shards[name], set()).add(source.names.theirs(name))
     for file, keys in by_file.items():
         for key, weight in FORMATS[file.suffix].read(file, keys):
-            yield str(source.names.ours(key)), weight
+            name = str(source.names.ours(key))
+            is_block_sparse = source.names is BLOCK_SPARSE and ".experts." in name
+            yield name, _apart(args, name, weight) if is_block_sparse else weight
+
+
+def _apart(args: ModelArgs, name: str, rows: mx.array) -> mx.array:
+    """Each expert's matrix [E, out, in], of those one below the other, w2 transposed. Another shape stays as it is."""
+    experts = args.moe.num_experts if args.moe else 1
+    if rows.shape != (experts * args.hidden_dim, args.dim):
+        return rows
+    stacked = rows.reshape(experts, args.hidden_dim, args.dim)
+    return mx.contiguous(stacked.swapaxes(1, 2)) if name.endswith(".w2.weight") else stacked
 
 
 def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:

@@ -93,6 +93,21 @@ def reference_pth(folder: Path, args: ModelArgs, weights: Weights) -> Path:
     return folder
 
 
+def mixtral_first(folder: Path, args: ModelArgs, weights: Weights) -> Path:
+    """Mixtral's first files: several, with a layer's experts one below the other in one key that doesn't say weight."""
+    arrays = {name: weight for name, weight in reference_weights(args, weights).items() if ".experts." not in name}
+    arrays = {name.replace("feed_forward.gate", "block_sparse_moe.gate"): weight for name, weight in arrays.items()}
+    for layer in range(args.n_layers if args.moe else 0):
+        for w in ("w1", "w2", "w3"):
+            module = f"model.layers.{layer}.block_sparse_moe.experts"
+            parts = [weights[f"{module}.{expert}.{w}.weight"] for expert in range(args.moe.num_experts)]
+            arrays[f"layers.{layer}.block_sparse_moe.{w}"] = np.concatenate([p.T if w == "w2" else p for p in parts])
+    of_reference(folder, args)
+    for number, part in enumerate(halves(arrays)):
+        write_pth(folder / f"consolidated.{number:02}.pt", part)
+    return folder
+
+
 def gguf_stacked(folder: Path, args: ModelArgs, weights: Weights) -> Path:
     folder.mkdir(exist_ok=True)
     write_gguf(folder / "m.gguf", args, weights)
@@ -113,6 +128,7 @@ FORMATS: dict[str, Callable[[Path, ModelArgs, Weights], Path]] = {
     "weights.NN.safetensors": mlx_examples_safetensors,
     "consolidated.safetensors": reference_safetensors,
     "consolidated.00.pth": reference_pth,
+    "consolidated.NN.pt": mixtral_first,
     "gguf": gguf_stacked,
     "gguf, experts apart": gguf_apart,
 }

@@ -15,7 +15,7 @@ from tiny_models import Weights, built, quantize, random_weights, tiny_args, wri
 from menny.catalogue import model_at
 from menny.engine import Mistral, ModelArgs, SamplingParams, load_engine, load_model
 from menny.engine.args import MoEArgs
-from menny.engine.names import HUB, REFERENCE
+from menny.engine.names import BLOCK_SPARSE, HUB, REFERENCE
 from menny.errors import ModelError
 
 TOKENS = np.random.default_rng(5).integers(0, 50, 40).tolist()
@@ -122,7 +122,7 @@ def test_a_folder_with_several_formats_is_read_once_the_hubs_first(tmp_path):
 def test_missing_extra_and_misshapen_weights_are_named_as_their_file_names_them(tmp_path, kind):
     args = tiny_args(moe=MoEArgs(4, 2), n_layers=1)
     good = random_weights(args)
-    names = HUB if "hub" in kind else REFERENCE
+    names = {"hub": HUB, "hub, experts stacked": HUB, "consolidated.NN.pt": BLOCK_SPARSE}.get(kind, REFERENCE)
     key = "model.layers.0.self_attn.k_proj.weight"
     shown = names.theirs(str(HUB.ours(key)))
     missing = FORMATS[kind](tmp_path / "a", args, {name: weight for name, weight in good.items() if name != key})
@@ -133,7 +133,17 @@ def test_missing_extra_and_misshapen_weights_are_named_as_their_file_names_them(
     extra = FORMATS[kind](tmp_path / "c", args, good | {"model.layers.1.input_layernorm.weight": np.ones(64, "f4")})
     sentence = refusal(extra)
     assert f"unknown weights: {names.theirs('layers.1.attention_norm.weight')}" in sentence
-    assert any(ending in sentence for ending in (".safetensors:", ".npz:", ".pth:"))
+    assert any(ending in sentence for ending in (".safetensors:", ".npz:", ".pth:", ".pt:"))
+
+
+def test_a_stack_of_experts_with_rows_too_few_is_named(tmp_path):
+    args = tiny_args(moe=MoEArgs(4, 2))
+    key = "model.layers.1.block_sparse_moe.experts.3.w1.weight"
+    weights = random_weights(args)
+    folder = FORMATS["consolidated.NN.pt"](tmp_path / "m", args, weights | {key: weights[key][1:]})
+    assert ".pt: layers.1.block_sparse_moe.w1 has the shape (383, 64), but the config asks (4, 96, 64)" in refusal(
+        folder
+    )
 
 
 def test_an_expert_that_is_missing_or_of_another_shape_is_named(tmp_path):
