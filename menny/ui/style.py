@@ -32,6 +32,14 @@ CSS = """
 /* What the user said stands on a ground of its own. */
 [class*="st-key-user-"] .stChatMessage { background-color: light-dark(#fdf0e0, #20254a); }
 
+/* Personas: as wide as is still read well; what the model is told stays in sight while the fields are scrolled. */
+.stMainBlockContainer:has(.st-key-personas) { max-width: 1200px; padding-top: 4.5rem; }
+.st-key-personas h1 { padding: 0; }
+@media (min-width: 768px) {
+  .stColumn:has(.st-key-persona-preview) { position: sticky; top: 4.5rem; align-self: flex-start; }
+  .st-key-persona-preview { max-height: calc(100vh - 11rem); overflow-y: auto; }
+}
+
 /* The message box keeps close to the lower edge. */
 [data-testid="stBottomBlockContainer"] { padding-bottom: .75rem; }
 [data-testid="stBottomBlockContainer"] [data-testid="stVerticalBlock"] { gap: .5rem; }

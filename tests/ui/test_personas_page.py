@@ -245,3 +245,15 @@ def test_an_odd_file_can_be_opened_and_saved_unchanged(stage: Stage, personas: A
     page.button(key="save_persona").click().run()
     assert not page.exception
     assert json.dumps(said)[1:-1] in own_file(stage).read_text()
+
+
+def test_after_the_chosen_persona_is_deleted_the_chat_goes_on_with_another(stage: Stage, personas: AppTest) -> None:
+    page = make_basil(personas)
+    page.button(key="chat-with-basil").click().run()
+    say(go(page, ""), "Hi")
+    go(page, "personas").menu_button(key="more-basil").click("Delete").run()
+    go(page, "")
+    assert not page.exception
+    say(page, "Still there?")
+    assert "Still there?" in stage.engine.prompts[-1]
+    assert PROMPT not in stage.engine.prompts[-1]

@@ -101,6 +101,8 @@ def _draw_pictures(draft: Draft) -> None:
     with st.grid("auto", min_column_width=64, gap="xsmall"):
         for file in sorted(IMAGES.glob("*-avatar.png")):
             name, who = f"images/{file.name}", file.name.removesuffix("-avatar.png")
+            if who == "human":  # the user's own
+                continue
             is_chosen = name == draft.avatar and draft.picture is None
             with st.container(key=f"card-{'chosen' if is_chosen else 'other'}-picture-{who}", border=True):
                 st.image(picture(file.stem) or str(file), width="stretch", alt="")

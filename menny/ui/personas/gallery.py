@@ -25,13 +25,13 @@ def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
         st.title("Personas", anchor=False, width="content")
         with st.container(horizontal=True, width="content", gap="small"):
             st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
-            with st.popover("Import", icon=":material/upload:"):
+            with st.popover("Import", icon=":material/upload:", key=f"importing_{desk.imports}"):
                 _draw_import(desk)
     _draw_told(desk, library, session)
     for problem in library.problems:
         if problem.args and "personas/" in str(problem):
             st.warning(as_label(str(problem)), icon=":material/warning:")
-    with st.grid("auto", min_column_width=240, gap="small"):
+    with st.grid("auto", min_column_width=270, gap="small"):
         for persona in library.personas:
             _draw_card(persona, session)
 
