@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from menny import __version__
-from menny.commands import models, moderate, talk
+from menny.commands import get, models, moderate, talk
 from menny.commands.shared import complain
 from menny.errors import MennyError
 
@@ -45,6 +45,7 @@ def make_app() -> typer.Typer:
     app.command()(talk.generate)
     app.command()(talk.demo)
     app.command()(models.models)
+    app.command()(get.get)
     app.command(cls=models.Spreading)(models.bench)
     app.command()(models.verify)
     app.command()(models.convert)

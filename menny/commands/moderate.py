@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from menny.commands.shared import AsJson, ModelName, open_engine
+from menny.commands.shared import AsJson, Force, ModelName, open_engine
 from menny.config import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
@@ -25,11 +25,12 @@ SETS = CONFIGS / "evaluation"
 def reflect(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A message, or a reply.")],
     model: ModelName = "smollm2",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Sort a text into acceptable or a category of configs/moderation.yaml, by what the model finds likeliest."""
     settings = _settings()
-    with open_engine(model) as (engine, template):
+    with open_engine(model, force=force) as (engine, template):
         verdict = Moderator(settings, engine, template).judge(text)
     if as_json:
         typer.echo(json.dumps({"model": model, **asdict(verdict)}))
@@ -51,6 +52,7 @@ def guardrails(
     texts: Annotated[Path, typer.Argument(metavar="SET.yaml", help="Prompts with labels.")] = SETS / "guardrails.yaml",
     model: ModelName = "smollm2",
     max_tokens: Annotated[int, typer.Option(min=1, help="How much of each reply is read.")] = 32,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """How often unsafe prompts, and harmless ones that look like them, are declined under each guardrail."""
@@ -59,7 +61,7 @@ def guardrails(
     if problems:
         raise ConfigError(str(problems[0]))
     params = SamplingParams(temperature=0, max_tokens=max_tokens)
-    with open_engine(model) as (engine, template):
+    with open_engine(model, force=force) as (engine, template):
         found = [
             evaluate_guardrail(chosen, one, engine, params, template, _counter(f"under {one.id}")) for one in available
         ]
@@ -76,6 +78,7 @@ def reflection(
     picture: Annotated[
         Path | None, typer.Option(help="Write the precision-recall curve here, as SVG.", dir_okay=False)
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """How well the model sorts a set by self-reflection: precision, recall, F1, and what was taken for what."""
@@ -83,7 +86,7 @@ def reflection(
     chosen = load_set(texts, list(settings.labels))
     if picture is not None:
         _check_picture(picture)
-    with open_engine(model) as (engine, template):
+    with open_engine(model, force=force) as (engine, template):
         found = evaluate_reflection(chosen, Moderator(settings, engine, template), _counter("judged"))
     if picture is not None:
         picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")

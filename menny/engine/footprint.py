@@ -70,17 +70,17 @@ class Needs:
 
     def at(self, context: int) -> Plan:
         """What it takes with a context of so many tokens."""
-        args = self.args
-        held = -(-context // BLOCK) * BLOCK
-        held = min(held, args.sliding_window or held)
-        cache = 2 * args.n_layers * args.n_kv_heads * args.head_dim * held * self.number
+        args, buffer = self.args, -(-context // BLOCK) * BLOCK
+        held = sum(min(buffer, args.window_of(layer) or buffer) for layer in range(args.n_layers))
+        cache = 2 * args.n_kv_heads * args.head_dim * held * self.number
         return Plan(context, self.weights, cache, PROCESS + self._working(context), self.machine.room)
 
     def _working(self, context: int) -> int:
         """What a chunk of a prompt needs in passing; on a CPU all attention scores of a layer too."""
         args = self.args
         width = 4 * args.dim + 3 * args.hidden_dim * (args.moe.num_experts_per_tok if args.moe else 1)
-        seen = min(context, args.sliding_window + PREFILL_CHUNK if args.sliding_window else context)
+        windows = [args.window_of(layer) for layer in range(args.n_layers)]
+        seen = max(min(context, window + PREFILL_CHUNK) if window else context for window in windows)
         scores = args.n_heads * seen if self.machine.kind == "cpu" else 0
         return PREFILL_CHUNK * (width + scores) * self.number
 

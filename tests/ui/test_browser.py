@@ -108,7 +108,7 @@ def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor:
     visitor.say("Say hello.")
     visitor.wait_for_reply()
     visitor.choose("Model", "Mistral 7B Instruct v0.3, 4-bit")
-    expect(visitor.page.get_by_text("hf download mlx-community/Mistral-7B-Instruct-v0.3-4bit")).to_be_visible()
+    expect(visitor.page.get_by_text("python -m menny get mistral-7b-v0.3-4bit")).to_be_visible()
     expect(visitor.box).to_be_disabled()
     expect(visitor.messages.first).to_contain_text("Say hello.")
     visitor.choose("Model", "SmolLM2")

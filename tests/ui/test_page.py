@@ -128,7 +128,7 @@ def test_a_missing_model_says_how_to_get_it_and_keeps_the_chat(stage: Stage) -> 
     page = say(stage.open_page(), "Hello")
     page.selectbox(key="model").select("absent").run()
     assert "You said: Hello" in texts(page)[1]
-    assert any("hf download somebody/absent" in code.value for code in page.code)
+    assert any("-m menny get absent" in code.value for code in page.code)
     assert page.chat_input(key="message").disabled
     page.selectbox(key="model").select("here").run()
     say(page, "Back again")

@@ -1,0 +1,66 @@
+"""The command that brings a model to this machine: get."""
+
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from menny.catalogue import ModelSpec, RepoSource, hub_cache, resolve
+from menny.commands.shared import catalogue
+from menny.config import models_folder
+from menny.errors import ModelError
+from menny.hub import Download, Job, Progress
+from menny.reports import size
+
+ESCAPE_LINE = "\r\033[K"
+
+
+def get(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue id, or a repository: owner/name.")],
+    revision: Annotated[str | None, typer.Option(help="A commit or branch of it, instead of the catalogue's.")] = None,
+) -> None:
+    """Get a model from the Hugging Face hub. Stopped by Ctrl-C or a crash, it goes on where it was."""
+    spec = _wanted(model)
+    if not isinstance(spec.source, RepoSource) or (spec.path() is not None and revision is None):
+        typer.echo(f"{spec.name} is here: {spec.path()}." if spec.path() else spec.how_to_get)
+        return
+    download = Download(Job(spec.source.repo, revision or spec.source.revision, spec.source.into))
+    try:
+        _watch(download)
+    except BaseException:
+        download.cancel()
+        raise
+    download.result()
+    typer.echo(f"{spec.name} is here: {spec.source.into}.")
+
+
+def _wanted(model: str) -> ModelSpec:
+    """An entry of the catalogue, or a repository that it doesn't know."""
+    try:
+        return resolve(model, catalogue()[0])
+    except ModelError:
+        if model.count("/") != 1 or model.startswith(("/", ".", "~")):
+            raise
+    name = model.split("/")[1]
+    source = RepoSource(model, None, hub_cache(), models_folder() / name)
+    return replace(ModelSpec(id=model, name=name, source=source), own_places=(source.into,))
+
+
+def _watch(download: Download) -> None:
+    while not (progress := download.wait(0.5)).is_over:
+        if sys.stderr.isatty():
+            typer.echo(f"{ESCAPE_LINE}{progress_text(progress)}", err=True, nl=False)
+    if sys.stderr.isatty():
+        typer.echo(ESCAPE_LINE, err=True, nl=False)
+
+
+def progress_text(progress: Progress) -> str:
+    """How far a download is, in a line."""
+    if progress.doing == "listing":
+        return "Asking the hub …"
+    parts = [f"{progress.files_done} of {progress.files} files", f"{size(progress.done)} of {size(progress.size)}"]
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts += [f"{size(progress.speed)}/s", f"{minutes}:{seconds:02} left"]
+    return ", ".join(parts)

@@ -1,0 +1,92 @@
+"""What can go wrong between here and the hub, each in one sentence that says what to do."""
+
+import errno
+import os
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from menny.errors import MennyError, ModelError
+
+BY_STATUS = {
+    401: "The hub doesn't know the token, or wants one for {repo}: give a valid token, then get it again.",
+    403: "The hub doesn't let this token have {repo}: ask for access on its page, or give another token.",
+    404: "The hub no longer has all files of {repo}: check its page, or choose another model.",
+    429: "The hub has had too many requests from here (429): wait some minutes, then get it again; a token helps.",
+}
+
+
+def explained(error: BaseException, repo: str, revision: str | None) -> MennyError:
+    """The sentence for an error of a download, which may be the cause of another."""
+    causes = list(_chain(error))
+    for cause in causes:
+        if isinstance(cause, MennyError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ModelError("The disk is full: free some space, then get it again; what is here already is kept.")
+    for cause in causes:
+        if sentence := _sentence(cause, repo, revision):
+            return ModelError(sentence)
+    return ModelError(f"{repo} can't be got ({type(error).__name__}): get it again, and it goes on where it stopped.")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and what it came from, the nearest first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
+    page = f"{constants.ENDPOINT}/{repo}"
+    match error:
+        case OfflineModeIsEnabled():
+            return f"Menny is offline (HF_HUB_OFFLINE is set), so {repo} can't be got: unset it, then get it again."
+        case GatedRepoError():
+            return f"{repo} is given only to who agrees to its terms: agree at {page}, and give a token here."
+        case DisabledRepoError():
+            return f"{repo} was disabled on the hub: choose another model."
+        case RevisionNotFoundError():
+            return f"{repo} no longer has the revision {revision or 'main'}: leave it out of the entry, or update it."
+        case RepositoryNotFoundError():
+            return f"The hub has no {repo}, or shows it to its friends only: check the name, or give a token."
+        case HFValidationError():
+            return f"{repo!r} is no name of a repository: it is owner/name."
+        case HfHubHTTPError() if error.response is not None:
+            return _by_status(error.response.status_code, repo)
+        case EntryNotFoundError() if not isinstance(error, LocalEntryNotFoundError):
+            return BY_STATUS[404].format(repo=repo)
+        case httpx2.TooManyRedirects():
+            return f"{_host()} sends in circles (too many redirects): check HF_ENDPOINT, or try later."
+        case httpx2.TransportError():
+            return f"There is no connection to {_host()}: check the network, then get it again, and it goes on."
+        case OSError() if "onsistency check failed" in str(error):
+            return f"A file of {repo} arrived incomplete: get it again, and it goes on."
+        case OSError() if error.errno is not None and not isinstance(error, HfHubHTTPError):
+            return f"A file can't be written ({os.strerror(error.errno)}): check the models folder, then get it again."
+    return ""
+
+
+def _by_status(status: int, repo: str) -> str:
+    if status in BY_STATUS:
+        return BY_STATUS[status].format(repo=repo)
+    whose = "has a fault" if status >= 500 else "refuses"
+    return f"The hub {whose} (HTTP {status}): try again later."
+
+
+def _host() -> str:
+    return urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
