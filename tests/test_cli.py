@@ -51,6 +51,16 @@ def test_a_wrong_input_gets_one_line_that_says_what_is_wrong(words: tuple[str, .
 
 
 @pytest.mark.slow
+def test_a_persona_of_ones_own_can_be_talked_to(temporary_home: Path) -> None:
+    folder = temporary_home / "menny" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "basil.yaml").write_text("name: Basil\nsystem_prompt: You are Basil.\ngreeting: Mind the seedlings.\n")
+    ended = menny("chat", "--persona", "basil")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Basil: Mind the seedlings.")
+
+
+@pytest.mark.slow
 def test_a_broken_model_file_gets_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\xff" * 60)
