@@ -7,6 +7,7 @@ gets the target's name when it is whole.
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -83,12 +84,13 @@ def convert(
     _check_groups(source, shapes, numbers)
     vocabulary = _vocabulary(source)
     with _whole_or_nothing(target) as folder:
+        _check_room(folder, target, sum(_written_bytes(name, shape, numbers) for name, shape in shapes.items()))
         shards = _Shards(folder)
         done = 0
         for whole, parts in _matrices(shapes).items():
             for kind, array in _converted(parts, args, found, shapes, numbers).items():
                 shards.add(HUB.theirs(f"{whole}.{kind}"), array)
-            done += sum(_size(shapes[part]) for part in parts)
+            done += sum(math.prod(shapes[part]) for part in parts)
             mx.clear_cache()
             if on_progress:
                 on_progress(done, args.n_parameters)
@@ -130,11 +132,21 @@ def _matrices(shapes: Shapes) -> dict[str, list[str]]:
     return wholes
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+def _written_bytes(name: str, shape: tuple[int, ...], numbers: Numbers) -> int:
+    size, each = math.prod(shape), DTYPES[numbers.dtype].size
+    if numbers.bits is None or not _is_quantizable(name, shape):
+        return size * each
+    return size * numbers.bits // 8 + 2 * each * size // numbers.group_size
+
+
+def _check_room(folder: Path, target: Path, needed: int) -> None:
+    """Refuse what the disk can't hold before hours are spent on it."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise EngineError(
+            f"The disk has too little room: {target} takes {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free. "
+            f"Free some space, choose another place, or take fewer --bits."
+        )
 
 
 def _converted(
@@ -265,7 +277,7 @@ def _whole_or_nothing(target: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise EngineError(
                 f"The disk is full: {target} is not written. Free some space, and convert again."
             ) from error
