@@ -4,7 +4,8 @@
 2. menny/engine imports from menny nothing but errors.
 3. The rooms that choose, word and keep (personas … hub) import errors, messages and config, never each other; those
    that write personas, or make them from others' files, know personas too (BUILT_ON).
-4. chat, moderation and evaluation are given an engine; they never import one. Nobody but app.py and menny/ui imports the UI.
+4. chat, moderation and evaluation are given an engine; they never import one. Nobody but app.py and menny/ui imports
+   the UI.
 5. The UI imports what menny.engine offers, never a module within it.
 6. No import inside a function, save an optional dependency in `try … except ImportError`; no work at import.
 
