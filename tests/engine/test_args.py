@@ -92,26 +92,6 @@ def test_a_window_told_layer_by_layer_is_the_one_that_all_have(tmp_path):
     assert read(tmp_path, sliding_window=[None, None]).sliding_window is None
 
 
-@pytest.mark.parametrize("kind", ["mistral", "ministral"])
-def test_ministral_tells_the_window_of_each_layer(tmp_path, kind):
-    types = ["full_attention", *["sliding_attention"] * 3] * 8
-    args = read(tmp_path, model_type=kind, layer_types=types, sliding_window=32768)
-    assert (args.sliding_window, [args.window_of(layer) for layer in range(5)]) == (
-        32768,
-        [None, 32768, 32768, 32768, None],
-    )
-    for key in ("sliding_window", "_sliding_window"):  # as the reference's files have it, a pattern that repeats
-        others = {} if key == "sliding_window" else {"sliding_window": ...}
-        assert read(tmp_path, **{**others, key: [None, 32768, 32768, 32768]}) == args
-
-
-def test_layers_that_are_all_alike_have_one_window_or_none(tmp_path):
-    sliding = read(tmp_path, layer_types=["sliding_attention"] * 32)
-    assert (sliding.sliding_window, sliding.windowed_layers) == (4096, None)
-    full = read(tmp_path, layer_types=["full_attention"] * 32)
-    assert (full.sliding_window, full.windowed_layers) == (None, None)
-
-
 def test_mixtral_8x7b_is_read_as_published(tmp_path):
     sparse = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
     args = read(tmp_path, **sparse, sliding_window=None, rope_theta=...)

@@ -9,6 +9,7 @@ import pytest
 from format_files import FORMATS, hub_apart
 from mlx_lm.utils import load_model as load_in_mlx_lm
 from naive_model import logits_of
+from test_args import read
 from tiny_models import built, random_weights, tiny_args
 
 from menny.engine import ModelArgs, MoEArgs, load_model
@@ -78,3 +79,23 @@ def test_a_cache_is_reused_only_as_far_as_its_narrowest_layer_reaches_back(tmp_p
 def test_a_layer_too_many_is_refused() -> None:
     with pytest.raises(ModelError, match="windowed_layers tells of 4 layers, but n_layers is 2"):
         interleaved(n_layers=2)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "ministral"])
+def test_ministral_tells_the_window_of_each_layer(tmp_path, kind):
+    types = ["full_attention", *["sliding_attention"] * 3] * 8
+    args = read(tmp_path, model_type=kind, layer_types=types, sliding_window=32768)
+    assert (args.sliding_window, [args.window_of(layer) for layer in range(5)]) == (
+        32768,
+        [None, 32768, 32768, 32768, None],
+    )
+    for key in ("sliding_window", "_sliding_window"):  # as the reference's files have it, a pattern that repeats
+        others = {} if key == "sliding_window" else {"sliding_window": ...}
+        assert read(tmp_path, **{**others, key: [None, 32768, 32768, 32768]}) == args
+
+
+def test_layers_that_are_all_alike_have_one_window_or_none(tmp_path):
+    sliding = read(tmp_path, layer_types=["sliding_attention"] * 32)
+    assert (sliding.sliding_window, sliding.windowed_layers) == (4096, None)
+    full = read(tmp_path, layer_types=["full_attention"] * 32)
+    assert (full.sliding_window, full.windowed_layers) == (None, None)
