@@ -49,6 +49,7 @@ def make_app() -> typer.Typer:
     app.command(cls=models.Spreading)(models.bench)
     app.command()(models.verify)
     app.command()(models.convert)
+    app.command()(models.perplexity)
     app.command()(moderate.reflect)
     app.add_typer(moderate.evaluate(), name="evaluate")
     return app

@@ -1,9 +1,10 @@
 """What the measuring commands found out, as text for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from menny.catalogue import ModelSpec
 from menny.engine.bench import Report, Speeds
+from menny.engine.perplexity import Perplexity
 from menny.engine.verify import Verification
 from menny.loading import Planner
 
@@ -64,6 +65,16 @@ def verify_text(model: str, result: Verification) -> str:
             f"{said}: the tolerance is {result.tolerance:g} of the largest logit.",
         ]
     )
+
+
+def perplexity_text(results: Mapping[str, Perplexity]) -> str:
+    """What models make of a text, beside the first of them where they cut it into as many tokens."""
+    first = next(iter(results.values()))
+    rows = [["", "weights", "tokens", "perplexity", "of the first"]]
+    for name, one in results.items():
+        share = f"{one.perplexity / first.perplexity:.3f}x" if one.tokens == first.tokens else ""
+        rows.append([name, size(one.weights_bytes), str(one.tokens), f"{one.perplexity:.3f}", share])
+    return table(rows)
 
 
 def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:

@@ -1,23 +1,26 @@
-"""The commands that look at models: models, bench, verify and convert."""
+"""The commands that look at models: models, bench, verify, convert and perplexity."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from menny.commands.shared import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model
+from menny.config import CONFIGS
 from menny.engine.bench import Settings
 from menny.engine.bench import bench as measure
 from menny.engine.convert import Numbers
 from menny.engine.convert import convert as rewrite
+from menny.engine.perplexity import measure_perplexity, read_text
 from menny.engine.verify import verify as compare
 from menny.loading import Planner, a_mac, fit_of
-from menny.reports import bench_text, fit_text, verify_text
+from menny.reports import bench_text, fit_text, perplexity_text, verify_text
 
 
 def models(
@@ -104,6 +107,22 @@ def convert(
     with _progress_bar() as on_progress:
         rewrite(path, target, numbers, on_progress)
     typer.echo(f"{target} is written.")
+
+
+def perplexity(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="The original, then what became of it.")],
+    text: Annotated[
+        Path, typer.Option(help="A text file. Default: one that comes along.", show_default=False)
+    ] = CONFIGS / "perplexity.txt",
+    / "perplexity.txt",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how well models foretell a text: what quantizing one has cost it."""
+    read = read_text(text)
+    results = {name: measure_perplexity(find_fitting(name, force), read) for name in models}
+    told = [{"model": name, **asdict(result)} for name, result in results.items()]
+    typer.echo(json.dumps({"text": str(text), "models": told}) if as_json else perplexity_text(results))
 
 
 @contextmanager

@@ -8,23 +8,13 @@ import pytest
 from mlx_lm.utils import load as load_in_mlx_lm
 from vocabulary_files import TEXTS, V1, V3, sentencepiece_as_gguf
 
-from menny.engine import Mistral, load_model, load_tokenizer
+from menny.engine import load_model, load_tokenizer
 from menny.engine.convert import Numbers, convert
 from menny.engine.gguf import read_gguf
 from menny.engine.gguf_vocabulary import vocabulary_files
+from menny.engine.perplexity import measure_perplexity
 
-TEXT = (
-    "The Eiffel Tower is a wrought-iron lattice tower on the Champ de Mars in Paris, France. It is named after the "
-    "engineer Gustave Eiffel, whose company designed and built the tower from 1887 to 1889. Although it was at first "
-    "criticised by some of France's leading artists for its design, it has become one of the most recognisable "
-    "structures in the world, and the most visited monument with an entrance fee."
-)
-
-
-def perplexity(model: Mistral, ids: list[int]) -> float:
-    logits = model(mx.array([ids]))[0][0, :-1]
-    chosen = mx.take_along_axis(logits, mx.array(ids[1:])[:, None], axis=-1)[:, 0]
-    return float(mx.exp((mx.logsumexp(logits, axis=-1) - chosen).mean()))
+TEXT = (Path(__file__).parents[2] / "configs" / "perplexity.txt").read_text()
 
 
 @pytest.mark.slow
@@ -58,10 +48,12 @@ def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
     smollm2_path: Path, tmp_path: Path, bits: int, group_size: int, worse: float
 ) -> None:
     convert(smollm2_path, tmp_path / "target", Numbers("float16", bits, group_size))
-    ids = load_tokenizer(smollm2_path).encode(TEXT)
+    ids = load_tokenizer(smollm2_path).encode(TEXT)[:128]
     model = load_model(tmp_path / "target")
     peer, _ = load_in_mlx_lm(str(tmp_path / "target"))
     peer.set_dtype(mx.float32)  # as our numbers are on a CPU
     theirs = np.array(peer(mx.array([ids])))
     assert np.abs(np.array(model(mx.array([ids]))[0]) - theirs).max() < 1e-2
-    assert perplexity(model, ids) < worse * perplexity(load_model(smollm2_path), ids)
+    original, converted = (measure_perplexity(path, TEXT) for path in (smollm2_path, tmp_path / "target"))
+    assert converted.perplexity < worse * original.perplexity
+    assert converted.tokens == original.tokens > 400
