@@ -114,7 +114,6 @@ def perplexity(
     text: Annotated[
         Path, typer.Option(help="A text file. Default: one that comes along.", show_default=False)
     ] = CONFIGS / "perplexity.txt",
-    / "perplexity.txt",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
