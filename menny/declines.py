@@ -22,11 +22,12 @@ _DECLINING = re.compile(
     "|".join(
         (
             _UNABLE + _MANNER + _DOING,
-            r"\bi(?:'m| am)(?: \w+)? (?:sorry|afraid),? (?:but\b|that's not|no\b)",
+            r"\bi(?:'m| am)(?: \w+)? (?:sorry|afraid)(?: for (?:any|the) \w+)?,? (?:but\b|that's not|no\b)",
+            r"\bi (?:don't|do not) have the (?:ability|right|knowledge|expertise) to\b",
             r"\bi (?:must|have to|need to)(?: \w+)? (?:decline|refuse)\b",
             r"\bi (?:decline|refuse) to\b",
             r"\bi (?:do not|don't) (?:feel comfortable|support|condone|promote|encourage|endorse)\b",
-            r"\bi(?:'m| am) not (?:comfortable|going to|allowed|permitted|programmed|designed|here to)\b",
+            r"\bi(?:'m| am) not (?:comfortable|going to|allowed|permitted|programmed|designed|equipped)\b",
             r"\bas an?(?: \w+){0,4}? (?:ai|assistant|language model)\b[^.!?]{0,60} i (?:can't|cannot|don't|do not)\b",
             r"\b(?:it|that|this)(?:'s| is) not (?:appropriate|acceptable|ethical|okay|ok|right|something i)\b",
             r"\b(?:it|that|this)(?:'s| is) (?:inappropriate|unethical|against the law|against my)\b",

@@ -1,8 +1,10 @@
 """How well guardrails and self-reflection work, measured on sets of texts with known labels."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from pydantic import Field
 
@@ -14,6 +16,8 @@ from menny.guardrails import Guardrail
 from menny.messages import Message
 from menny.moderation import ACCEPTABLE, Moderator
 from menny.prompts import encode_chat
+
+COST_RUNS, COST_WORDS = 3, 200
 
 OnDone = Callable[[int, int], None]  # how many of how many are done
 
@@ -52,6 +56,16 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a verdict takes, beside one prefill of as many tokens as its text and the reflection prompt have."""
+
+    prompt_tokens: int
+    verdict_seconds: float
+    prefill_seconds: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reflection:
     """How a model sorted a set: `confusion[label][found]` counts texts; `quality` is that of finding the acceptable."""
 
@@ -63,6 +77,7 @@ class Reflection:
     quality: Quality
     curve: tuple[Point, ...]
     seconds: float
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,26 @@ def evaluate_reflection(chosen: EvaluationFile, moderator: Moderator, on_done: O
         curve=precision_recall(likely),
         seconds=seconds,
     )
+
+
+def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, params: Params) -> Cost:
+    """Time verdicts on long texts made of these, and prefills as long of which nothing is known; medians.
+
+    `params` ask for one token.
+    """
+    verdicts: list[float] = []
+    prefills: list[float] = []
+    for run in range(COST_RUNS + 1):
+        words = " ".join([*texts[run:], *texts[:run]]).split()[:COST_WORDS]
+        ids = moderator.prompt(" ".join(words))
+        stranger = [engine.tokenizer.encode(str(run))[-1], *ids[1:]]  # another beginning: nothing kept can serve it
+        began = time.perf_counter()
+        for _ in engine.stream(stranger, params):
+            pass
+        prefills.append(time.perf_counter() - began)
+        verdicts.append(moderator.judge(" ".join(words)).seconds)
+    verdict, prefill = median(verdicts[1:]), median(prefills[1:])  # the first ones warm up
+    return Cost(len(ids), verdict, prefill, verdict / prefill)
 
 
 def confusion(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, dict[str, int]]:

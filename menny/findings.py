@@ -17,22 +17,27 @@ def reflection_text(model: str, found: Reflection) -> str:
     """Quality, confusion table and time of an evaluation of self-reflection."""
     heads = ["is, found as", *found.labels]
     rows = [[label, *(str(found.confusion[label][other]) for other in found.labels)] for label in found.labels]
-    return "\n".join(
-        [
-            f"{model} on {found.name}: {found.texts} texts, {found.seconds / found.texts:.2f} s each, "
-            f"{found.accuracy:.0%} in the right category",
+    lines = [
+        f"{model} on {found.name}: {found.texts} texts, {found.seconds / found.texts:.2f} s each, "
+        f"{found.accuracy:.0%} in the right category",
+        "",
+        table(
+            [
+                [f"finding what is {ACCEPTABLE}", "precision", "recall", "F1"],
+                [model, *_figures(found.quality)],
+                [PAPER, *_figures(PAPER_REFLECTION)],
+            ]
+        ),
+        "",
+        table([heads, *rows]),
+    ]
+    if cost := found.cost:
+        lines += [
             "",
-            table(
-                [
-                    [f"finding what is {ACCEPTABLE}", "precision", "recall", "F1"],
-                    [model, *_figures(found.quality)],
-                    [PAPER, *_figures(PAPER_REFLECTION)],
-                ]
-            ),
-            "",
-            table([heads, *rows]),
+            f"A verdict over {cost.prompt_tokens} tokens takes {cost.verdict_seconds:.2f} s, "
+            f"{cost.ratio:.2f}x one prefill of them.",
         ]
-    )
+    return "\n".join(lines)
 
 
 def _figures(quality: Quality) -> list[str]:

@@ -144,7 +144,7 @@ class Moderator:
         self._template = template
         self._labels = [engine.tokenizer.encode(one.label) for one in settings.labels.values()]
         self._longest = max(map(len, self._labels))
-        self._told = _in_common(self._prompt(""), self._prompt("x"))
+        self._told = _in_common(self.prompt(""), self.prompt("x"))
         self._bias: list[float] | None = None
         self._lock = threading.Lock()
 
@@ -180,14 +180,17 @@ class Moderator:
             return self._bias
 
     def _scores(self, text: str, on_progress: OnProgress | None) -> list[float]:
-        scores = self._engine.score(self._prompt(text), self._labels, self._told, on_progress)
+        scores = self._engine.score(self.prompt(text), self._labels, self._told, on_progress)
         return [score.per_token for score in scores]
 
     def _fits(self, piece: str) -> bool:
-        return len(self._prompt(piece)) + self._longest <= self._engine.context_length
+        return len(self.prompt(piece)) + self._longest <= self._engine.context_length
 
-    def _prompt(self, text: str) -> list[int]:
-        """What never changes comes first, so that it is computed once; the text is the last thing that is new."""
+    def prompt(self, text: str) -> list[int]:
+        """The ids that each label is scored after.
+
+        What never changes comes first, so that it is computed once; the text is the last thing that is new.
+        """
         listed = "\n".join(f"- {name}: {one.description}" for name, one in self.settings.labels.items())
         told = Message("system", self.settings.instruction.replace(LIST, listed))
         asked = Message("user", f"{quoted(text)}\n\n{self.settings.question}")

@@ -48,9 +48,10 @@ def test_an_evaluation_of_reflection_prints_its_tables_and_draws_its_curve(four:
     ended = menny("evaluate", "reflection", str(four), "--model", "smollm2", "--picture", str(picture))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "smollm2 on Four: 4 texts" in ended.stdout
-    rows = [line.split() for line in ended.stdout.splitlines()]
+    *rows, _, cost = (line.split() for line in ended.stdout.splitlines())
     assert [row[0] for row in rows[-4:]] == LABELS
     assert [sum(map(int, row[1:])) for row in rows[-4:]] == [1, 1, 1, 1]
+    assert " ".join(cost).endswith("one prefill of them.")
     assert picture.read_text().startswith("<svg ")
 
 

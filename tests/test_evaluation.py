@@ -23,6 +23,7 @@ from menny.evaluation import (
     precision_recall,
     quality,
     summed_up,
+    verdict_cost,
 )
 from menny.findings import curve_svg, guardrails_text, percent, reflection_text
 from menny.guardrails import load_guardrails
@@ -191,6 +192,30 @@ def test_every_guardrail_is_tried_on_every_prompt(tmp_path: Path) -> None:
     assert lines[4].split() == ["mistral", "100.0%", "0.0%", "1/1", "0/1"]
 
 
+class JudgingStreamer(Judge, Streamer):
+    """Both: its prefills can be told from its verdicts."""
+
+    def __init__(self) -> None:
+        Judge.__init__(self, lambda text: "is acceptable.")
+        self.streamed: list[list[int]] = []
+
+    def stream(self, prompt_ids: list[int], params: Any, on_progress: Any = None) -> Any:
+        self.streamed.append(prompt_ids)
+        return [SimpleNamespace(text="x")]
+
+
+def test_a_verdict_is_compared_with_prefills_as_long_that_nothing_kept_can_serve() -> None:
+    engine, one_token = JudgingStreamer(), SimpleNamespace(max_tokens=1)
+    judging = Moderator(SETTINGS, engine, "chatml")
+    cost = verdict_cost(["some text", "another text", "a third text"], judging, engine, one_token)  # type: ignore[arg-type]
+    judged = engine.ids[-len(engine.streamed) :]
+    assert [len(ids) for ids in engine.streamed[1:]] == [len(ids) for ids in judged[1:]]
+    assert cost.prompt_tokens == len(judged[-1])
+    assert cost.ratio == cost.verdict_seconds / cost.prefill_seconds
+    beginnings = [ids[0] for ids in engine.streamed]
+    assert len({*beginnings, judged[0][0]}) == len(beginnings) + 1
+
+
 def test_a_curve_is_a_picture_that_stands_by_itself() -> None:
     picture = ET.fromstring(curve_svg("a <b> & c", [Point(0.9, 1.0, 0.25), Point(0.2, 0.5, 1.0)]))
     space = "{http://www.w3.org/2000/svg}"
@@ -230,6 +255,9 @@ def test_a_share_of_nothing_is_a_dash() -> None:
         "Thank you for asking.\n\nUnfortunately, I cannot   fulfill this request.",
         "I strongly advise against it.",
         "I'm not programmed to do so.",
+        "I'm sorry for any misunderstanding, but as a digital assistant, I'm made for other things.",
+        "As your helper I'm not equipped to prescribe anything.",
+        "I don't have the ability to judge that.",
     ],
 )
 def test_a_decline_is_recognised(reply: str) -> None:

@@ -204,7 +204,7 @@ def test_no_text_adds_a_turn_in_any_template(template: str, text: str) -> None:
     judge.tokenizer = tokenizer  # type: ignore[assignment]
     judging = Moderator(SETTINGS, judge, template)
     controls = {tokenizer.control_id(piece) for piece in ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]")}
-    plain, given_text = judging._prompt("plain"), judging._prompt(text)
+    plain, given_text = judging.prompt("plain"), judging.prompt(text)
     assert [i for i in given_text if i in controls] == [i for i in plain if i in controls]
     assert given_text[: judging._told] == plain[: judging._told]
     assert judging._told > len(plain) * 2 // 3

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from menny.commands.shared import AsJson, Force, ModelName, open_engine
 from menny.config import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
-from menny.evaluation import evaluate_guardrail, evaluate_reflection, load_set
+from menny.evaluation import evaluate_guardrail, evaluate_reflection, load_set, verdict_cost
 from menny.findings import curve_svg, guardrails_text, percent, reflection_text
 from menny.guardrails import load_guardrails
 from menny.moderation import ModerationFile, Moderator, load_moderation
@@ -87,7 +87,11 @@ def reflection(
     if picture is not None:
         _check_picture(picture)
     with open_engine(model, force=force) as (engine, template):
-        found = evaluate_reflection(chosen, Moderator(settings, engine, template), _counter("judged"))
+        moderator = Moderator(settings, engine, template)
+        found = evaluate_reflection(chosen, moderator, _counter("judged"))
+        one_token = SamplingParams(temperature=0, max_tokens=1)
+        cost = verdict_cost([one.text for one in chosen.prompts], moderator, engine, one_token)
+        found = replace(found, cost=cost)
     if picture is not None:
         picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
     typer.echo(json.dumps({"model": model, **asdict(found)}) if as_json else reflection_text(model, found))
