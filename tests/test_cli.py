@@ -90,6 +90,15 @@ def test_the_same_seed_gives_the_same_text_and_another_one_another() -> None:
 
 
 @pytest.mark.slow
+def test_with_and_without_lookup_the_reply_is_the_same() -> None:
+    text = "The keeper climbed the winding stairs every evening at dusk, with a lantern and a small flask of oil."
+    words = ("generate", "--prompt", f"Repeat this word for word: {text}", "--temperature", "0", "--json")
+    replies = [json.loads(menny(*words, option).stdout) for option in ("--lookup", "--no-lookup")]
+    assert replies[0]["tokens"] == replies[1]["tokens"]
+    assert "climbed the winding stairs every evening" in replies[0]["text"]
+
+
+@pytest.mark.slow
 def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
     raw = menny("generate", "--prompt", "The quick brown fox", "--raw", "--temperature", "0", "--max-tokens", "4")
     chatted = menny("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4")

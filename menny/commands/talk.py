@@ -75,12 +75,15 @@ def generate(
     seed: Seed = None,
     context: Context = None,
     force: Force = False,
+    lookup: Annotated[
+        bool, typer.Option("--lookup/--no-lookup", help="Verify what the text so far suggests, where that is faster.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Answer one prompt."""
     if raw and system is not None:
         raise PromptError("--raw has no place for --system: give one of them.")
-    params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed)
+    params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)
     with open_engine(model, context, force) as (engine, template):
         tokenizer = engine.tokenizer
         if raw:

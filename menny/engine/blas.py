@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,21 @@ def _package_folder(package: str, folder: str) -> Path | None:
 def _describe(library: ctypes.CDLL) -> str:
     library.openblas_get_config.restype = ctypes.c_char_p
     return str(library.openblas_get_config().decode())
+
+
+@contextmanager
+def openblas_alone() -> Iterator[None]:
+    """OpenBLAS as any program would have it, without one_row.c, to measure others under the same BLAS."""
+    try:
+        switch = ctypes.c_int.in_dll(ctypes.CDLL(None), "menny_one_row")
+    except ValueError:  # it is not in use
+        yield
+        return
+    switch.value = 0
+    try:
+        yield
+    finally:
+        switch.value = 1
 
 
 class Threads:

@@ -44,6 +44,12 @@ class LayerCache(Protocol):
     def repeated(self, rows: int) -> Self:
         """A cache of its own for a batch of so many rows, each of which has seen what this one has."""
 
+    def keeps_all(self, n_tokens: int) -> bool:
+        """Will everything still be here when so many tokens were seen?"""
+
+    def rewind(self, offset: int) -> None:
+        """Forget the tokens from this position on. Only where everything is still here."""
+
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
@@ -73,6 +79,10 @@ class _Buffers:
         if self._keys is not None and self._values is not None:
             other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
         other.offset = offset
+
+    def rewind(self, offset: int) -> None:
+        """Forget the tokens from this position on: others will be written over them."""
+        self.offset = offset
 
     @property
     def _capacity(self) -> int:
@@ -115,6 +125,9 @@ class KVCache(_Buffers):
     def reaches_back_to(self, offset: int) -> bool:
         return offset <= self.offset
 
+    def keeps_all(self, n_tokens: int) -> bool:  # noqa: ARG002 - however many
+        return True
+
     def until(self, offset: int) -> Self:
         other = type(self)()
         self._copy_into(other, -(-offset // BLOCK) * BLOCK, offset)
@@ -153,6 +166,9 @@ class RollingCache(_Buffers):
     def reaches_back_to(self, offset: int) -> bool:
         needed, held = max(0, offset - self.window + 1), max(0, self.offset - self.window)  # the first positions
         return held <= needed and offset <= self.offset
+
+    def keeps_all(self, n_tokens: int) -> bool:
+        return n_tokens <= self.window
 
     def until(self, offset: int) -> Self:
         other = type(self)(self.window)
@@ -225,6 +241,15 @@ class Cache(list[LayerCache]):
     def reaches_back_to(self, offset: int) -> bool:
         """Is everything still here that a token at this position, which was seen already, attends to?"""
         return all(layer.reaches_back_to(offset) for layer in self)
+
+    def keeps_all(self, n_tokens: int) -> bool:
+        """Will everything still be here when so many tokens were seen?"""
+        return all(layer.keeps_all(n_tokens) for layer in self)
+
+    def rewind(self, offset: int) -> None:
+        """Forget the tokens from this position on. Only where everything is still here."""
+        for layer in self:
+            layer.rewind(offset)
 
     def until(self, offset: int) -> "Cache":
         """A cache of its own that has seen only the tokens before this position."""

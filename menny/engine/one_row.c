@@ -11,11 +11,12 @@ typedef void gemv(int, int, int, int, float, const float *, int, const float *, 
 
 gemm *menny_sgemm;
 gemv *menny_sgemv;
+int menny_one_row = 1; /* 0: pass everything on, to measure what OpenBLAS does by itself */
 
 /* C [m, n] = alpha A [m, k] B [k, n] + beta C */
 void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                  const float *b, int ldb, float beta, float *c, int ldc) {
-  if (order != ROW_MAJOR || m != 1) {
+  if (order != ROW_MAJOR || m != 1 || !menny_one_row) {
     menny_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return;
   }

@@ -24,6 +24,7 @@ class SamplingParams:
     repetition_context: int = 64  # how many tokens are recent
     seed: int | None = None  # the same seed gives the same reply; None: another one each time
     stop: Sequence[str] = ()  # texts that end the reply and are left out of it
+    lookup: bool = True  # verify drafts from the text so far, where that is faster; the reply is the same
     ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for measuring
 
     def __post_init__(self) -> None:
@@ -38,6 +39,9 @@ class SamplingParams:
         for name in ("max_tokens", "top_k", "repetition_context"):
             if not isinstance(getattr(self, name), int):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
+        for name in ("lookup", "ignore_eos"):
+            if not isinstance(getattr(self, name), bool):
+                raise EngineError(f"{name} is {getattr(self, name)!r}, but must be true or false")
         if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 64):
             raise EngineError(f"seed is {self.seed!r}, but must be a whole number from 0 to 2^64 - 1, or none")
 

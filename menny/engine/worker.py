@@ -10,19 +10,18 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import mlx.core as mx
 
-from menny.engine.blas import Threads
 from menny.engine.footprint import Plan, plan_for
 from menny.engine.generate import Chunk, generate
 from menny.engine.model import Mistral
+from menny.engine.pace import Pace
 from menny.engine.prefixes import Prefixes, default_limit
 from menny.engine.requests import Consumer, OnProgress, Progress, Reply, Request, Scoring, Stream
 from menny.engine.sampling import SamplingParams
@@ -47,7 +46,7 @@ class Engine:
         self._waiting: deque[Request] = deque()
         self._serving: Request | None = None
         self._closed = False
-        self._threads = Threads()
+        self._pace = Pace()
         self._prefixes = Prefixes(prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path,), name=f"engine {self.name}", daemon=True)
@@ -232,23 +231,16 @@ class Engine:
         except Exception as error:
             log.exception("The engine failed")
             request.events.put(EngineError(f"The engine could not go on with it ({error}). Try once more."))
-        finally:
-            self._threads.end()
 
     def _answer(
         self, model: Mistral, request: Request, params: SamplingParams, on_prefill: Callable[[int], None]
     ) -> None:
+        is_cancelled = request.cancelled.is_set
         chunks = generate(
-            model, self.tokenizer, request.prompt, params, on_prefill, request.cancelled.is_set, self._prefixes
+            model, self.tokenizer, request.prompt, params, on_prefill, is_cancelled, self._prefixes, self._pace
         )
-        for seconds, chunk in _timed(chunks):
+        for chunk in chunks:
             request.events.put(chunk)
-            if params.seed is not None:
-                continue  # another number of threads changes the last digits, and with them a seed's reply
-            if seconds is None:
-                self._threads.begin()
-            else:
-                self._threads.observe(seconds)
 
     def _score(self, model: Mistral, request: Request, work: Scoring, on_prefill: Callable[[int], None]) -> None:
         scores = score(
@@ -265,15 +257,6 @@ class Engine:
             request.end_cancelled()
         else:
             request.events.put(scores)
-
-
-def _timed(chunks: Iterator[Chunk]) -> Iterator[tuple[float | None, Chunk]]:
-    """Each chunk with the seconds since the one before; None for the first, whose time is the prefill's too."""
-    began: float | None = None
-    for chunk in chunks:
-        now = time.perf_counter()
-        yield None if began is None else now - began, chunk
-        began = now
 
 
 def load_engine(

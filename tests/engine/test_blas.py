@@ -78,11 +78,40 @@ for k, n in ((130, 33), (576, 1536), (1, 1), (1, 7), (2048, 3)):
 print(hasattr(ctypes.CDLL(None), "menny_sgemv"))
 """
 
+ALONE = """
+from menny.engine.blas import openblas_alone
+import ctypes
+import mlx.core as mx
+
+process = ctypes.CDLL(None)
+served = []
+kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int] * 4, ctypes.c_float, *[ctypes.c_void_p, ctypes.c_int] * 2, ctypes.c_float,
+                        ctypes.c_void_p, ctypes.c_int)
+listener = kind(lambda *_: served.append(1))
+ctypes.c_void_p.in_dll(process, "menny_sgemv").value = ctypes.cast(listener, ctypes.c_void_p).value
+
+def multiply():
+    mx.eval(mx.ones((1, 64)) @ mx.ones((64, 64)))
+    return len(served)
+
+before = multiply()
+with openblas_alone():
+    during = multiply()
+print(before, during, multiply())
+"""
+
 
 @ON_LINUX
 @WITH_WHEEL
 def test_products_of_one_row_are_right_by_way_of_sgemv():
     assert in_a_new_process(ONE_ROW) == str(shutil.which("cc") is not None)
+
+
+@ON_LINUX
+@WITH_WHEEL
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_one_row_goes_to_sgemv_unless_openblas_is_to_be_measured_alone():
+    assert in_a_new_process(ALONE) == "1 1 2"
 
 
 @ON_LINUX
