@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import tempfile
-import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -23,18 +22,14 @@ def as_avatar(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"The picture is larger than {MAX_BYTES // 1024**2} MB; choose a smaller one.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, which is thrown away
-            with Image.open(io.BytesIO(data), formats=KINDS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ConfigError(
-                        f"The picture has {picture.width} x {picture.height} pixels; choose one of at most 40 million."
-                    )
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except ConfigError:
-        raise
+        with Image.open(io.BytesIO(data), formats=KINDS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError  # before it is unpacked
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except Exception:  # whatever Pillow's readers raise at a broken file
-        raise ConfigError("The picture can't be read; choose a PNG, JPEG, WebP or GIF file.") from None
+        raise ConfigError(
+            "The picture can't be used; choose a PNG, JPEG, WebP or GIF file of at most 40 million pixels."
+        ) from None
     square = ImageOps.fit(upright, (SIDE, SIDE), Image.Resampling.LANCZOS, centering=UPPER_MIDDLE)
     return _png(square if square.getchannel("A").getextrema() != (255, 255) else square.convert("RGB"))
 

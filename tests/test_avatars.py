@@ -40,7 +40,7 @@ def test_nothing_of_the_strangers_file_is_kept_but_its_look() -> None:
 def test_a_large_drawing_of_one_colour_is_refused_before_it_is_unpacked() -> None:
     written = io.BytesIO()
     Image.new("1", (12_000, 12_000)).save(written, "PNG")
-    with pytest.raises(ConfigError, match="pixels"):
+    with pytest.raises(ConfigError, match="40 million pixels"):
         as_avatar(written.getvalue())
 
 

@@ -34,6 +34,7 @@ CSS = """
 
 /* Personas: as wide as is still read well; what the model is told stays in sight while the fields are scrolled. */
 .stMainBlockContainer:has(.st-key-personas) { max-width: 1200px; padding-top: 4.5rem; }
+[data-testid="stBottomBlockContainer"]:has(.st-key-persona-end) { max-width: 1200px; margin: 0 auto; }
 .st-key-personas h1 { padding: 0; }
 @media (min-width: 768px) {
   .stColumn:has(.st-key-persona-preview) { position: sticky; top: 4.5rem; align-self: flex-start; }

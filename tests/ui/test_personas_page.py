@@ -186,6 +186,18 @@ def test_a_file_changed_meanwhile_is_noticed_and_both_can_be_kept(stage: Stage, 
     assert "# by hand" in own_file(stage).read_text()
 
 
+def test_a_new_example_is_empty_also_after_another_was_removed(personas: AppTest) -> None:
+    page = personas
+    page.button(key="edit-menny").click().run()
+    rows = [str(area.key) for area in page.text_area if str(area.key).startswith("persona_user_")]
+    last = rows[-1].rpartition("_")[2]
+    assert page.text_area(key=f"persona_user_{last}").value
+    page.button(key=f"remove_example_{last}").click().run()
+    page.button(key="add_example").click().run()
+    assert page.text_area(key=f"persona_user_{last}").value == ""
+    assert page.text_area(key=f"persona_assistant_{last}").value == ""
+
+
 def test_left_out_changes_can_be_brought_back(personas: AppTest) -> None:
     page = personas
     page.button(key="edit-nora").click().run()

@@ -138,7 +138,9 @@ def _draw_examples(draft: Draft) -> None:
     """Questions with answers that show the voice."""
 
     def add() -> None:
-        draft.rows.append(max(draft.rows, default=-1) + 1)
+        row = max(draft.rows, default=-1) + 1
+        draft.rows.append(row)
+        st.session_state.update({key_of(f"{who}_{row}"): "" for who in ("user", "assistant")})  # one removed had words
 
     st.markdown("**Examples**", help="Exchanges that show the voice: the model reads them as if they had happened.")
     for place, row in enumerate(draft.rows, start=1):
@@ -226,7 +228,7 @@ def _draw_end(draft: Draft) -> None:
         st.error(as_label(draft.fault), icon=":material/error:")
     elif draft.problems:
         st.error("Not saved yet: look at the fields with a message in red.", icon=":material/error:")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="persona-end"):
         st.button("Save", key="save_persona", type="primary", icon=":material/check:", on_click=keep_draft)
         st.button("Cancel", key="cancel_persona", on_click=drop_draft)
 

@@ -29,7 +29,7 @@ def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
                 _draw_import(desk)
     _draw_told(desk, library, session)
     for problem in library.problems:
-        if problem.args and "personas/" in str(problem):
+        if str(problem).startswith("personas/"):
             st.warning(as_label(str(problem)), icon=":material/warning:")
     with st.grid("auto", min_column_width=270, gap="small"):
         for persona in library.personas:
