@@ -13,17 +13,11 @@ from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_
 from menny.ui.personas.preview import draw_preview
 from menny.ui.personas.shelf import own_file, preset_file
 from menny.ui.pictures import IMAGES, avatar_of, picture
+from menny.ui.remembering import HELP, NAMES
 from menny.ui.state import Session
 from menny.ui.text import as_label
 
 KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a visit to the chat
-STRATEGIES = {
-    "recent": "As many recent turns as fit",
-    "turns": "The last few turns",
-    "everything": "Everything, or an error",
-    "summary": "Recent turns, after a summary",
-    "summary-and-turns": "The last few turns, after a summary",
-}
 LABELS = {
     "temperature": "Temperature",
     "max_tokens": "Max tokens",
@@ -188,14 +182,15 @@ def _draw_rules(draft: Draft, library: Library) -> None:
                 _tell(draft, name)
     with st.expander("Memory and place", icon=":material/history:"):
         strategy = st.selectbox(
-            "What of a long chat is seen",
-            list(STRATEGIES),
+            "Memory",
+            list(NAMES),
             key=key_of("strategy"),
-            format_func=lambda one: STRATEGIES[one],
+            format_func=lambda strategy: NAMES[strategy],
+            help=HELP,
             **KEPT,
         )
         if strategy and "turns" in strategy:
-            st.number_input("Turns", 0, 1000, step=1, key=key_of("turns"), **KEPT)
+            st.number_input("Turns before the question", 0, 1000, step=1, key=key_of("turns"), **KEPT)
             _tell(draft, "turns")
         st.number_input(
             "Place among the cards", 1, 1000, step=1, key=key_of("order"), help="Small numbers come first.", **KEPT
