@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from menny.catalogue import Fit, ModelSpec, Shape, will_it_fit
+from menny import secrets
+from menny.catalogue import Fit, ModelSpec, ServerSource, Shape, will_it_fit
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
+from menny.engine.remote import RemoteEngine, Server, connect
 from menny.errors import ModelError, TooLargeError
+
+AnyEngine = Engine | RemoteEngine
 
 PLAIN_BITS = 16
 MAC_SHARE = 0.7  # 70-75% of the unified memory is safe to fill
@@ -47,8 +51,15 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
     return ModelArgs(**told, norm_eps=NORM_EPS, moe=moe)
 
 
-def load(spec: ModelSpec, others: Sequence[ModelSpec], context: int | None = None, force: bool = False) -> Engine:
-    """The engine for a model. Raises ModelError where it isn't here, and TooLargeError where it doesn't fit."""
+def load(
+    spec: ModelSpec, others: Sequence[ModelSpec] = (), context: int | None = None, force: bool = False
+) -> AnyEngine:
+    """The engine for a model, here or on a server.
+
+    Raises ModelError where it isn't here, TooLargeError where it doesn't fit, EngineError for a server's fault.
+    """
+    if isinstance(spec.source, ServerSource):
+        return connect(server_of(spec.source, context or spec.context_length))
     path = spec.path()
     if path is None:
         raise ModelError(f"{spec.name} is not on this machine. Get it by: {spec.how_to_get}")
@@ -57,6 +68,11 @@ def load(spec: ModelSpec, others: Sequence[ModelSpec], context: int | None = Non
     except TooLargeError as error:
         fit = will_it_fit(spec, Planner(), others, context)
         raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None
+
+
+def server_of(source: ServerSource, context: int | None = None) -> Server:
+    """A server with its key, of the environment or the keyring. Raises ConfigError where a named one isn't set."""
+    return Server(source.address, source.served, secrets.key_of(source.address, source.key), context)
 
 
 def fit_of(spec: ModelSpec, others: Sequence[ModelSpec], planner: Planner, context: int | None = None) -> Fit | None:

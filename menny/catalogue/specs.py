@@ -148,7 +148,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
         name=entry.name,
         source=source,
         own_places=(folder / entry.id, folder / f"{entry.id}.gguf"),
-        template=entry.template,
+        template="chatml" if entry.server else entry.template,  # a server has a template itself
         licence=entry.licence,
         context_length=entry.context_length,
         size_bytes=entry.size_bytes,

@@ -9,9 +9,9 @@ import typer
 
 from menny.catalogue import ModelSpec, load_catalogue, resolve
 from menny.config import CONFIGS, models_folder, own_models_file
-from menny.engine import Engine, plan_for
+from menny.engine import plan_for
 from menny.errors import ModelError, TooLargeError
-from menny.loading import load
+from menny.loading import AnyEngine, load
 from menny.prompts import guess_template
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
@@ -53,7 +53,7 @@ def find_fitting(name: str, force: bool) -> Path:
 
 
 @contextmanager
-def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[Engine, str]]:
+def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[AnyEngine, str]]:
     """The engine of a model, with the template that its prompts take."""
     specs, _ = catalogue()
     spec = resolve(name, specs)

@@ -11,9 +11,10 @@ import typer
 from menny.chat import Brief, Chat
 from menny.commands.shared import AsJson, Context, Force, ModelName, Seed, complain, open_engine
 from menny.config import CONFIGS
-from menny.engine import Chunk, Engine, SamplingParams
+from menny.engine import Chunk, SamplingParams
 from menny.errors import MennyError, PromptError
 from menny.guardrails import combine, load_guardrails
+from menny.loading import AnyEngine
 from menny.memory import Memory, Strategy
 from menny.messages import Message
 from menny.personas import Persona, choose, load_all
@@ -133,7 +134,7 @@ def _answer(
     conversation: Chat,
     text: str,
     who: Persona,
-    engine: Engine,
+    engine: AnyEngine,
     params: SamplingParams,
     brief: Brief,
     template: str,

@@ -1,0 +1,44 @@
+"""The keys of servers: from the environment, or the system's keyring; never in a file of ours."""
+
+import os
+
+import keyring
+from keyring.errors import KeyringError
+
+from menny.errors import ConfigError
+
+SERVICE = "menny"
+
+
+def key_of(address: str, variable: str | None) -> str | None:
+    """The key for a server: of the variable that its entry names, else of the keyring; None where it needs none.
+
+    Raises ConfigError where the named variable isn't set.
+    """
+    if variable:
+        if key := os.environ.get(variable):
+            return key
+        raise ConfigError(f"{address} wants the key in {variable}, which isn't set: set it, and start Menny again.")
+    try:
+        return keyring.get_password(SERVICE, address)
+    except KeyringError:  # a system without one keeps no keys
+        return None
+
+
+def keep_key(address: str, key: str) -> None:
+    """Keep a server's key in the keyring. Raises ConfigError on a system that has none."""
+    try:
+        keyring.set_password(SERVICE, address, key)
+    except KeyringError:
+        raise ConfigError(
+            "This system has no keyring to keep the key in: put it into an environment variable, and name that."
+        ) from None
+
+
+def forget_key(address: str) -> None:
+    """Delete a server's key, where there is one."""
+    try:
+        if keyring.get_password(SERVICE, address) is not None:
+            keyring.delete_password(SERVICE, address)
+    except KeyringError:  # nothing is kept there
+        return

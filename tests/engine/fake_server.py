@@ -1,0 +1,110 @@
+"""An OpenAI-compatible server on this machine that does what a test tells it, well or badly."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Write = Callable[[bytes], None]
+
+
+def event(text: str | None = None, reason: str | None = None, **others: Any) -> bytes:
+    """A chunk of a chat's stream."""
+    choice = {"index": 0, "delta": {} if text is None else {"content": text}, "finish_reason": reason}
+    return (
+        b"data: "
+        + json.dumps({"id": "x", "object": "chat.completion.chunk", "choices": [choice], **others}).encode()
+        + b"\n\n"
+    )
+
+
+USAGE = {"prompt_tokens": 21, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 5}}
+DONE = b"data: [DONE]\n\n"
+
+
+def well(write: Write) -> None:
+    """A proper reply."""
+    for word in ("Hello", ", ", "you", "."):
+        write(event(word))
+    write(event(reason="stop"))
+    write(b'data: {"id": "x", "choices": [], "usage": ' + json.dumps(USAGE).encode() + b"}\n\n")
+    write(DONE)
+
+
+@dataclass
+class FakeServer:
+    """What it lists, and how it answers."""
+
+    answer: Callable[[Write], None] = well
+    models: Any = field(default_factory=lambda: {"data": [{"id": "fake-7b", "object": "model", "max_model_len": 900}]})
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    silence: float = 0.0
+    address: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    hung_up: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def serving(server: FakeServer) -> Iterator[FakeServer]:
+    """Run it until the block ends."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": server}))
+    http.daemon_threads = True
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    server.address = f"http://127.0.0.1:{http.server_port}/v1"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    fake: FakeServer
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._note()
+        self._whole(200, json.dumps({"object": "list", **self.fake.models}).encode())
+
+    def do_POST(self) -> None:
+        self._note()
+        self.fake.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        time.sleep(self.fake.silence)
+        if self.fake.status != 200:
+            self._whole(self.fake.status, self.fake.body)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        try:
+            self.fake.answer(self._write)
+        except OSError:
+            self.fake.hung_up.set()
+
+    def _note(self) -> None:
+        self.fake.paths.append(self.path)
+        self.fake.keys.append(self.headers.get("Authorization", ""))
+
+    def _write(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def _whole(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **self.fake.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
