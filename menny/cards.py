@@ -11,7 +11,6 @@ import copy
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from menny.config import findings, from_data
 from menny.errors import ConfigError
+from menny.messages import clean
 from menny.personas import MAX_EXAMPLE, MAX_EXAMPLES, Example, PersonaFile
 from menny.png_text import read_texts, with_texts
 
@@ -163,13 +163,6 @@ def shortened(text: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
-def storable(text: str) -> str:
-    """A text without what no file or tokenizer takes: halves of characters, and control characters."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    lines = whole.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc")
-
-
 def _data_of(card: Mapping[str, Any], is_new: bool = False) -> dict[str, Any]:
     """A card's fields, all that the formats name and the rest, each of the kind it must be."""
     spec = card.get("spec")
@@ -250,11 +243,11 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
         return [_cleaned(inner, depth + 1) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError("the card has a number that is too large")
-    return storable(value) if isinstance(value, str) else value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _key(key: str) -> str:
-    plain = storable(key)
+    plain = clean(key)
     if len(plain) > 100 or len(plain.splitlines()) > 1:
         raise ConfigError("the card has a key that is longer than 100 characters or one line")
     return plain

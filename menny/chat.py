@@ -1,6 +1,5 @@
 """A conversation, and the one way from a user's text to a streamed reply."""
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol
@@ -8,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from menny.context import Context, Prompt, Usage, Write
 from menny.errors import MennyError, PromptError, PromptTooLongError
 from menny.memory import Memory, Summary
-from menny.messages import Message
+from menny.messages import Message, clean, is_blank
 from menny.prompts import ChatTokenizer
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -245,15 +244,3 @@ def _writer(reply: Reply, engine: Engine, params: Params, on_progress: OnProgres
         return "" if reply.is_cancelled else "".join(pieces)
 
     return write
-
-
-def clean(text: str) -> str:
-    """A text as it can be encoded, stored and shown: halves of characters joined or marked, control characters gone."""
-    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    lines = joined.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc")
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing in a text can be seen: white space, control and formatting characters only."""
-    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)

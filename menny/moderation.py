@@ -14,10 +14,9 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from menny.chat import clean, is_blank
 from menny.config import Line, StrictModel, Text, load_yaml
 from menny.errors import PromptTooLongError
-from menny.messages import Message
+from menny.messages import Message, clean, is_blank
 from menny.prompts import ChatTokenizer, encode_chat
 
 ACCEPTABLE = "acceptable"

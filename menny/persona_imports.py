@@ -7,8 +7,9 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
-from menny.cards import card_in_json, card_in_png, checked, exchanges, joined, marked, persona_of, shortened, storable
+from menny.cards import card_in_json, card_in_png, checked, exchanges, joined, marked, persona_of, shortened
 from menny.errors import ConfigError
+from menny.messages import clean
 from menny.personas import MAX_EXAMPLES, PersonaFile
 from menny.plain_yaml import MAX_BYTES, PlainYamlError, parse
 from menny.png_text import SIGNATURE
@@ -119,7 +120,7 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
     """Ollama's SYSTEM, PARAMETER and MESSAGE; the rest is kept as it is."""
     system, messages = "", list[tuple[str, str]]()
     parameters, rest = dict[str, list[str]](), dict[str, Any]()
-    for instruction, value in _instructions(storable(text)):
+    for instruction, value in _instructions(clean(text)):
         if instruction == "system":
             system = value
         elif instruction == "message":
@@ -195,6 +196,6 @@ def _number(key: str, text: str) -> float | int:
 
 def _name_of(file_name: str, model: str) -> str:
     """A Modelfile names nobody: what its own name says, else the model's."""
-    words = re.sub(r"modelfile|\.txt$", " ", PurePath(storable(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
+    words = re.sub(r"modelfile|\.txt$", " ", PurePath(clean(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
     base = PurePath(model.split(":")[0]).name
     return shortened((words or base or "Modelfile").replace("_", " "), 60).capitalize()

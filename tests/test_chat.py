@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from menny.chat import Brief, Chat, clean, is_blank
+from menny.chat import Brief, Chat
 from menny.errors import EngineError, PromptError, PromptTooLongError
-from menny.messages import Message
+from menny.messages import Message, clean, is_blank
 
 
 class Words:

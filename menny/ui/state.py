@@ -7,7 +7,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from menny.catalogue import ModelSpec
-from menny.chat import Chat, is_blank
+from menny.chat import Chat
+from menny.messages import is_blank
 from menny.ui.engines import shared_engine
 from menny.ui.run import Order, Run
 

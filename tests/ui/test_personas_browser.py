@@ -7,14 +7,14 @@ from pathlib import Path
 
 import card_files as cards
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from menny.cards import card_of
-from menny.config import PROJECT, load_yaml
+from menny.config import PROJECT
 from menny.persona_imports import read_import
-from menny.personas import PersonaFile
 
 from .browsing import Visitor, open_browser, serve
 
@@ -65,9 +65,9 @@ def test_a_persona_made_in_the_page_answers_in_the_chat(browser: Browser, menny:
         expect(page.get_by_test_id("stSidebar")).to_contain_text(PROMPT)
         visitor.say("When do roses bloom?")
         assert "tokens/s" in visitor.wait_for_reply()
-    file = load_yaml(home / "menny" / "personas" / "basil.yaml", PersonaFile)
+    file = yaml.safe_load((home / "menny" / "personas" / "basil.yaml").read_text())
     schema = json.loads((PROJECT / "configs" / "schemas" / "persona.json").read_text())
-    Draft202012Validator(schema).validate(json.loads(file.model_dump_json(exclude_defaults=True)))
+    Draft202012Validator(schema).validate(file)
 
 
 def test_a_card_goes_in_and_out_through_the_page_on_a_phone(browser: Browser, menny: str, tmp_path: Path) -> None:

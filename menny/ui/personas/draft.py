@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from menny.chat import clean
 from menny.config import findings, from_data
 from menny.errors import FileChangedError, MennyError
+from menny.messages import clean
 from menny.personas import Parameters, Persona, PersonaFile, Remembering
 from menny.ui.library import read_library
 from menny.ui.personas.shelf import free_name, keep, texts_of

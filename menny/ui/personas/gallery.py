@@ -16,8 +16,6 @@ from menny.ui.sidebar import choose_persona
 from menny.ui.state import Session
 from menny.ui.text import as_label
 
-MAX_FILES = 50
-
 
 def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
     """Everybody, with what was just done above, and the way to a chat."""
@@ -130,7 +128,7 @@ def _import(desk: Desk, key: str) -> None:
     """Take each file in whole, or say why not."""
     taken: list[Persona] = []
     faults: list[str] = []
-    for file in st.session_state[key][:MAX_FILES]:
+    for file in st.session_state[key]:
         try:
             taken.append(take_in(read_import(file.name, file.getvalue())))
         except MennyError as error:
