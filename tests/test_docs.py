@@ -1,0 +1,61 @@
+"""docs/engine.md speaks of code that is there, and shows drawings that the kept script makes."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "engine.md").read_text(encoding="utf-8")
+LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startswith("http")]
+
+
+@pytest.fixture(scope="module")
+def drawings() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield importlib.import_module("draw_engine")
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in PAGE.splitlines()
+        if line[:1] == "#"
+    }
+    assert len(LINKS) > 50
+    for link in LINKS:
+        there = link[1:] in headings if link.startswith("#") else (DOCS / link).exists()
+        assert there, link
+
+
+def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
+    named = re.findall(r"\[`([\w.]+)`\]\(\.\./(menny/engine/\w+\.py)\)", PAGE)
+    assert len(named) > 30
+    for name, file in named:
+        if name.endswith(".py"):
+            assert file.endswith(f"/{name}"), name
+            continue
+        code = (ROOT / file).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"^ *(class|def) {part}\b", code, re.MULTILINE), f"{name} in {file}"
+
+
+def test_every_drawing_is_what_the_script_draws_and_is_shown(drawings: ModuleType) -> None:
+    kept = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "images").glob("*.svg")}
+    assert kept == {name: draw() for name, draw in drawings.DRAWINGS.items()}, "run tools/draw_engine.py"
+    assert {f"images/{name}.svg" for name in kept} <= set(LINKS)
+
+
+def test_every_drawing_has_a_title_and_asks_for_nothing_from_elsewhere(drawings: ModuleType) -> None:
+    for name, draw in drawings.DRAWINGS.items():
+        root = ElementTree.fromstring(draw())
+        title = root.find("{http://www.w3.org/2000/svg}title")
+        assert title is not None, name
+        assert len(title.text or "") > 20, name
+        assert not re.search(r"href|<script|<style|url\(", draw()), name
