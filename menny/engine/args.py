@@ -11,6 +11,7 @@ from typing import Any
 
 from menny.engine.files import read_json
 from menny.engine.gguf import GGUFFile
+from menny.engine.layer_windows import windows
 from menny.errors import ModelError
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
@@ -140,7 +141,6 @@ _OF_EXPERTS = ("num_experts", "num_experts_per_tok")
 _FRACTIONS = ("norm_eps", "rope_theta")
 
 _TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
-_LAYER_TYPES = ("sliding_attention", "full_attention")
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
 _ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
 _OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
@@ -155,12 +155,16 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     files = ("params.json", "config.json") if original else ("config.json", "params.json")
     path = next((folder / name for name in files if (folder / name).is_file()), folder / "config.json")
     config = read_json(path)
-    kind = config.get("model_type", "mistral")
+    named = config.get("architectures") or ["mistral"]  # where a config is silent about its type
+    kind = config.get(
+        "model_type", str(named[0] if isinstance(named, list) else named).removesuffix("ForCausalLM").lower()
+    )
     if kind not in _TYPES:
         known = ", ".join(_TYPES)
         raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
     _refuse_variants(config, path)
-    config = _windows(config, path)
+    count = config.get("n_layers", config.get(_HUB_KEYS["n_layers"]))
+    config |= windows(config, count if isinstance(count, int) and count <= MOST_LAYERS else None, path)
     traditional = _flag(config, "rope_traditional", path, original)
     if sum(name in config for name in _NEEDED) > sum(_HUB_KEYS[name] in config for name in _NEEDED):
         return _reference_args(config, path, traditional)
@@ -178,6 +182,12 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
         tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
         windowed_layers=config["windowed_layers"],
     )
+
+
+def _by_architecture(named: object) -> str:
+    """The type that a config means which tells its architecture alone; one that tells nothing is a Mistral's."""
+    first = named[0] if isinstance(named, list) and named else named
+    return str(first).removesuffix("ForCausalLM").lower() if first else "mistral"
 
 
 def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> ModelArgs:
@@ -205,35 +215,6 @@ def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> Mo
         tie_word_embeddings=tied,
         windowed_layers=config["windowed_layers"],
     )
-
-
-def _windows(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The config with one window at most, and under windowed_layers the layers that have it, where not all have.
-
-    The hub's Ministral lists its layers' types; the reference lists windows, a pattern that repeats over the layers.
-    """
-    key = "_sliding_window" if config.get("sliding_window") is None else "sliding_window"  # some of the reference's
-    window, types = config.get(key), config.get("layer_types")
-    count = next((config[name] for name in ("n_layers", _HUB_KEYS["n_layers"]) if name in config), None)
-    told: list[bool] = [True]
-    if isinstance(window, list):
-        if not window or not isinstance(count, int) or count > MOST_LAYERS or count % len(window):
-            raise ModelError(f"{path}: {key} is a pattern of {len(window)} layers, which {count} layers can't repeat")
-        told = [one is not None for one in window] * (count // len(window))
-        sizes = [one for one in window if one is not None]
-        if any(size != sizes[0] for size in sizes):
-            raise ModelError(f"{path}: {key} names several windows, but only one, beside none at all, is supported")
-        window = sizes[0] if sizes else None
-    elif types is not None:
-        if not isinstance(types, list) or len(types) != count or not all(one in _LAYER_TYPES for one in types):
-            raise ModelError(f"{path}: layer_types should say {' or '.join(_LAYER_TYPES)} for each of {count} layers")
-        told = [one == _LAYER_TYPES[0] for one in types]
-        if any(told) and window is None:
-            raise ModelError(f"{path}: layer_types names {_LAYER_TYPES[0]}, but sliding_window doesn't say how far")
-    return config | {
-        "sliding_window": window if any(told) else None,
-        "windowed_layers": None if all(told) or not any(told) else tuple(told),
-    }
 
 
 def args_from_gguf(file: GGUFFile) -> ModelArgs:
@@ -275,6 +256,9 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
             raise ModelError(f"{path}: {key} is set, which is not supported")
     for key in _ROTATIONS:
         scaling = config.get(key)
+        for told in (config, scaling if isinstance(scaling, dict) else {}):
+            if told.get("partial_rotary_factor", 1) not in (None, 1):
+                raise ModelError(f"{path}: partial_rotary_factor is set, but Mistral turns every dimension")
         kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
         if key == "yarn" and scaling:
             kind = key

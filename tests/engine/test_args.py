@@ -160,6 +160,10 @@ def test_whole_numbers_may_be_written_as_fractions(tmp_path):
 
 REFUSED = {
     "another architecture": ({"model_type": "gpt2"}, "model_type 'gpt2'"),
+    "another architecture and no type": ({"model_type": ..., "architectures": ["Qwen2ForCausalLM"]}, "'qwen2'"),
+    "an architecture that isn't in a list": ({"model_type": ..., "architectures": 7}, "model_type '7'"),
+    "rotations of a part": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+    "rotations of a part, the newer name": ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary"),
     "an architecture that isn't a word": ({"model_type": ["mistral"]}, "model_type"),
     "experts without a number": ({"model_type": "mixtral"}, "missing: num_experts_per_tok, num_local_experts"),
     "no experts": ({"num_local_experts": 0, "num_experts_per_tok": 2}, "num_local_experts is 0, but must be from 1"),
