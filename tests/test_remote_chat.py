@@ -44,7 +44,7 @@ def test_a_chat_goes_over_a_real_server_is_stopped_and_outlives_it(served) -> No
     assert chunks[-1].decode_tps > 0
 
     reply = conversation.reply("Tell me a long story.", engine, SamplingParams(max_tokens=400), brief)
-    for number, chunk in enumerate(reply):
+    for number, chunk in enumerate(reply):  # noqa: B007 - the last is looked at
         if number == 3:
             conversation.turns[1].reply.cancel()
     assert chunk.finish_reason == "cancelled"
