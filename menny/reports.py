@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from menny.catalogue import ModelSpec
 from menny.engine.bench import Report, Speeds
+from menny.engine.gains import Drafts
 from menny.engine.perplexity import Perplexity
 from menny.engine.verify import Verification
 from menny.loading import Planner
@@ -26,11 +27,13 @@ def bench_text(model: str, report: Report) -> str:
         f"bandwidth  {size(report.bandwidth)}/s allow {limit:.1f} tokens/s; "
         f"decoding comes to {report.speeds[0].bandwidth_share:.0%} of it",
     ]
-    turn = report.reuse
-    lines.append(
-        f"next turn  {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens needn't be computed: the first token "
-        f"after {turn.seconds_to_first_token:.2f} s, not {turn.seconds_without_reuse:.2f} s ({turn.ratio:.2f}x)"
-    )
+    turn, lookup = report.reuse, report.lookup
+    lines += [
+        f"turn {turn.turn}     {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens aren't computed: the first "
+        f"token after {turn.seconds_to_first_token:.2f} s, not {turn.seconds_without_reuse:.2f} s ({turn.ratio:.2f}x)",
+        f"drafts     where a reply repeats the text, {_drafts(lookup.repeating)}; "
+        f"where it doesn't, {_drafts(lookup.fresh)}",
+    ]
     if peer := report.against:
         lines.append(
             f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "
@@ -38,6 +41,10 @@ def bench_text(model: str, report: Report) -> str:
             f"the same tokens in {peer.same_tokens:.0%} of runs"
         )
     return "\n".join(lines)
+
+
+def _drafts(one: Drafts) -> str:
+    return f"decode {one.decode_tps:.1f}, not {one.decode_tps_without:.1f} ({one.ratio:.2f}x)"
 
 
 def _speeds_row(one: Speeds) -> list[str]:

@@ -5,27 +5,25 @@ All times are a consumer's, from asking to having the tokens; mlx-lm is timed by
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import mlx.core as mx
-import numpy as np
 import psutil
 
 from menny.engine.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
 from menny.engine.export import export_folder
-from menny.engine.generate import Chunk
+from menny.engine.gains import Lookup, Reuse, measure_lookup, measure_reuse
 from menny.engine.peer import Generate, Peer
-from menny.engine.sampling import SamplingParams
+from menny.engine.timing import Timing, plain, plainly, random_prompts, timed
 from menny.engine.weights import load_model
 from menny.engine.worker import Engine, load_engine
 from menny.errors import EngineError
 
 WARM_UP_TOKENS = 16
-TURN_TOKENS = 32  # that a next turn adds to a conversation, where the context has room
 MOST_AT_ONCE = 256
 
 Tell = Callable[[str], None]
@@ -50,21 +48,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One reply by the clock: seconds from asking to its first and to its last token."""
-
-    first: float
-    last: float
-    tokens: tuple[int, ...]
-    prefill_tps: float
-
-    @property
-    def decode_tps(self) -> float:
-        """Tokens a second after the first; 0 for one token."""
-        return (len(self.tokens) - 1) / (self.last - self.first) if len(self.tokens) > 1 else 0.0
-
-
-@dataclass(frozen=True)
 class Speeds:
     """Medians over runs, at so many requests at once. `total_tps` counts the new tokens of all of them."""
 
@@ -75,17 +58,6 @@ class Speeds:
     slowest_first_token: float
     total_tps: float
     bandwidth_share: float  # decoding, of what the memory's bandwidth allows
-
-
-@dataclass(frozen=True)
-class Reuse:
-    """The next turn of a conversation: seconds to its first token, and of another prompt as long, all of it new."""
-
-    prompt_tokens: int
-    cached_tokens: int
-    seconds_to_first_token: float
-    seconds_without_reuse: float
-    ratio: float
 
 
 @dataclass(frozen=True)
@@ -117,6 +89,7 @@ class Report:
     resident_memory: int  # of the process
     speeds: list[Speeds]
     reuse: Reuse
+    lookup: Lookup
     against: Comparison | None = None
 
 
@@ -139,14 +112,16 @@ def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> 
             _refuse_too_long(engine, settings)
             tell("warming up")
             mx.reset_peak_memory()
-            _warm_up(_ours(engine), settings, engine.tokenizer.vocab_size)
+            _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
             memory = mx.get_peak_memory(), psutil.Process().memory_info().rss
             generate = peer.load(Path(folder)) if peer else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
             runs = _measure(engine, generate, settings, tell)
-            tell("the next turn of a conversation")
-            reuse = _measure_reuse(engine, settings)
+            tell("the fifth turn of a conversation")
+            reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
+            tell("drafts from the text so far")
+            lookup = measure_lookup(engine, settings.new_tokens, settings.runs)
             tell("the memory's bandwidth")
             bandwidth = measure_bandwidth()
     return Report(
@@ -161,6 +136,7 @@ def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> 
         resident_memory=memory[1],
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
         reuse=reuse,
+        lookup=lookup,
         against=_compare(peer, runs) if peer else None,
     )
 
@@ -188,7 +164,7 @@ def _refuse_too_long(engine: Engine, settings: Settings) -> None:
 def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell: Tell) -> _Runs:
     """All runs, ours and the peer's by turns. No prompt comes twice."""
     runs = _Runs({at_once: [] for at_once in settings.concurrency})
-    prompts = _prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
+    prompts = random_prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
     for run in range(1, settings.runs + 1):
         for at_once in runs.ours:
             tell(f"run {run} of {settings.runs}, {at_once} at once")
@@ -196,65 +172,14 @@ def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell
         if generate:
             tell(f"run {run} of {settings.runs}, by turns")
             prompt = next(prompts)
-            for times, say in ((runs.alone, _ours(engine)), (runs.theirs, generate)):
-                times.append(_timed(say(prompt, settings.new_tokens), len(prompt)))
+            for times, say in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
+                times.append(timed(say(prompt, settings.new_tokens), len(prompt)))
     return runs
 
 
-def _measure_reuse(engine: Engine, settings: Settings) -> Reuse:
-    """The first token of a next turn, and of a prompt as long without a history."""
-    others = _prompts(engine.tokenizer.vocab_size, engine.context_length, seed=1)
-    with_reuse: list[Chunk] = []
-    without: list[Chunk] = []
-    for _ in range(settings.runs):
-        prompt = next(others)[: settings.prompt_tokens]
-        said = list(_ours(engine)(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
-        turn = [*prompt, *said, *next(others)[:TURN_TOKENS]][: engine.context_length - 1]
-        for chunks, asked in ((with_reuse, turn), (without, next(others)[: len(turn)])):
-            chunks.extend(engine.stream(asked, _greedy(1)))
-    seconds, seconds_without = (
-        median(chunk.seconds_to_first_token for chunk in chunks) for chunks in (with_reuse, without)
-    )
-    last = with_reuse[-1]
-    return Reuse(last.prompt_tokens, last.cached_tokens, seconds, seconds_without, seconds / seconds_without)
-
-
-def _prompts(vocab_size: int, length: int, seed: int = 0) -> Iterator[list[int]]:
-    """Prompts of random tokens, the same ones every time."""
-    random = np.random.default_rng(seed)
-    while True:
-        yield random.integers(0, vocab_size, length).tolist()
-
-
 def _warm_up(generate: Generate, settings: Settings, vocab_size: int) -> None:
-    prompt = next(_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
+    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
-
-
-def _ours(engine: Engine) -> Generate:
-    """The engine as a function from a prompt to greedy tokens."""
-
-    def generate(prompt: Sequence[int], new_tokens: int) -> Iterator[int]:
-        for chunk in engine.stream(prompt, _greedy(new_tokens)):
-            if chunk.token is not None:
-                yield chunk.token
-
-    return generate
-
-
-def _greedy(new_tokens: int) -> SamplingParams:
-    return SamplingParams(temperature=0, max_tokens=new_tokens, ignore_eos=True)
-
-
-def _timed(tokens: Iterable[int], prompt_tokens: int) -> Timing:
-    """The timing of a reply that is asked for now."""
-    began = first = time.perf_counter()
-    said: list[int] = []
-    for token in tokens:
-        said.append(token)
-        if len(said) == 1:
-            first = time.perf_counter()
-    return Timing(first - began, time.perf_counter() - began, tuple(said), prompt_tokens / (first - began))
 
 
 def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[float, list[Timing]]:
@@ -264,11 +189,11 @@ def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) 
         speeds: list[float] = []
 
         def tokens() -> Iterator[int]:
-            for chunk in engine.stream(prompt, _greedy(new_tokens)):
+            for chunk in engine.stream(prompt, plain(new_tokens)):
                 speeds.append(chunk.prompt_tps)
                 yield from () if chunk.token is None else (chunk.token,)
 
-        timing = _timed(tokens(), len(prompt))
+        timing = timed(tokens(), len(prompt))
         return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the waiting in line
 
     began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from menny.engine.blas import Threads
 
-_FIRST_EXTRA = 0.06  # of a pass of one token, that each further token is thought to take until it is measured
+_FIRST_EXTRA = 0.15  # of a pass of one token, that each further token is thought to take until it is measured
 _LIMIT = 2.0  # times what was usual, beyond which a pass of one token was held up by something else
 _SLOWLY, _FAST = 0.05, 0.25  # the weight of a new measurement, of many and of few
 _FORGETTING = (

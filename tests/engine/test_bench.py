@@ -43,17 +43,6 @@ def test_every_concurrency_is_measured_in_the_order_asked(folder: Path) -> None:
     assert "run 1 of 1, 3 at once" in told
 
 
-def test_the_next_turn_of_a_conversation_reuses_all_of_it(folder: Path) -> None:
-    report = bench(folder, Settings(**QUICK))
-    assert (report.reuse.cached_tokens, report.reuse.prompt_tokens) == (20, 52)
-    assert report.reuse.ratio == report.reuse.seconds_to_first_token / report.reuse.seconds_without_reuse
-
-
-def test_a_conversation_that_fills_the_context_still_has_a_next_turn(folder: Path) -> None:
-    report = bench(folder, Settings(prompt_tokens=62, new_tokens=2, runs=1))
-    assert 0 < report.reuse.cached_tokens < report.reuse.prompt_tokens == 63
-
-
 def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
     report = bench(folder, Settings(**QUICK | {"runs": 2}, against="mlx-lm"))
     assert report.against is not None
