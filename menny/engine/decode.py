@@ -38,7 +38,6 @@ class _Drawn:
     rivals: mx.array | None  # [1], greedy tokens' only: how many were as likely to the last digits, itself included
     key: mx.array
     recent: mx.array | None  # the last tokens, where repetition is penalised
-    of_pass: int = 0  # tokens of the pass that brought it, where it is the first of them
 
 
 class Decoding:
@@ -62,7 +61,6 @@ class Decoding:
         self._lookup = Lookup(prompt)
         self._passes = 0
         self._undrafted = 0  # tokens in the cache when the first draft was verified; 0: there was none
-        self._read_at: float | None = None
 
     def tokens(self) -> Tokens:
         """Endless tokens; None: still at it. When closed, the cache holds no more than was handed on.
@@ -79,6 +77,7 @@ class Decoding:
     def _tokens(self) -> Tokens:
         before = self._nothing()
         drawn = self._draw(self._pass(mx.array([self._prompt[-1]])), 0, before)
+        read_at: float | None = None  # the last token, where this one was queued then
         while True:
             queued = None if self._draft() else self._draw(self._pass(drawn.token), 0, drawn)
             if self._is_close(drawn):
@@ -86,9 +85,14 @@ class Decoding:
             value = self._read(drawn)
             if queued is None:
                 before, drawn = yield from self._verify(value, drawn)
-            else:
-                yield value
-                before, drawn = drawn, queued
+                read_at = None
+                continue
+            now = time.perf_counter()
+            if read_at is not None:
+                self._pace.observe(1, now - read_at)
+            read_at = now
+            yield value
+            before, drawn = drawn, queued
 
     def _verify(self, value: int, drawn: _Drawn) -> Generator[int | None, None, tuple[_Drawn, _Drawn]]:
         """Hand on the token that was read, and those of its draft that come true; returns the last two drawn.
@@ -98,10 +102,14 @@ class Decoding:
         draft = self._draft()
         if draft and not self._undrafted:
             self._undrafted = self._cache.offset
+        began = time.perf_counter()
         logits = self._pass(mx.array([value, *draft]))
         mx.async_eval(logits)
         yield value
         before, drawn = drawn, self._draw(logits, 0, drawn)
+        if draft:
+            mx.eval(drawn.token)
+            self._pace.observe(len(draft) + 1, time.perf_counter() - began)
         for place, drafted in enumerate(draft, start=1):
             if self._is_close(drawn) or _number(drawn.token) != drafted:
                 break
@@ -120,7 +128,7 @@ class Decoding:
         for token in tokens[self._undrafted : -1]:
             mx.eval(self._pass(mx.array([token])))
             yield None
-        self._may_draft, self._undrafted, self._read_at = False, 0, None
+        self._may_draft, self._undrafted = False, 0
         return self._draw(self._pass(mx.array(tokens[-1:])), 0, before)
 
     def _draft(self) -> list[int]:
@@ -156,9 +164,8 @@ class Decoding:
         if recent is not None:
             recent = mx.concatenate([recent, token])[-self._params.repetition_context :]
         rivals = _rivals(row) if self._is_exact and self._may_draft else None
-        drawn = _Drawn(token, rivals, key, recent, logits.shape[0] if place == 0 else 0)
         mx.async_eval(token, key, *([] if rivals is None else [rivals]))
-        return drawn
+        return _Drawn(token, rivals, key, recent)
 
     def _is_close(self, drawn: _Drawn) -> bool:
         """Could the other rounding of earlier drafts have turned this token?"""
@@ -169,10 +176,6 @@ class Decoding:
         value = _number(drawn.token)
         if value == NOT_A_NUMBER:
             raise EngineError("The model's numbers overflowed (NaN), so the reply ends here. Try another model file.")
-        now = time.perf_counter()
-        if drawn.of_pass and self._read_at is not None:
-            self._pace.observe(drawn.of_pass, now - self._read_at)
-        self._read_at = now
         self._lookup.add(value)
         return value
 

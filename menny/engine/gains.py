@@ -15,7 +15,7 @@ from menny.engine.worker import Engine
 TURNS = 5  # of a conversation; the last is measured
 REPLY_TOKENS = 16  # of each turn's reply, at most
 TURN_TOKENS = 32  # that each turn adds to a conversation, where the context has room
-DRAFTED_TOKENS = 96  # of a reply with drafts or without, at most
+DRAFTED_TOKENS = 64  # of a reply with drafts or without, at most
 
 PARAGRAPH = (
     "Every evening at dusk the keeper climbed the winding stairs of the lighthouse, carrying a lantern and a small "
@@ -23,7 +23,7 @@ PARAGRAPH = (
     "beyond them nothing but water. He trimmed the wick, wound the clockwork, and wrote the weather into his book: "
     "wind from the west, a high sea, two ships. Thirty years he had done so, and still he found the view beautiful.\n\n"
 )
-REPEATING = f"{PARAGRAPH}Here is the same paragraph once more, word for word:\n\n"  # what follows is in it
+REPEATING = 2 * PARAGRAPH + PARAGRAPH[:40]  # a third time is what follows
 FRESH = f"{PARAGRAPH}What he didn't write down was what happened to him on the night of the great storm. "
 
 
