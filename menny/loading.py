@@ -1,13 +1,16 @@
 """From a catalogue's entry to an engine: whether it fits here, and then the model itself, or the server that has it."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from menny import secrets
 from menny.catalogue import Fit, ModelSpec, ServerSource, Shape, will_it_fit
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
-from menny.engine.remote import RemoteEngine, Server, connect
-from menny.errors import ModelError, TooLargeError
+from menny.engine.remote import RemoteEngine, Server, connect, served_models
+from menny.errors import ConfigError, ModelError, TooLargeError
 
 AnyEngine = Engine | RemoteEngine
 
@@ -68,6 +71,43 @@ def load(
     except TooLargeError as error:
         fit = will_it_fit(spec, Planner(), others, context)
         raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model here with a context of one's own choice, or loaded though it doesn't seem to fit."""
+
+    path: Path
+    context: int | None = None
+    force: bool = False
+
+
+Place = Path | ServerSource | Tuned
+
+
+def load_place(place: Place) -> AnyEngine:
+    """The engine for a model here or on a server. Raises what `load` does, but for a model that isn't here."""
+    if isinstance(place, ServerSource):
+        return connect(server_of(place))
+    if isinstance(place, Tuned):
+        return load_engine(place.path, context_length=place.context, force=place.force)
+    return load_engine(place)
+
+
+def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
+    """The models of a server that isn't in the catalogue yet. Raises MennyError."""
+    if not re.fullmatch(r"https?://\S+", address):
+        raise ConfigError("That is no address: it looks like http://127.0.0.1:8000/v1.")
+    return served_models(Server(address, key=key or secrets.key_of(address, variable)))
+
+
+def converted_bytes(path: Path, bits: int) -> int | None:
+    """About how large a model is after its conversion; None for files that are no model's."""
+    disk = Machine("metal", 0)
+    try:
+        return needs_at(needs_of(path, disk).args, bits, disk).weights
+    except ModelError:
+        return None
 
 
 def server_of(source: ServerSource, context: int | None = None) -> Server:

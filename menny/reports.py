@@ -7,6 +7,7 @@ from menny.engine.bench import Report, Speeds
 from menny.engine.gains import Drafts
 from menny.engine.perplexity import Perplexity
 from menny.engine.verify import Verification
+from menny.hub import Progress
 from menny.loading import Planner
 
 CONTEXTS = (4096, 32768)  # tokens, of a table's columns
@@ -95,6 +96,17 @@ def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
             fitting = f"{longest.context:,}" if longest.fits else "none"
             rows.append([spec.name, size(longest.weights), *(size(plan.total) for plan in known[:-1]), fitting])
     return table(rows)
+
+
+def download_text(progress: Progress) -> str:
+    """How far a download is, in a line."""
+    if progress.doing == "listing":
+        return "Asking the hub …"
+    parts = [f"{progress.files_done} of {progress.files} files", f"{size(progress.done)} of {size(progress.size)}"]
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts += [f"{size(progress.speed)}/s", f"{minutes}:{seconds:02} left"]
+    return " · ".join(parts)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

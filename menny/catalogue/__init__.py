@@ -2,6 +2,7 @@
 
 from menny.catalogue.entries import CatalogueFile, ModelEntry, Shape, TemplateName
 from menny.catalogue.fit import Fit, will_it_fit
+from menny.catalogue.own import add_entry, own_ids, remove_entry
 from menny.catalogue.places import PackageSource, PathSource, RepoSource, ServerSource, hub_cache, model_at
 from menny.catalogue.specs import ModelSpec, load_catalogue, local_spec, resolve
 
@@ -16,10 +17,13 @@ __all__ = [
     "ServerSource",
     "Shape",
     "TemplateName",
+    "add_entry",
     "hub_cache",
     "load_catalogue",
     "local_spec",
     "model_at",
+    "own_ids",
+    "remove_entry",
     "resolve",
     "will_it_fit",
 ]

@@ -10,8 +10,8 @@ from menny.catalogue import ModelSpec, RepoSource, hub_cache, resolve
 from menny.commands.shared import catalogue
 from menny.config import models_folder
 from menny.errors import ModelError
-from menny.hub import Download, Job, Progress
-from menny.reports import size
+from menny.hub import Download, Job
+from menny.reports import download_text
 
 ESCAPE_LINE = "\r\033[K"
 
@@ -50,17 +50,6 @@ def _wanted(model: str) -> ModelSpec:
 def _watch(download: Download) -> None:
     while not (progress := download.wait(0.5)).is_over:
         if sys.stderr.isatty():
-            typer.echo(f"{ESCAPE_LINE}{progress_text(progress)}", err=True, nl=False)
+            typer.echo(f"{ESCAPE_LINE}{download_text(progress)}", err=True, nl=False)
     if sys.stderr.isatty():
         typer.echo(ESCAPE_LINE, err=True, nl=False)
-
-
-def progress_text(progress: Progress) -> str:
-    """How far a download is, in a line."""
-    if progress.doing == "listing":
-        return "Asking the hub …"
-    parts = [f"{progress.files_done} of {progress.files} files", f"{size(progress.done)} of {size(progress.size)}"]
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts += [f"{size(progress.speed)}/s", f"{minutes}:{seconds:02} left"]
-    return ", ".join(parts)

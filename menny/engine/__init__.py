@@ -5,8 +5,11 @@ from menny.engine.blas import preload
 preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
+from menny.engine.conversion import Conversion  # noqa: E402
+from menny.engine.convert import Numbers  # noqa: E402
 from menny.engine.footprint import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
+from menny.engine.heap import held_bytes  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
 from menny.engine.requests import Progress, Stream  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
@@ -17,17 +20,20 @@ from menny.engine.worker import Engine, load_engine  # noqa: E402
 
 __all__ = [
     "Chunk",
+    "Conversion",
     "Engine",
     "Machine",
     "Mistral",
     "MoEArgs",
     "ModelArgs",
+    "Numbers",
     "Plan",
     "Progress",
     "SamplingParams",
     "Score",
     "Stream",
     "Tokenizer",
+    "held_bytes",
     "load_engine",
     "load_model",
     "load_tokenizer",

@@ -5,7 +5,6 @@ session from another one. So one long-lived thread does all the computing, and s
 """
 
 import atexit
-import gc
 import logging
 import os
 import queue
@@ -20,6 +19,7 @@ import mlx.core as mx
 
 from menny.engine.footprint import Plan, plan_for
 from menny.engine.generate import Chunk, generate
+from menny.engine.heap import give_back
 from menny.engine.model import Mistral
 from menny.engine.pace import Pace
 from menny.engine.prefixes import Prefixes, default_limit
@@ -180,10 +180,7 @@ class Engine:
             del model
         finally:
             self._prefixes.clear()
-            gc.collect()
-            mx.synchronize()
-            mx.clear_cache()
-            mx.clear_streams()  # MLX asks every thread to, or the process may abort at its end
+            give_back()
 
     def _load(self, path: Path) -> Mistral:
         if mx.metal.is_available():

@@ -5,13 +5,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 import streamlit as st
 
 from menny import chat
-from menny.engine import load_engine
+from menny.loading import Place
+from menny.loading import load_place as load_engine
 
 
 class ClosableEngine(chat.Engine, Protocol):
@@ -32,17 +32,56 @@ class SharedEngine:
     so that no session starves.
     """
 
-    def __init__(self, load: Callable[[Path], ClosableEngine]) -> None:
+    def __init__(self, load: Callable[[Place], ClosableEngine]) -> None:
         self._load = load
         self._engine: ClosableEngine | None = None
-        self._path: Path | None = None
+        self._path: Place | None = None
         self._users = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
+        self._idle_seconds: float | None = None
+        self._timer: threading.Timer | None = None
+        self.loading: Place | None = None  # what is being loaded at this moment
 
-    def holds(self, path: Path) -> bool:
+    @property
+    def loaded(self) -> Place | None:
+        """The model that is loaded."""
+        return self._path
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody uses it, or waits to."""
+        return bool(self._users or self._queue)
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """After so long without use, the model is unloaded; None: never."""
+        return self._idle_seconds
+
+    @idle_seconds.setter
+    def idle_seconds(self, seconds: float | None) -> None:
+        with self._changed:
+            self._idle_seconds = seconds
+            self._wind()
+
+    def holds(self, path: Place) -> bool:
         """Whether that model is loaded."""
         return self._path == path
+
+    def unload(self) -> bool:
+        """Give the model's memory back, unless somebody uses it; tells whether it did."""
+        ticket = object()
+        with self._changed:
+            if self.is_lent:
+                return False
+            self._queue.append(ticket)  # who comes now waits until it is gone
+        try:
+            self._let_go()
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        return True
 
     @property
     def waiting(self) -> int:
@@ -51,7 +90,7 @@ class SharedEngine:
 
     @contextmanager
     def borrow(
-        self, path: Path, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
+        self, path: Place, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[chat.Engine]:
         """The engine for a model; `on_phase` hears "busy" while others use another, and "loading".
 
@@ -78,10 +117,11 @@ class SharedEngine:
         finally:
             with self._changed:
                 self._users -= 1
+                self._wind()
                 self._changed.notify_all()
 
     def _wait_for_turn(
-        self, ticket: object, path: Path, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
+        self, ticket: object, path: Place, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
     ) -> None:
         with self._changed:
             while self._queue[0] is not ticket or (self._path != path and self._users):
@@ -92,16 +132,32 @@ class SharedEngine:
         if is_cancelled():
             raise LoanCancelled
 
-    def _replace(self, path: Path) -> ClosableEngine:
+    def _replace(self, path: Place) -> ClosableEngine:
         """Give the old engine's memory back, then load. Only the queue's head comes here, when nobody has a loan."""
+        self._let_go()
+        self.loading = path
+        try:
+            engine = self._load(path)
+        finally:
+            self.loading = None
+        self._engine, self._path = engine, path
+        return engine
+
+    def _let_go(self) -> None:
         old, self._engine, self._path = self._engine, None, None
         if old is not None:
             old.close()
             del old
             gc.collect()
-        engine = self._load(path)
-        self._engine, self._path = engine, path
-        return engine
+
+    def _wind(self) -> None:
+        """Begin to count the idle seconds anew."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._idle_seconds is not None and self._engine is not None and not self._users:
+            self._timer = threading.Timer(self._idle_seconds, self.unload)
+            self._timer.daemon = True
+            self._timer.start()
 
 
 @st.cache_resource(show_spinner=False)

@@ -9,6 +9,7 @@ from menny.catalogue import PathSource
 from menny.ui.conversation import draw_conversation
 from menny.ui.hero import draw_hero
 from menny.ui.library import read_library
+from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.pictures import picture
 from menny.ui.run import Order
@@ -27,6 +28,7 @@ def main() -> None:
     session.pages = {
         "chat": st.Page(draw_chat, title="Chat", icon=":material/forum:", default=True),
         "personas": st.Page(draw_personas, title="Personas", icon=":material/groups:", url_path="personas"),
+        "models": st.Page(draw_models, title="Models", icon=":material/deployed_code:", url_path="models"),
     }
     page = st.navigation(list(session.pages.values()), position="top")
     st.set_page_config(
@@ -88,7 +90,7 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         session.send(text, choices.persona.id, choices.model.id, order)
     with above:
         if hindrance:
-            _tell(hindrance, choices)
+            _tell(hindrance, choices, session)
         elif session.notice:
             st.warning(as_label(session.notice), icon=":material/content_cut:")
         if session.is_answering and not typed:  # else the message box has a stop button itself
@@ -106,7 +108,7 @@ def _hindrance(choices: Choices) -> str:
     return ""
 
 
-def _tell(hindrance: str, choices: Choices) -> None:
+def _tell(hindrance: str, choices: Choices, session: Session) -> None:
     with st.container(border=True, key="hindrance", gap="xsmall"):
         st.markdown(f":material/download: **{as_label(hindrance)}**")
         if choices.model is None or choices.path is not None:
@@ -114,7 +116,8 @@ def _tell(hindrance: str, choices: Choices) -> None:
         if isinstance(choices.model.source, PathSource):
             st.caption(as_label(choices.model.how_to_get))
         else:
-            st.caption("Run this in Menny's folder, then come back; or choose another model in the sidebar.")
+            st.page_link(session.pages["models"], label="Get it on the page of models", icon=":material/deployed_code:")
+            st.caption("Or run this in Menny's folder, then come back; or choose another model in the sidebar.")
             st.code(choices.model.how_to_get, language=None, wrap_lines=True)
 
 

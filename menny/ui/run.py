@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from menny.chat import RECENT, Brief, Chat, Params, Turn
 from menny.errors import MennyError, PromptTooLongError
+from menny.loading import Place
 from menny.memory import Memory
 from menny.ui.engines import LoanCancelled, SharedEngine
 
@@ -21,7 +21,7 @@ class Order:
     """What a reply is made with."""
 
     model_name: str
-    path: Path
+    path: Place
     template: str | None
     brief: Brief
     params: Params

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
@@ -11,6 +10,7 @@ from menny.chat import Brief
 from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.guardrails import NONE, Guardrail, combine
+from menny.loading import Place
 from menny.memory import Memory
 from menny.personas import Persona
 from menny.ui.library import Library
@@ -28,7 +28,7 @@ class Choices:
 
     persona: Persona
     model: ModelSpec | None
-    path: Path | None
+    path: Place | None
     brief: Brief
     params: SamplingParams
     memory: Memory
@@ -57,12 +57,14 @@ def draw_sidebar(session: Session, library: Library) -> Choices:
     return Choices(persona, model, path, brief, params, memory, fault)
 
 
-def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Path | None]:
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:
     models = {spec.id: spec for spec in [*listed, *session.own_models]}
     if not models:
         return None, None
-    paths = {model_id: spec.path() for model_id, spec in models.items()}
+    paths = {model_id: session.place_of(spec) for model_id, spec in models.items()}
     present = [model_id for model_id, path in paths.items() if path]
+    if (wish := session.wishes.pop("model", None)) in models:
+        st.session_state["model"] = wish
     if st.session_state.get("model") not in models:
         st.session_state["model"] = (present or list(models))[0]
     st.selectbox(

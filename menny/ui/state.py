@@ -1,13 +1,15 @@
 """What a browser tab's session keeps between two runs of the page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 from menny.catalogue import ModelSpec
 from menny.chat import Chat
+from menny.loading import Place, Tuned
 from menny.messages import is_blank
 from menny.ui.engines import shared_engine
 from menny.ui.run import Order, Run
@@ -28,6 +30,12 @@ class Session:
     model_problem: str = ""  # why the last model of the user's own can't be used
     pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
 
+    served: dict[str, int | None] = field(default_factory=dict)  # what a server that is being added has
+    wishes: dict[str, str] = field(default_factory=dict)  # what another page wants chosen in the chat's sidebar
+    told: str = ""  # what the page of models has done
+    faults: dict[str, str] = field(default_factory=dict)  # why it couldn't, by button
+    tuned: dict[str, Tuned] = field(default_factory=dict)  # how a model is to be loaded, by its id
+
     @classmethod
     def current(cls) -> "Session":
         if KEY not in st.session_state:
@@ -35,6 +43,11 @@ class Session:
         session = st.session_state[KEY]
         assert isinstance(session, cls)  # noqa: S101 - nobody else writes this key
         return session
+
+    def place_of(self, spec: ModelSpec) -> Place | None:
+        """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
+        place, tuned = spec.target(), self.tuned.get(spec.id)
+        return replace(tuned, path=place) if tuned and isinstance(place, Path) else place
 
     @property
     def is_answering(self) -> bool:

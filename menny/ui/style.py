@@ -33,9 +33,9 @@ CSS = """
 [class*="st-key-user-"] .stChatMessage { background-color: light-dark(#fdf0e0, #20254a); }
 
 /* Personas: as wide as is still read well; what the model is told stays in sight while the fields are scrolled. */
-.stMainBlockContainer:has(.st-key-personas) { max-width: 1200px; padding-top: 4.5rem; }
+.stMainBlockContainer:has(.st-key-personas, .st-key-models) { max-width: 1200px; padding-top: 4.5rem; }
 [data-testid="stBottomBlockContainer"]:has(.st-key-persona-end) { max-width: 1200px; margin: 0 auto; }
-.st-key-personas h1 { padding: 0; }
+:is(.st-key-personas, .st-key-models) h1 { padding: 0; }
 @media (min-width: 768px) {
   .stColumn:has(.st-key-persona-preview) { position: sticky; top: 4.5rem; align-self: flex-start; }
   .st-key-persona-preview { max-height: calc(100vh - 11rem); overflow-y: auto; }

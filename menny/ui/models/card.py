@@ -1,0 +1,196 @@
+"""One model's card: what it is, whether it is here and fits, and what can be done with it."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from menny.catalogue import Fit, ModelSpec, RepoSource, ServerSource, own_ids, remove_entry
+from menny.config import models_folder, own_models_file
+from menny.engine import Conversion, Numbers, held_bytes
+from menny.errors import MennyError
+from menny.loading import Tuned, converted_bytes
+from menny.reports import download_text, size
+from menny.ui.engines import SharedEngine
+from menny.ui.models.work import Work, removable, remove
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+BITS = (4, 8, 16)
+
+
+def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
+    """Draw it."""
+    place = session.place_of(spec)
+    with st.container(border=True, key=f"model-{_key(spec)}", gap="xsmall", height="stretch"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{as_label(spec.name)}**", width="stretch")
+            _badge(spec, engines, session)
+        facts = [size(spec.size_bytes) if spec.size_bytes else "", spec.licence]
+        facts += [f"{spec.context_length:,} tokens" if spec.context_length else "", spec.template or ""]
+        st.caption(as_label(" · ".join(fact for fact in facts if fact) or "A model of your own"))
+        if spec.good_for:
+            st.markdown(as_label(spec.good_for))
+        if fit is not None and not isinstance(spec.source, ServerSource):
+            icon = ":material/check_circle:" if fit.fits else ":material/block:"
+            st.progress(min(1.0, fit.share), text=f"{icon} {as_label(str(fit))}")
+        _draw_moving(spec, fit, session, work, engines)
+        with st.container(horizontal=True, gap="xsmall"):
+            if place is None:
+                _draw_get(spec, work)
+            else:
+                _draw_load(spec, fit, session, work, engines)
+                _draw_convert(spec, work)
+            _draw_remove(spec, engines, session)
+
+
+def _key(spec: ModelSpec) -> str:
+    return "".join(c if c.isalnum() else "-" for c in spec.id)
+
+
+def _badge(spec: ModelSpec, engines: SharedEngine, session: Session) -> None:
+    place = session.place_of(spec)
+    if place is None:
+        st.badge("not here", color="gray", width="content")
+    elif engines.holds(place):
+        st.badge("loaded", color="green", icon=":material/memory:", width="content")
+    elif isinstance(spec.source, ServerSource):
+        st.badge("on a server", color="blue", icon=":material/cloud:", width="content")
+    else:
+        st.badge("here", color="orange", icon=":material/check:", width="content")
+
+
+def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
+    """A download, a conversion, or the loading; and what came of it."""
+    if download := work.downloads.get(spec.id):
+        progress = download.progress
+        if not progress.is_over:
+            st.progress(progress.done / max(1, progress.size), text=as_label(download_text(progress)))
+            st.button("Cancel", key=f"cancel-{spec.id}", icon=":material/close:", on_click=download.cancel)
+        elif progress.doing == "failed":
+            _told(spec, progress.error, work)
+        elif progress.doing == "cancelled":
+            st.caption("Cancelled. What is finished stays; *Get* goes on with it.")
+    if conversion := work.conversions.get(spec.id):
+        if not conversion.is_over:
+            text = f"Converting to {conversion.target.name}: {conversion.share:.0%}"
+            st.progress(conversion.share, text=as_label(text))
+            st.button("Cancel", key=f"cancel-conversion-{spec.id}", icon=":material/close:", on_click=conversion.cancel)
+        elif conversion.doing == "failed":
+            _told(spec, conversion.error, work)
+        elif conversion.doing == "done":
+            st.caption(as_label(f"Converted: {conversion.target.name} is here."))
+    if engines.loading is not None and engines.loading == session.place_of(spec):
+        whole = fit.plan.weights if fit else 0
+        held = min(held_bytes(), whole)
+        st.progress(held / max(1, whole), text=as_label(f"Loading: {size(held)} of {size(whole)}"))
+    elif spec.id in work.loads:
+        st.caption(":shimmer[Waiting until the loaded model is free …]")
+    if fault := work.faults.get(spec.id):
+        _told(spec, fault, work)
+
+
+def _told(spec: ModelSpec, fault: str, work: Work) -> None:
+    st.error(as_label(fault), icon=":material/error:")
+    st.button("Close", key=f"close-{spec.id}", icon=":material/check:", on_click=work.put_away, args=(spec.id,))
+
+
+def _draw_get(spec: ModelSpec, work: Work) -> None:
+    if not isinstance(spec.source, RepoSource):
+        st.caption(as_label(spec.how_to_get))
+        return
+    download = work.downloads.get(spec.id)
+    is_coming = download is not None and not download.progress.is_over
+    st.button(
+        "Get", key=f"get-{spec.id}", icon=":material/download:", disabled=is_coming, on_click=work.get, args=(spec,)
+    )
+
+
+def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
+    def load() -> None:
+        if place := session.place_of(spec):
+            session.wishes["model"] = spec.id
+            work.load(spec.id, place, engines)
+
+    place = session.place_of(spec)
+    is_busy = spec.id in work.loads or (place is not None and engines.holds(place))
+    st.button("Load", key=f"load-{spec.id}", icon=":material/play_arrow:", disabled=is_busy, on_click=load)
+    if isinstance(spec.source, ServerSource):
+        return
+    with st.popover("Options", icon=":material/tune:", key=f"options-{_key(spec)}"):
+        tuned = session.tuned.get(spec.id)
+        longest = spec.context_length or (fit.plan.context if fit else 0) or 1 << 20
+        context = st.number_input(
+            "Context, in tokens",
+            min_value=256,
+            max_value=max(256, longest),
+            step=256,
+            value=tuned.context if tuned else None,
+            placeholder="as long as fits",
+            key=f"context-{spec.id}",
+            help="A shorter context takes less memory.",
+        )
+        force = st.toggle(
+            "Load it even if it doesn't seem to fit",
+            value=bool(tuned and tuned.force),
+            key=f"force-{spec.id}",
+            help="The machine may become very slow, or end Menny.",
+        )
+        if context is None and not force:
+            session.tuned.pop(spec.id, None)
+        else:
+            session.tuned[spec.id] = Tuned(Path(), int(context) if context else None, force)
+
+
+def _draw_convert(spec: ModelSpec, work: Work) -> None:
+    path = spec.path()
+    if path is None:
+        return
+    with st.popover("Convert", icon=":material/compress:", key=f"convert-{_key(spec)}"):
+        bits = st.segmented_control(
+            "Bits a weight", BITS, default=4, required=True, key=f"bits-{spec.id}", help="Fewer bits are smaller."
+        )
+        after = converted_bytes(path, bits)
+        if after is None:
+            st.caption("These files are no model that can be converted.")
+            return
+        st.markdown(as_label(f"{size(_bytes_of(path))} now, about {size(after)} afterwards."))
+        target = models_folder() / f"{path.stem if path.is_file() else path.name}-{bits}bit"
+        st.caption(as_label(f"Written as {target.name} into the models folder."))
+
+        def convert() -> None:
+            work.put_away(spec.id)
+            work.conversions[spec.id] = Conversion(path, target, Numbers(bits=None if bits == 16 else bits))
+
+        running = work.conversions.get(spec.id)
+        busy = running is not None and not running.is_over
+        is_taken = busy or target.exists()
+        st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=is_taken, on_click=convert)
+
+
+def _bytes_of(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+
+
+def _draw_remove(spec: ModelSpec, engines: SharedEngine, session: Session) -> None:
+    """For what Menny keeps: the files of a model, or an entry of the user's own."""
+    files, is_own = removable(spec), spec.id in own_ids(own_models_file())
+    if files is None and not is_own:
+        return
+
+    def take_away() -> None:
+        try:
+            if files is not None:
+                remove(spec)
+            if is_own:
+                remove_entry(own_models_file(), spec.id)
+            session.told = f"{spec.name} was removed."
+        except MennyError as error:
+            session.told = str(error)
+
+    place = session.place_of(spec)
+    is_loaded = place is not None and engines.holds(place)
+    with st.popover("Remove", icon=":material/delete:", key=f"remove-{_key(spec)}", disabled=is_loaded):
+        st.markdown(as_label(f"Delete {files}?" if files else f"Forget {spec.name}? Its files stay where they are."))
+        st.button("Remove for good", key=f"remove-now-{spec.id}", type="primary", on_click=take_away)

@@ -1,0 +1,91 @@
+"""The page of models: a card for each, what is loaded, and ways to add others."""
+
+import streamlit as st
+
+from menny.catalogue import Fit, ModelSpec
+from menny.loading import Planner, fit_of
+from menny.ui.engines import SharedEngine, shared_engine
+from menny.ui.library import Library, read_library
+from menny.ui.models.add import draw_adding
+from menny.ui.models.card import draw_card
+from menny.ui.models.work import Work, shared_work
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+EVERY = 0.7  # seconds between two looks at what moves
+FIT_SECONDS = 5.0  # for which a look at the memory holds
+IDLE = {0: "Never", 300: "After 5 minutes", 900: "After 15 minutes", 3600: "After an hour"}
+
+
+def draw_models() -> None:
+    """Draw the page."""
+    session, library, work, engines = Session.current(), read_library(), shared_work(), shared_engine()
+    with st.container(key="models"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.title("Models", anchor=False, width="content")
+            draw_adding(session, library)
+        for problem in library.problems:
+            if str(problem).startswith(("models", "configs/models", "menny/models")) or "models.yaml" in str(problem):
+                st.warning(as_label(str(problem)), icon=":material/warning:")
+        moving = work.is_under_way or engines.loading is not None
+        st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, library, work, engines, moving)
+
+
+def _draw_moving(session: Session, library: Library, work: Work, engines: SharedEngine, was_moving: bool) -> None:
+    """All that can change by itself; when something begins or ends to move, the page is drawn anew."""
+    if was_moving != (work.is_under_way or engines.loading is not None):
+        st.rerun()
+    specs = [*library.models, *session.own_models]
+    _draw_loaded(session, specs, engines)
+    with st.grid("auto", min_column_width=330, gap="small"):
+        for spec in specs:
+            draw_card(spec, _fit(session, spec, specs), session, work, engines)
+
+
+def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine) -> None:
+    """What holds memory now, the button that gives it back, and the timer that does so."""
+    loaded = next((spec.name for spec in specs if engines.loaded and session.place_of(spec) == engines.loaded), None)
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="loaded"):
+        if engines.loaded is None:
+            st.markdown(":material/memory: No model is loaded.", width="stretch")
+        else:
+            st.markdown(f":material/memory: **{as_label(loaded or 'A model')}** is loaded.", width="stretch")
+            st.button(
+                "Unload",
+                key="unload",
+                icon=":material/eject:",
+                disabled=engines.is_lent,
+                help="Give its memory back. Not while a reply is being written.",
+                on_click=_unload,
+                args=(engines,),
+            )
+        now = int(engines.idle_seconds or 0)
+        choices = sorted({*IDLE, now})
+        chosen = st.selectbox(
+            "Unload when idle",
+            choices,
+            index=choices.index(now),
+            format_func=lambda seconds: IDLE.get(seconds) or f"After {seconds} s",
+            key="idle",
+            width=190,
+        )
+        if chosen != now:
+            engines.idle_seconds = chosen or None
+
+
+def _unload(engines: SharedEngine) -> None:
+    engines.unload()
+
+
+def _fit(session: Session, spec: ModelSpec, specs: list[ModelSpec]) -> Fit | None:
+    tuned = session.tuned.get(spec.id)
+    return _fits(tuple(specs), tuned.context if tuned else None, shared_engine().loaded).get(spec.id)
+
+
+@st.cache_resource(show_spinner=False, ttl=FIT_SECONDS, max_entries=8)
+def _fits(_specs: tuple[ModelSpec, ...], context: int | None, loaded: object) -> dict[str, Fit]:
+    """What fits, by id; looked up anew only now and then, as it reads headers."""
+    del loaded  # it is here to be part of the cache's key
+    planner = Planner()
+    found = {spec.id: fit_of(spec, _specs, planner, context) for spec in _specs}
+    return {model_id: fit for model_id, fit in found.items() if fit is not None}

@@ -1,0 +1,41 @@
+"""Switching models: the old one's memory comes back before the next is loaded, and all of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SWITCH = """
+import json, sys
+import menny.engine as engine
+import psutil
+from pathlib import Path
+from menny.ui.engines import SharedEngine
+engines, sizes = SharedEngine(engine.load_engine), []
+for number in range(11):
+    place = Path(sys.argv[1 + number % 2])
+    with engines.borrow(place, lambda _: None, lambda: False) as loaded:
+        prompt = loaded.tokenizer.encode("The cat sat on the mat. " * 20)
+        list(loaded.stream(prompt, engine.SamplingParams(max_tokens=4)))
+        sizes.append(psutil.Process().memory_info().rss)
+held = psutil.Process().memory_info().rss
+engines.unload()
+print(json.dumps([sizes, held, psutil.Process().memory_info().rss]))
+"""
+
+
+@pytest.mark.slow
+def test_after_ten_switches_the_memory_is_that_after_one_and_unloading_gives_it_back(
+    smollm2_path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.gguf"
+    other.symlink_to(smollm2_path)
+    command = [sys.executable, "-c", SWITCH, str(smollm2_path), str(other)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500)
+    sizes, held, left = json.loads(said.stdout)
+
+    assert sizes[10] == pytest.approx(sizes[1], rel=0.10)
+    assert max(sizes) == pytest.approx(sizes[0], rel=0.10)
+    assert held - left > 500_000_000

@@ -1,0 +1,53 @@
+"""The user's own entries: added and removed with the file's comments kept, and nothing broken overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from menny.catalogue import CatalogueFile, add_entry, own_ids, remove_entry
+from menny.config import load_yaml
+from menny.errors import ConfigError
+
+
+def test_entries_are_added_replaced_and_removed_and_comments_stay(tmp_path: Path) -> None:
+    file = tmp_path / "home" / "models.yaml"
+    add_entry(file, id="a", name="A", path="/a", served="", context_length=None)
+    file.write_text("# by hand\n" + file.read_text() + "# the end\n")
+
+    add_entry(file, id="b", name="B", server="http://gpu/v1", key="GPU_KEY")
+    add_entry(file, id="a", name="Another", path="/b")
+    assert [(one.id, one.name) for one in load_yaml(file, CatalogueFile).models] == [("b", "B"), ("a", "Another")]
+    assert "# by hand" in file.read_text()
+
+    remove_entry(file, "b")
+    remove_entry(file, "never there")
+    assert own_ids(file) == {"a"}
+    remove_entry(tmp_path / "none.yaml", "a")
+    assert not (tmp_path / "none.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"id": "A b", "name": "x", "path": "a"},
+        {"id": "a", "name": "x"},
+        {"id": "a", "name": "x", "server": "ftp://x"},
+        {"id": "a", "name": "x", "path": "a", "unknown": "y"},
+        {"id": "a", "name": "two\nlines", "path": "a"},
+    ],
+)
+def test_what_no_entry_can_be_is_refused(tmp_path: Path, values: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="That can't be added") as refused:
+        add_entry(tmp_path / "models.yaml", **values)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_can_not_be_used_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("models: [{id: x}]")
+
+    with pytest.raises(ConfigError, match="'name' is missing"):
+        add_entry(file, id="a", name="A", path="a")
+    assert file.read_text() == "models: [{id: x}]"
+    assert own_ids(file) == set()

@@ -1,0 +1,101 @@
+"""The page of models in a real browser: a model got from a hub, loaded and talked to; and a chat over a real server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from menny.engine.convert import Numbers, convert
+from tests.hub.fake_hub import FakeHub
+from tests.hub.fake_hub import serving as serving_hub
+from tests.peer_server import mlx_lm_serving
+
+from .browsing import Visitor, open_browser, serve
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+APP = "app.py"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+def a_home(tmp_path: Path, entry: str) -> Path:
+    (tmp_path / "menny").mkdir()
+    (tmp_path / "menny" / "models.yaml").write_text(f"models:\n- {entry}\n")
+    return tmp_path
+
+
+def card(page: Page, model: str) -> Page:
+    return page.locator(f".st-key-model-{model}")
+
+
+def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
+    browser: Browser, tmp_path: Path, smollm2_path: Path
+) -> None:
+    home = a_home(tmp_path, "{id: little, name: Little, repo: somebody/little, template: chatml}")
+    hub = FakeHub("somebody/little", {"little.gguf": smollm2_path.read_bytes()}, pause=0.05, piece=1 << 18)
+    with serving_hub(hub), serve(APP, home, HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="0") as address:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/models")
+        little = card(page, "little")
+        expect(little.get_by_text("not here")).to_be_visible(timeout=60_000)
+        little.get_by_role("button", name="Get").click()
+        expect(little.get_by_text("0 of 1 files")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("/s")).to_be_visible(timeout=60_000)
+        little.get_by_role("button", name="Cancel").click()
+        expect(little.get_by_text("Cancelled.")).to_be_visible(timeout=60_000)
+        assert not (home / "menny" / "models" / "little").exists()
+
+        hub.pause, hub.piece = 0.0, 1 << 20
+        little.get_by_role("button", name="Get").click()
+        little.get_by_role("button", name="Load").click()
+        expect(little.get_by_text("loaded")).to_be_visible(timeout=60_000)
+
+        page.get_by_role("link", name="Chat").click()
+        box = page.get_by_test_id("stChatInputTextArea")
+        box.fill("What is the capital of France?")
+        box.press("Enter")
+        reply = page.get_by_test_id("stChatMessage").nth(1)
+        expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=120_000)
+        expect(reply.get_by_text("Little")).to_be_visible()
+
+        page.get_by_role("link", name="Models").click()
+        page.get_by_role("button", name="Unload").click()
+        expect(page.get_by_text("No model is loaded.")).to_be_visible(timeout=60_000)
+        little.get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Remove for good").click()
+        expect(little.get_by_text("not here")).to_be_visible(timeout=60_000)
+        page.close()
+
+
+def test_a_chat_over_a_server_is_stopped_and_outlives_the_server(
+    browser: Browser, tmp_path: Path, smollm2_path: Path
+) -> None:
+    folder = tmp_path / "served" / "smollm2"
+    convert(smollm2_path, folder, Numbers("float32"))
+    with mlx_lm_serving(folder) as (server, process):
+        home = a_home(tmp_path, f"{{id: far, name: Far away, server: '{server}', served: {folder}}}")
+        with serve(APP, home) as address:
+            visitor = Visitor(browser.new_page(), address)
+            visitor.choose("Model", "Far away")
+            visitor.say("What is the capital of France? Answer in one sentence.")
+            assert "Far away" in visitor.wait_for_reply()
+
+            visitor.say("Tell me a very long story about a dragon and a knight.")
+            expect(visitor.messages.nth(3)).to_contain_text("tokens", timeout=60_000)
+            visitor.stop_button.click()
+            assert "stopped" in visitor.wait_for_reply(2)
+
+            process.kill()
+            visitor.say("Are you still there?")
+            expect(visitor.messages.nth(5)).to_contain_text("is the server running", timeout=60_000)
+            visitor.choose("Model", "SmolLM2")
+            visitor.say("Are you there now?")
+            assert "SmolLM2" in visitor.wait_for_reply(4)
+            visitor.page.close()
