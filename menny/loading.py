@@ -89,9 +89,12 @@ def load_place(place: Place) -> AnyEngine:
     """The engine for a model here or on a server. Raises what `load` does, but for a model that isn't here."""
     if isinstance(place, ServerSource):
         return connect(server_of(place))
-    if isinstance(place, Tuned):
-        return load_engine(place.path, context_length=place.context, force=place.force)
-    return load_engine(place)
+    tuned = place if isinstance(place, Tuned) else Tuned(place)
+    try:
+        return load_engine(tuned.path, context_length=tuned.context, force=tuned.force)
+    except TooLargeError as error:
+        sentence = f"{error} The options on the page of models load it all the same."
+        raise TooLargeError(sentence, error.needed, error.room) from None
 
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:

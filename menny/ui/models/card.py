@@ -70,6 +70,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             _told(spec, progress.error, work)
         elif progress.doing == "cancelled":
             st.caption("Cancelled. What is finished stays; *Get* goes on with it.")
+            st.button("Discard it", key=f"discard-{spec.id}", on_click=work.discard, args=(spec.id,))
     if conversion := work.conversions.get(spec.id):
         if not conversion.is_over:
             text = f"Converting to {conversion.target.name}: {conversion.share:.0%}"

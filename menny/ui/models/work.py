@@ -11,7 +11,7 @@ from menny.catalogue import ModelSpec, RepoSource
 from menny.config import models_folder
 from menny.engine import Conversion
 from menny.errors import MennyError, ModelError
-from menny.hub import Download, Job
+from menny.hub import Download, Job, remove_leftovers
 from menny.loading import Place
 from menny.ui.engines import LoanCancelled, SharedEngine
 
@@ -53,6 +53,12 @@ class Work:
         self.faults.pop(model_id, None)
         self.loads.add(model_id)
         threading.Thread(target=run, name="menny-load", daemon=True).start()
+
+    def discard(self, model_id: str) -> None:
+        """Delete what a download that was cancelled has finished."""
+        if (download := self.downloads.get(model_id)) and download.progress.is_over:
+            remove_leftovers(download.job, finished_too=True)
+            self.put_away(model_id)
 
     def put_away(self, model_id: str) -> None:
         """Forget what is over."""
