@@ -84,7 +84,7 @@ def quantized_group() -> str:
         parts.append(code((x, 137), "q₀ q₁ … q₃₁", 13, INK))
         parts.append(code((x, 154), "scale, bias", 13, INK))
     parts.append(
-        caption(200, "w ≈ scale · q + bias.  With 4 bits, 16 steps lead from a group's least weight to its largest.")
+        caption(200, "w ≈ scale · q + bias.  With 4 bits, 16 values from a group's least weight to its largest.")
     )
     return sheet(230, "Affine quantization: each group of weights shares a scale and a bias", *parts)
 
