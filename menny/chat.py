@@ -1,64 +1,23 @@
-"""A conversation, and the one way from a user's text to a streamed reply."""
+"""A conversation, and the one way from a user's text to a stored, streamed reply."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeVar
 
-from menny.context import Context, Prompt, Usage, Write
-from menny.errors import MennyError, PromptError, PromptTooLongError
+from menny.context import Context, Prompt, Write
+from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError
 from menny.memory import Memory, Summary
 from menny.messages import Message, clean, is_blank
-from menny.prompts import ChatTokenizer
+from menny.reply import Chunk, Engine, OnProgress, Params, Reply
+from menny.storage import ChatStore, Conversation, Entry, Transcript, UnkeptError, new_id
 
-FinishReason = Literal["stop", "length", "cancelled"]
-OnProgress = Callable[[Any], None]
+__all__ = ["Brief", "Chat", "Chunk", "Engine", "OnProgress", "Params", "Reply", "Summing"]
 
 RECENT = Memory()
+KEEP_EVERY = 0.4  # seconds between two writings of a growing reply
 
-
-class Chunk(Protocol):
-    """A piece of a reply, with what was measured so far (`menny.engine.Chunk`)."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def finish_reason(self) -> FinishReason | None: ...
-    @property
-    def prompt_tokens(self) -> int: ...
-    @property
-    def completion_tokens(self) -> int: ...
-    @property
-    def decode_tps(self) -> float: ...
-    @property
-    def seconds_to_first_token(self) -> float: ...
-
-
-class Stream(Protocol):
-    """A reply under way; cancelling it, from any thread, makes its next chunk the last one."""
-
-    def __iter__(self) -> Iterator[Chunk]: ...
-    def cancel(self) -> None: ...
-
-
-class Params(Protocol):
-    """How to sample (`menny.engine.SamplingParams`): a dataclass, of which the chat knows two fields."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def max_tokens(self) -> int: ...
-    @property
-    def temperature(self) -> float: ...
-
-
-class Engine(Protocol):
-    """What a chat needs of an engine."""
-
-    @property
-    def tokenizer(self) -> ChatTokenizer: ...
-    @property
-    def context_length(self) -> int: ...
-    def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,77 +43,32 @@ class Brief:
         return cls("\n\n".join(texts), tuple(examples))
 
 
-@dataclass(slots=True, eq=False)
-class Reply:
-    """What the model said so far; it stands in the conversation before its first token comes, so no text is lost."""
-
-    text: str = ""
-    finish_reason: FinishReason | None = None
-    error: str = ""
-    latest: Chunk | None = None
-    forgotten: int = 0
-    usage: Usage | None = None
-    notice: str = ""
-    _stream: Stream | None = None
-    _cancelled: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        return self.finish_reason is not None or bool(self.error)
-
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """End the reply, from any thread and at any time; what was said stays."""
-        self._cancelled = True
-        if self._stream is not None:
-            self._stream.cancel()
-
-    def follow(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
-        """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over."""
-        for chunk in self.listen(start):
-            self.text += chunk.text
-            self.latest = chunk
-            self.finish_reason = chunk.finish_reason
-            yield chunk
-        if self._cancelled and self.finish_reason is None:
-            self.finish_reason = "cancelled"
-
-    def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
-        """Start a stream that ends with this reply when that is cancelled, or abandoned; then it doesn't start."""
-        if self._cancelled:
-            return
-        self._stream = start()
-        if self._cancelled:  # while it was starting
-            self._stream.cancel()
-        is_over = False
-        try:
-            for chunk in self._stream:
-                is_over = chunk.finish_reason is not None
-                yield chunk
-        finally:
-            if not is_over:
-                self._stream.cancel()
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """What the user said, and the reply to it, with the ids of who gave it: a persona, by way of a model."""
-
-    text: str
-    persona: str = ""
-    model: str = ""
-    reply: Reply = field(default_factory=Reply)
-
-
 class Chat:
-    """A conversation. It owns no engine: the one that answers, and how, comes with every message."""
+    """A conversation. It owns no engine: the one that answers, and how, comes with every message.
 
-    def __init__(self, turns: Iterable[Turn] = (), summary: Summary | None = None) -> None:
-        self.turns = list(turns)
-        self.summary = summary
+    It is kept in a store, under its id, from its first message on; without a store, in memory. Where the store can't
+    be written it goes on in memory as well, and `unkept` says so in a sentence, until it can be kept again.
+    """
+
+    def __init__(self, store: ChatStore | None = None, chat_id: str = "") -> None:
+        self.id = chat_id or new_id()
+        self.unkept = ""
+        self._home = store
+        self._store = store or ChatStore()
+        self._seen: tuple[int | None, Sequence[Entry]] = (None, ())
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The active path: what is shown, from the first message to the last."""
+        revision, _ = self.revision
+        if revision != self._seen[0]:
+            self._seen = revision, self._store.path(self.id)
+        return self._seen[1]
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """Two numbers: the first is another when something changes in this chat, the second when the list does."""
+        return self._store.revision(self.id)
 
     def reply(
         self,
@@ -169,18 +83,37 @@ class Chat:
         """Send a text and stream the reply: `begin` and `answer` in one."""
         return self.answer(self.begin(text), engine, params, brief, template, on_progress, memory)
 
-    def begin(self, text: str, persona: str = "", model: str = "") -> Turn:
-        """Take a user's text into the conversation, with a reply that has yet to come. PromptError if it is blank."""
-        cleaned = clean(text)
-        if is_blank(cleaned):
-            raise PromptError("There is nothing to send: type a message first.")
-        turn = Turn(cleaned, persona, model)
-        self.turns.append(turn)
-        return turn
+    # Each of these makes a reply that has yet to be answered. `persona` and `model` are the ids of who gives it.
+
+    def begin(self, text: str, persona: str = "", model: str = "") -> Reply:
+        """Take a user's text in at the end, with a reply that has yet to come. PromptError if it is blank."""
+        path = self.entries
+        return self._ask(path[-1].id if path else None, text, persona, model, instead="")
+
+    def edit(self, question_id: str, text: str, persona: str = "", model: str = "") -> Reply:
+        """Ask something else in the place of an earlier question, which stays as an alternative."""
+        question = self._store.entry(question_id)
+        return self._ask(question.parent, text, persona, model, instead=question.id)
+
+    def regenerate(self, entry_id: str, persona: str = "", model: str = "") -> Reply:
+        """Have a question, or the one that a reply answers, answered once more; earlier replies are alternatives."""
+        entry = self._store.entry(entry_id)
+        question_id, instead = (entry.id, "") if entry.role == "user" else (entry.parent or "", entry.id)
+        self._return_home()
+        added = self._keep(lambda store: store.ask_again(question_id, persona, model))
+        return Reply(added.id, new=added.id, instead=instead)
+
+    def resume(self, reply_id: str) -> Reply:
+        """Go on with a reply that ended before its end."""
+        if self._store.entry(reply_id).status == "growing":
+            raise PromptError("This reply is still being written.")
+        self._return_home()
+        entry = self._keep(lambda store: store.reopen(reply_id))
+        return Reply(entry.id, entry.text, figures=entry.figures)
 
     def answer(
         self,
-        turn: Turn,
+        reply: Reply,
         engine: Engine,
         params: Params,
         brief: Brief | None = None,
@@ -188,41 +121,125 @@ class Chat:
         on_progress: OnProgress | None = None,
         memory: Memory = RECENT,
     ) -> Iterator[Chunk]:
-        """Stream the reply to a turn of this conversation; without a template, the vocabulary's own is guessed.
+        """Stream a reply of this conversation, keeping it as it grows; without a template, it is guessed.
 
         A message that doesn't fit leaves the conversation again (PromptTooLongError). Any other error ends the
         reply and is written in it; what was said until then stays.
         """
         try:
             context = Context(engine, template, params.max_tokens)
-            prompt = self._prompt(
-                turn, context, memory, brief or Brief(), _writer(turn.reply, engine, params, on_progress)
-            )
-            yield from turn.reply.follow(lambda: engine.stream(prompt.ids, params, on_progress))
+            write = _writer(reply, engine, params, on_progress)
+            prompt = self._prompt(reply, context, memory, brief or Brief(), write)
+            due = 0.0
+            for chunk in reply.follow(lambda: engine.stream(prompt.ids, params, on_progress)):
+                if time.monotonic() >= due:
+                    self._keep(lambda store: store.grow(reply.id, reply.text))
+                    due = time.monotonic() + KEEP_EVERY
+                yield chunk
         except PromptTooLongError:
-            self.turns.remove(turn)
+            self._take_back(reply)
             raise
         except MennyError as error:
-            turn.reply.error = str(error)
+            reply.error = str(error)
             raise
+        finally:
+            self.end(reply)
 
-    def messages(self, until: Turn) -> list[Message]:
-        """What was said up to a turn's question; a reply stopped before its first word isn't there."""
-        said: list[Message] = []
-        for turn in self.turns[: self.turns.index(until)]:
-            said.append(Message("user", turn.text))
-            if turn.reply.text:
-                said.append(Message("assistant", turn.reply.text))
-        return [*said, Message("user", until.text)]
+    def end(self, reply: Reply) -> None:
+        """Keep a reply as it ended."""
+        extra = {"usage": asdict(reply.usage) if reply.usage else None, "notice": reply.notice or None}
+        self._keep(
+            lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.figures, **extra)
+        )
 
-    def _prompt(self, turn: Turn, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
-        """What the model gets for a turn; a new summary is kept for the turns to come."""
+    def choose(self, entry_id: str) -> None:
+        """Go on by another alternative."""
+        self._keep(lambda store: store.choose(entry_id))
+
+    def cut(self, entry_id: str) -> None:
+        """Delete a message and all that follows it."""
+        self._keep(lambda store: store.cut(entry_id))
+
+    def mend(self, entry_id: str) -> None:
+        """Bring back what was deleted with a message."""
+        self._keep(lambda store: store.mend(entry_id))
+
+    def keep_in(self, store: ChatStore) -> None:
+        """Be kept in a store that couldn't be had before."""
+        self._home = self._home or store
+        self._return_home()
+
+    def transcript(self) -> Transcript:
+        """All that was said, with its alternatives."""
+        return self._store.transcript(self.id)
+
+    def _ask(self, parent: str | None, text: str, persona: str, model: str, instead: str) -> Reply:
+        cleaned = clean(text)
+        if is_blank(cleaned):
+            raise PromptError("There is nothing to send: type a message first.")
+        self._return_home()
+        question, reply = self._keep(lambda store: store.ask(self.id, parent, cleaned, persona, model))
+        return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
+
+    def _take_back(self, reply: Reply) -> None:
+        """A refused question, or reply, is no part of the conversation; one that was to go on is as it was."""
+        if reply.new:
+            self._keep(lambda store: store.cut(reply.new))
+            if reply.instead:
+                self._keep(lambda store: store.choose(reply.instead))
+            elif not self.entries:
+                self._keep(lambda store: store.delete(self.id))
+
+    def _prompt(self, reply: Reply, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
+        """What the model gets for a reply; a new summary is kept beside the last message that it covers."""
+        said = [entry for entry in self._store.path_to(reply.id) if entry.text]
         told = [Message("system", brief.system_text)] if brief.system_text else []
-        prompt = context.compose([*told, *self.messages(until=turn)], memory, brief.examples, self.summary, write)
-        self.summary = prompt.summary
-        turn.reply.usage, turn.reply.notice = prompt.usage, prompt.notice
-        turn.reply.forgotten = prompt.usage.unseen
+        messages = [*told, *(entry.message for entry in said)]
+        prompt = context.compose(messages, memory, brief.examples, _summary_of(said), write)
+        if prompt.summary and prompt.summary != _summary_of(said):
+            last, text = said[prompt.summary.covers - 1], prompt.summary.text
+            self._keep(lambda store: store.note(last.id, summary=text))
+        reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
+
+    def _keep(self, change: Callable[[ChatStore], T]) -> T:
+        """Change the conversation where it is kept; where it can't be, go on in memory."""
+        try:
+            return change(self._store)
+        except UnkeptError as error:
+            if self._store is not self._home:
+                raise
+            self._leave_home(str(error))
+            return change(self._store)
+
+    def _leave_home(self, why: str) -> None:
+        refuge = ChatStore()
+        try:
+            refuge.merge([self._store.transcript(self.id)])
+        except StorageError:  # nothing was said yet, or it can't be read either: what was seen last is what there is
+            if entries := tuple(self._seen[1]):
+                conversation = Conversation(self.id, entries[0].text[:60])
+                alone = tuple(replace(entry, alternatives=()) for entry in entries)
+                refuge.merge([Transcript(conversation, alone, tuple(entry.id for entry in alone))])
+        self._store, self._seen = refuge, (None, self._seen[1])
+        self.unkept = f"This chat isn't being kept at the moment. {why}"
+
+    def _return_home(self) -> None:
+        """Try to be kept again."""
+        if self._home is None or self._store is self._home:
+            return
+        try:
+            if self._store.conversation(self.id):
+                self._home.merge([self._store.transcript(self.id)])
+        except UnkeptError:
+            return
+        self._store, self._seen, self.unkept = self._home, (None, ()), ""
+
+
+def _summary_of(said: Sequence[Entry]) -> Summary | None:
+    """The latest summary of this branch: it stands beside the last message that it covers."""
+    kept = [Summary(str(entry.extra["summary"]), at + 1) for at, entry in enumerate(said) if "summary" in entry.extra]
+    return kept[-1] if kept else None
 
 
 def _writer(reply: Reply, engine: Engine, params: Params, on_progress: OnProgress | None) -> Write:

@@ -88,8 +88,8 @@ def saying(*texts: str) -> list[Piece | Exception]:
 def test_a_reply_streams_and_stays_in_the_conversation() -> None:
     chat, engine = Chat(), Scripted([saying("Hel", "lo")])
     assert [chunk.text for chunk in chat.reply("Hi", engine, Sampling())] == ["Hel", "lo", ""]
-    assert (chat.turns[0].text, chat.turns[0].reply.text) == ("Hi", "Hello")
-    assert chat.turns[0].reply.finish_reason == "stop"
+    assert [entry.text for entry in chat.entries] == ["Hi", "Hello"]
+    assert chat.entries[1].finish_reason == "stop"
 
 
 def test_the_second_prompt_holds_the_first_turn() -> None:
@@ -115,7 +115,7 @@ def test_a_blank_message_is_not_sent(text: str) -> None:
     chat, engine = Chat(), Scripted([])
     with pytest.raises(PromptError, match="nothing to send"):
         chat.reply(text, engine, Sampling())
-    assert chat.turns == []
+    assert chat.entries == []
     assert engine.prompts == []
 
 
@@ -124,7 +124,7 @@ def test_a_message_over_the_context_leaves_the_conversation_again() -> None:
     list(chat.reply("Hi", engine, Sampling()))
     with pytest.raises(PromptTooLongError, match="tokens too long"):
         list(chat.reply("word " * 100, engine, Sampling()))
-    assert [turn.text for turn in chat.turns] == ["Hi"]
+    assert [entry.text for entry in chat.entries] == ["Hi", "Hello"]
 
 
 def test_the_oldest_turns_leave_a_full_context_and_the_reply_says_how_many() -> None:
@@ -134,32 +134,33 @@ def test_the_oldest_turns_leave_a_full_context_and_the_reply_says_how_many() -> 
     assert "question 0" not in engine.prompts[-1]
     assert "Be kind." in engine.prompts[-1]
     assert "question 9" in engine.prompts[-1]
-    assert chat.turns[-1].reply.forgotten > 0
+    assert chat.entries[-1].extra["usage"]["unseen"] > 0
 
 
 def test_an_engine_error_ends_the_reply_and_keeps_its_text() -> None:
     chat, engine = Chat(), Scripted([[Piece("Half a"), EngineError("The model gave no numbers.")], saying("Fine")])
     with pytest.raises(EngineError):
         list(chat.reply("Hi", engine, Sampling()))
-    assert (chat.turns[0].reply.text, chat.turns[0].reply.error) == ("Half a", "The model gave no numbers.")
+    assert (chat.entries[1].text, chat.entries[1].error) == ("Half a", "The model gave no numbers.")
     list(chat.reply("Again", engine, Sampling()))
-    assert chat.turns[1].reply.text == "Fine"
+    assert chat.entries[3].text == "Fine"
 
 
 def test_a_cancelled_reply_keeps_what_was_said() -> None:
     chat, engine = Chat(), Scripted([saying("One ", "two ", "three")])
-    for chunk in chat.reply("Count", engine, Sampling()):
+    reply = chat.begin("Count")
+    for chunk in chat.answer(reply, engine, Sampling()):
         if chunk.text == "two ":
-            chat.turns[0].reply.cancel()
-    assert (chat.turns[0].reply.text, chat.turns[0].reply.finish_reason) == ("One two ", "cancelled")
+            reply.cancel()
+    assert (chat.entries[1].text, chat.entries[1].finish_reason) == ("One two ", "cancelled")
 
 
 def test_a_reply_cancelled_before_its_start_asks_nothing_of_the_engine() -> None:
     chat, engine = Chat(), Scripted([])
-    turn = chat.begin("Hi")
-    turn.reply.cancel()
-    assert list(chat.answer(turn, engine, Sampling())) == []
-    assert (turn.reply.finish_reason, engine.prompts) == ("cancelled", [])
+    reply = chat.begin("Hi")
+    reply.cancel()
+    assert list(chat.answer(reply, engine, Sampling())) == []
+    assert (reply.finish_reason, engine.prompts) == ("cancelled", [])
 
 
 def test_an_abandoned_reply_frees_its_place() -> None:
@@ -168,14 +169,18 @@ def test_an_abandoned_reply_frees_its_place() -> None:
     next(iter(chunks))
     del chunks
     assert engine.streams[0].cancelled
-    assert chat.turns[0].reply.text == "One "
+    assert (chat.entries[1].text, chat.entries[1].status) == ("One ", "interrupted")
 
 
 def test_a_reply_without_a_word_leaves_only_the_question_in_the_next_prompt() -> None:
-    chat = Chat()
-    chat.begin("First").reply.cancel()
-    turn = chat.begin("Second")
-    assert chat.messages(until=turn) == [Message("user", "First"), Message("user", "Second")]
+    chat, engine = Chat(), Scripted([saying("ok")])
+    silent = chat.begin("First")
+    silent.cancel()
+    list(chat.answer(silent, engine, Sampling()))
+    list(chat.reply("Second", engine, Sampling()))
+    assert engine.prompts == [
+        "<|im_start|> user First <|im_end|> <|im_start|> user Second <|im_end|> <|im_start|> assistant"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from menny.chat import Brief, Chat, Reply, Summing, Turn
+from menny.chat import Brief, Chat, Reply, Summing
+from menny.context import Usage
 from menny.engine import SamplingParams, load_engine
 from menny.errors import EngineError, PromptTooLongError
-from menny.memory import RECALL, Memory, Summary
+from menny.memory import RECALL, Memory
+from menny.storage import ChatStore
 from tests.test_chat import Piece, Sampling, Scripted, saying
 
 SUMMARY = Memory("summary")
@@ -37,6 +39,19 @@ def summaries(engine: Scripted) -> list[str]:
     return [prompt for prompt in engine.prompts if "Sum up the conversation" in prompt]
 
 
+def usage_of(chat: Chat) -> Usage:
+    """Of the latest reply."""
+    return Usage(**chat.entries[-1].extra["usage"])
+
+
+def notice(chat: Chat) -> str:
+    return str(chat.entries[-1].extra["notice"])
+
+
+def kept_summaries(chat: Chat) -> list[str]:
+    return [entry.extra["summary"] for entry in chat.entries if "summary" in entry.extra]
+
+
 def talker() -> Talker:
     return Talker([], context_length=400)
 
@@ -46,8 +61,7 @@ def test_what_leaves_is_summed_up_once_and_the_summary_goes_with_the_prompts_aft
     talk(chat, engine, 0, 30)
     assert "User: number 0 and" in summaries(engine)[0]
     assert 1 < len(summaries(engine)) < 8
-    usage = chat.turns[-1].reply.usage
-    assert usage is not None
+    usage = usage_of(chat)
     assert usage.summed == usage.unseen > 0
     assert f"user {RECALL} <|im_end|> <|im_start|> assistant They count. <|im_end|>" in engine.prompts[-1]
     assert engine.prompts[-1].index("Be kind.") < engine.prompts[-1].index("They count.")
@@ -76,46 +90,45 @@ def test_a_summary_that_fails_is_told_and_the_reply_comes_from_the_recent_turns(
     chat, engine = Chat(), talker()
     engine.note = [Piece("Half"), EngineError("The model gave no numbers.")]
     talk(chat, engine, 0, 30)
-    reply = chat.turns[-1].reply
-    assert reply.text == "Yes, I see."
-    assert "couldn't be summed up" in reply.notice
-    assert "The model gave no numbers." in reply.notice
-    assert (chat.summary, RECALL in engine.prompts[-1]) == (None, False)
+    assert chat.entries[-1].text == "Yes, I see."
+    assert "couldn't be summed up" in notice(chat)
+    assert "The model gave no numbers." in notice(chat)
+    assert (kept_summaries(chat), RECALL in engine.prompts[-1]) == ([], False)
 
 
 def test_an_empty_summary_is_none() -> None:
     chat, engine = Chat(), talker()
     engine.note = saying(" ")
     talk(chat, engine, 0, 30)
-    assert "wrote no summary" in chat.turns[-1].reply.notice
+    assert "wrote no summary" in notice(chat)
 
 
 def test_in_too_small_a_context_the_chat_goes_on_without_a_summary() -> None:
     chat, engine = Chat(), Talker([], context_length=120)
     talk(chat, engine, 0, 10)
     assert summaries(engine) == []
-    assert "too small for a summary" in chat.turns[-1].reply.notice
+    assert "too small for a summary" in notice(chat)
 
 
 def test_a_reply_stopped_while_its_summary_is_written_ends_and_keeps_no_half_summary() -> None:
     chat, engine = Chat(), talker()
     phases: list[Any] = []
-
-    def stop(progress: Any) -> None:
-        phases.append(progress)
-        if isinstance(progress, Summing) and progress.done:
-            chat.turns[-1].reply.cancel()
-
     number = 0
     while not phases:
-        talk(chat, engine, number, number + 1, on_progress=stop)
+        reply = chat.begin(QUESTION.format(number))
+
+        def stop(progress: Any, reply: Reply = reply) -> None:
+            phases.append(progress)
+            if isinstance(progress, Summing) and progress.done:
+                reply.cancel()
+
+        list(chat.answer(reply, engine, Sampling(), BRIEF, on_progress=stop, memory=SUMMARY))
         number += 1
-    reply = chat.turns[-1].reply
-    assert (reply.text, reply.finish_reason, chat.summary) == ("", "cancelled", None)
+    assert (reply.text, reply.finish_reason, kept_summaries(chat)) == ("", "cancelled", [])
     assert engine.streams[-1].cancelled
     assert phases[0] == Summing(0, phases[0].total)
     talk(chat, engine, number, number + 1)
-    assert chat.summary is not None
+    assert kept_summaries(chat) == ["They count."]
 
 
 def test_a_summary_is_written_by_the_likeliest_tokens_within_its_room() -> None:
@@ -133,9 +146,10 @@ def test_a_summary_is_written_by_the_likeliest_tokens_within_its_room() -> None:
 
 
 def test_a_chat_that_was_kept_goes_on_with_its_summary() -> None:
-    chat, engine = Chat(), talker()
+    store, engine = ChatStore(), talker()
+    chat = Chat(store)
     talk(chat, engine, 0, 30)
-    kept, later = Chat(chat.turns, chat.summary), talker()
+    kept, later = Chat(store, chat.id), talker()
     list(kept.reply("short", later, Sampling(), BRIEF, memory=SUMMARY))
     assert summaries(later) == []
     assert RECALL in later.prompts[-1]
@@ -145,14 +159,13 @@ def test_everything_is_refused_when_it_no_longer_fits_and_the_message_comes_back
     chat, engine = Chat(), talker()
     with pytest.raises(PromptTooLongError, match="whole conversation"):
         talk(chat, engine, 0, 30, Memory("everything"))
-    assert len(chat.turns) == len(engine.prompts)
+    assert len(chat.entries) == 2 * len(engine.prompts)
 
 
 def test_the_usage_adds_up_to_the_context() -> None:
-    chat, engine = Chat(summary=Summary("They count.", 4)), talker()
+    chat, engine = Chat(), talker()
     talk(chat, engine, 0, 30)
-    usage = chat.turns[-1].reply.usage
-    assert usage is not None
+    usage = usage_of(chat)
     assert usage.system + usage.summary + usage.turns == len(engine.prompts[-1].split())
     assert usage.free == 400 - usage.reply - len(engine.prompts[-1].split()) >= 0
 
@@ -165,7 +178,11 @@ def test_the_model_that_comes_along_sums_up_and_goes_on_from_its_cache(smollm2_p
         ("What grows well in the shade?", "Ferns, hostas and ivy grow well there. They like moist soil."),
         ("I am planning a trip to Japan in May.", "May is a great time to visit Japan. The weather is mild."),
     ]
-    chat = Chat([Turn(text, reply=Reply(answer, "stop")) for text, answer in [*said, *said, *said]])
+    store, chat = ChatStore(), Chat()
+    for text, answer in [*said, *said, *said]:
+        _, reply = store.ask(chat.id, store.path(chat.id)[-1].id if store.path(chat.id) else None, text)
+        store.finish(reply.id, answer, "stop")
+    chat = Chat(store, chat.id)
     with load_engine(smollm2_path) as engine:
 
         class Small:
@@ -174,11 +191,9 @@ def test_the_model_that_comes_along_sums_up_and_goes_on_from_its_cache(smollm2_p
         params = SamplingParams(temperature=0.0, max_tokens=12)
         for text in ("What should I pack?", "And for the cat?"):
             *_, last = chat.reply(text, Small(), params, BRIEF, memory=SUMMARY)
-            usage = chat.turns[-1].reply.usage
-            assert chat.turns[-1].reply.notice == ""
-            assert chat.summary is not None
-            assert chat.summary.text
-            assert usage is not None
-            assert usage.summed == usage.unseen == chat.summary.covers > 0
+            usage = usage_of(chat)
+            assert "notice" not in chat.entries[-1].extra
+            assert chat.entries[usage.summed - 1].extra["summary"]
+            assert usage.summed == usage.unseen > 0
             assert last.prompt_tokens == usage.system + usage.summary + usage.turns <= 450 - 12
         assert last.cached_tokens > last.prompt_tokens / 2

@@ -158,7 +158,7 @@ def _answer(
         typer.echo(" [stopped]")
     except MennyError as error:
         complain(str(error), error.exit_code)
-    if conversation.turns and (notice := conversation.turns[-1].reply.notice):
+    if conversation.entries and (notice := conversation.entries[-1].extra.get("notice")):
         typer.echo(f"({notice})", err=True)
     typer.echo()
 

@@ -1,6 +1,7 @@
 """What is kept: conversations in SQLite, as trees of messages, and their way in and out as files."""
 
-from menny.storage.store import ChatStore
+from menny.storage.database import UnkeptError
+from menny.storage.store import ChatStore, store_file
 from menny.storage.values import Conversation, Entry, Figures, Hit, Transcript, new_id
 
-__all__ = ["ChatStore", "Conversation", "Entry", "Figures", "Hit", "Transcript", "new_id"]
+__all__ = ["ChatStore", "Conversation", "Entry", "Figures", "Hit", "Transcript", "UnkeptError", "new_id", "store_file"]

@@ -22,7 +22,11 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 BELONGINGS = ("", "-wal", "-shm")
 
 
-class DamagedError(StorageError):
+class UnkeptError(StorageError):
+    """Something couldn't be read or written, for a reason that lies with the file or the disk."""
+
+
+class DamagedError(UnkeptError):
     """A file that isn't a store, or no longer."""
 
 
@@ -102,7 +106,7 @@ class Database:
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Make sure that the file is whole and of our version, bringing it there from an earlier one."""
         if version_of(db) > len(self._migrations):
-            raise StorageError(
+            raise UnkeptError(
                 f"{self._name}: these chats were written by a newer Menny (version {version_of(db)}; this one knows "
                 f"version {len(self._migrations)}). Update Menny, or move the file elsewhere to begin anew."
             )
@@ -143,23 +147,23 @@ class Database:
         except sqlite3.Error as error:
             raise self._fault(error) from error
         except OSError as error:
-            raise StorageError(
+            raise UnkeptError(
                 f"{self._name} can't be kept in its folder ({error.strerror}): check the folder."
             ) from error
 
-    def _fault(self, error: sqlite3.Error) -> StorageError:
+    def _fault(self, error: sqlite3.Error) -> UnkeptError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in LOCKED:
-            return StorageError(f"{self._name} is locked by another program: close that, then try again.")
+            return UnkeptError(f"{self._name} is locked by another program: close that, then try again.")
         if code in DAMAGED or (code == sqlite3.SQLITE_ERROR and "no such" in str(error)):
             return DamagedError(f"{self._name} is damaged: start Menny anew, and it is set aside.")
         if code == sqlite3.SQLITE_READONLY:
-            return StorageError(f"{self._name} can't be written: check who may write to it.")
+            return UnkeptError(f"{self._name} can't be written: check who may write to it.")
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return StorageError(f"The disk is full, or fails: {self._name} can't be written. Make room.")
+            return UnkeptError(f"The disk is full, or fails: {self._name} can't be written. Make room.")
         if code == sqlite3.SQLITE_CANTOPEN:
-            return StorageError(f"{self._name} can't be opened: check that its folder is there and may be written.")
-        return StorageError(f"{self._name} can't be used: {error}.")
+            return UnkeptError(f"{self._name} can't be opened: check that its folder is there and may be written.")
+        return UnkeptError(f"{self._name} can't be used: {error}.")
 
 
 def _create(path: Path) -> None:

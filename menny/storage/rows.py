@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from sqlite3 import Connection, Row
+from typing import Any
 
 from menny.errors import StorageError
 from menny.storage.values import Conversation, Entry, Figures
@@ -91,6 +92,13 @@ def revise(db: Connection, entry_id: str) -> None:
 
 def revise_list(db: Connection) -> None:
     db.execute("UPDATE counters SET value = value + 1 WHERE name = 'list'")
+
+
+def add_notes(db: Connection, entry_id: str, notes: Mapping[str, Any]) -> None:
+    """Keep notes beside a message; None takes one away."""
+    kept = {**json.loads(message_row(db, entry_id)["extra"]), **notes}
+    kept = {key: value for key, value in kept.items() if value is not None}
+    db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
 
 
 def set_chosen(db: Connection, conversation_id: str, parent: str | None, entry_id: str) -> None:

@@ -20,6 +20,7 @@ from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
 from menny.storage.merging import merge
 from menny.storage.rows import (
+    add_notes,
     as_conversation,
     as_entry,
     begin,
@@ -35,8 +36,12 @@ from menny.storage.searching import search
 from menny.storage.values import Conversation, Entry, Figures, FinishReason, Hit, Transcript, new_id
 from menny.storage.writers import Writers
 
-FILE = "chats.db"
 KEEP_DELETED = 30 * 24 * 3600.0  # seconds in which what was deleted can be brought back
+
+
+def store_file() -> Path:
+    """The user's store: `chats.db` in MENNY_HOME, or in the system's folder for a user's data."""
+    return home() / "chats.db"
 
 
 class ChatStore:
@@ -54,11 +59,6 @@ class ChatStore:
         if not self.notice:
             self._recover()
             self._purge()
-
-    @classmethod
-    def at_home(cls) -> "ChatStore":
-        """The user's store: `chats.db` in MENNY_HOME, or in the system's folder for a user's data."""
-        return cls(home() / FILE)
 
     @property
     def notice(self) -> str:
@@ -90,6 +90,18 @@ class ChatStore:
         entries = {entry.id: entry for entry in transcript.entries} if transcript else {}
         return [entries[entry_id] for entry_id in transcript.active] if transcript else []
 
+    def path_to(self, entry_id: str) -> list[Entry]:
+        """The way from the first message to this one. StorageError if there is none of that id."""
+        with self._database.read() as db:
+            conversation_id = message_row(db, entry_id)["conversation"]
+        entries = {entry.id: entry for entry in self.transcript(conversation_id).entries}
+        way: list[Entry] = []
+        at: str | None = entry_id
+        while at in entries:
+            way.append(entries[at])
+            at = entries[at].parent
+        return way[::-1]
+
     def transcript(self, conversation_id: str) -> Transcript:
         """A whole conversation with all its alternatives. StorageError if there is none of that id."""
         transcript = self._read(conversation_id)
@@ -108,11 +120,11 @@ class ChatStore:
         return self._entry(row, [sibling["id"] for sibling in siblings])
 
     def revision(self, conversation_id: str) -> tuple[int, int]:
-        """Two numbers that grow: the first when something changes in that conversation, the second in their list."""
+        """Two numbers: one grows when something changes in that conversation (-1: there is none), one with the list."""
         with self._database.read() as db:
             row = db.execute("SELECT revision FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
             listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
-        return (int(row[0]) if row else 0, int(listed[0]))
+        return (int(row[0]) if row else -1, int(listed[0]))
 
     def search(self, text: str, limit: int = 30) -> list[Hit]:
         """Conversations whose title or messages hold all words of a text, or words that begin so."""
@@ -157,7 +169,7 @@ class ChatStore:
     def grow(self, reply_id: str, text: str) -> None:
         """Keep what a reply says so far."""
         with self._database.write() as db:
-            db.execute("UPDATE messages SET text = ? WHERE id = ? AND status = 'growing'", (text, reply_id))
+            db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, reply_id))
             revise(db, reply_id)
 
     def finish(
@@ -167,8 +179,9 @@ class ChatStore:
         finish_reason: FinishReason | None = None,
         error: str = "",
         figures: Figures | None = None,
+        **extra: Any,
     ) -> None:
-        """Keep a reply as it ended; without a reason or an error for its end, it was interrupted."""
+        """Keep a reply as it ended, with notes; without a reason or an error for its end, it was interrupted."""
         status = "whole" if finish_reason or error else "interrupted"
         with self._database.write() as db:
             db.execute(
@@ -176,6 +189,7 @@ class ChatStore:
                 "WHERE id = ?",
                 (text, status, finish_reason, error, json.dumps(asdict(figures or Figures())), reply_id),
             )
+            add_notes(db, reply_id, extra)
             touch(db, message_row(db, reply_id)["conversation"])
 
     def note(self, entry_id: str, **extra: Any) -> None:
@@ -185,9 +199,7 @@ class ChatStore:
         export and come back with it.
         """
         with self._database.write() as db:
-            kept = {**json.loads(message_row(db, entry_id)["extra"]), **extra}
-            kept = {key: value for key, value in kept.items() if value is not None}
-            db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
+            add_notes(db, entry_id, extra)
             revise(db, entry_id)
 
     # Choosing and taking away
@@ -307,7 +319,7 @@ class ChatStore:
                     "UPDATE messages SET status = 'interrupted', writer = '' WHERE status = 'growing' AND writer = ?",
                     (dead,),
                 )
-            self._writers.bury(dead)
+        self._writers.bury_the_dead()
 
     def _purge(self) -> None:
         """Let go of what was deleted long ago."""

@@ -18,13 +18,12 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured of a reply, and how many of the oldest messages it was written without."""
+    """What was measured of a reply."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
-    forgotten: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,14 @@ class Writers:
     def me(self) -> str:
         """This store's mark, which holds until it is closed or the process ends."""
         with self._guard:
-            if self._folder is not None and self._held is None:
+            while self._folder is not None and self._held is None:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 held = os.open(self._folder / self._mine, os.O_CREAT | os.O_RDWR, 0o600)
                 fcntl.flock(held, fcntl.LOCK_EX)
-                self._held = held
+                if (self._folder / self._mine).exists():  # else it was buried before it had the lock
+                    self._held = held
+                else:
+                    os.close(held)
         return self._mine
 
     def is_alive(self, mark: str) -> bool:
@@ -50,15 +53,16 @@ class Writers:
             os.close(seen)
         return False
 
-    def bury(self, mark: str) -> None:
-        """Remove what is left of one that died."""
-        if self._folder is not None:
-            (self._folder / mark).unlink(missing_ok=True)
+    def bury_the_dead(self) -> None:
+        """Remove what is left of those that died."""
+        if self._folder is not None and self._folder.is_dir():
+            for mark in self._folder.iterdir():
+                if not self.is_alive(mark.name):
+                    mark.unlink(missing_ok=True)
 
     def close(self) -> None:
         with self._guard:
             if self._held is not None:
-                self.bury(self._mine)
                 os.close(self._held)
-                self._held = None
-                self._mine = new_id()
+                self._held, self._mine = None, new_id()
+                self.bury_the_dead()

@@ -1,84 +1,180 @@
-"""The conversation on the page: every turn, and the reply that is being written."""
+"""The conversation on the page: what was said last, what can be done with it, and the reply that is being written."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
-from menny.chat import Reply, Turn
 from menny.personas import Persona
-from menny.ui.copy_button import copy_button
+from menny.storage import Entry, Figures
+from menny.ui.message_bar import Bar, message_bar
 from menny.ui.pictures import avatar_of, human_avatar
 from menny.ui.run import Phase, Run, watch
-from menny.ui.state import Session
+from menny.ui.sidebar import choose_model, choose_persona
+from menny.ui.state import ENTRIES_SHOWN, Session
 from menny.ui.text import as_label, as_markdown
 
 CURSOR = " ▍"
 STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growing reply
 
 
-def draw_conversation(session: Session, personas: Mapping[str, Persona], models: Mapping[str, str]) -> None:
-    """Draw all turns; where one is being answered, stay until it is, and draw the page anew."""
-    turns = session.chat.turns
-    forgotten = _forgotten_turns(turns)
-    for number, turn in enumerate(list(turns)):
-        if number == forgotten and forgotten:
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Who can answer: personas and models by id; of the models, `present` are on this machine."""
+
+    personas: Mapping[str, Persona]
+    models: Mapping[str, str]
+    present: Sequence[str] = ()
+
+    def name(self, persona_id: str) -> str:
+        persona = self.personas.get(persona_id)
+        return persona.name if persona else "Menny"
+
+    def select(self, persona_id: str = "", model_id: str = "") -> None:
+        """Have the sidebar choose these, as far as they are there; before it is drawn."""
+        if persona_id in self.personas and persona_id != st.session_state.get("persona"):
+            choose_persona(self.personas[persona_id])
+        if model_id in self.present:
+            choose_model(model_id)
+
+
+def draw_conversation(session: Session, speakers: Speakers) -> None:
+    """Draw the latest messages, and the earlier ones on demand; where a reply grows, stay until it is whole."""
+    entries = session.chat.entries
+    hidden = max(0, len(entries) - session.shown)
+    if hidden:
+        _draw_more(session, hidden)
+    unseen = _unseen(entries)
+    for number, entry in enumerate(entries[hidden:], start=hidden):
+        if number == unseen and unseen:
             st.caption(
                 ":material/history: The context is full: from here on up, the model no longer sees what was said.",
                 text_alignment="center",
             )
-        _draw_user(turn, number)
-        _draw_reply(session, turn, number, personas, models)
+        if entry.role == "user":
+            _draw_question(session, entry)
+        else:
+            _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
 
 
-def _forgotten_turns(turns: list[Turn]) -> int:
-    """How many of the oldest turns the latest reply was written without."""
-    if not turns:
-        return 0
-    messages = turns[-1].reply.forgotten
-    count = 0
-    while messages > 0 and count < len(turns):
-        messages -= 1 + bool(turns[count].reply.text)
-        count += 1
-    return count
+def _draw_more(session: Session, hidden: int) -> None:
+    def show() -> None:
+        session.shown += 4 * ENTRIES_SHOWN
+
+    with st.container(horizontal_alignment="center"):
+        st.button(f"Show earlier messages ({hidden:,})", key="earlier", icon=":material/expand_less:", on_click=show)
 
 
-def _draw_user(turn: Turn, number: int) -> None:
-    with st.container(key=f"user-{number}"), st.chat_message("user", avatar=human_avatar()):
-        st.text(turn.text)
+def _unseen(entries: Sequence[Entry]) -> int:
+    """How many of the oldest entries the latest reply was written without: the model counts those with a text."""
+    usage = entries[-1].extra.get("usage") if entries else None
+    left = usage["unseen"] if usage else 0
+    for number, entry in enumerate(entries):
+        if not left:
+            return number
+        left -= bool(entry.text)
+    return 0
 
 
-def _draw_reply(
-    session: Session, turn: Turn, number: int, personas: Mapping[str, Persona], models: Mapping[str, str]
-) -> None:
-    persona = personas.get(turn.persona)
-    name = persona.name if persona else "Menny"
-    with st.chat_message(name, avatar=avatar_of(persona) if persona else "assistant"):
-        if session.run is not None and session.run.turn is turn:
-            _follow(session, session.run, name)
+def _draw_question(session: Session, entry: Entry) -> None:
+    with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar()):
+        if session.editing == entry.id:
+            _draw_edit(session, entry)
             return
-        reply = turn.reply
-        if reply.text:
-            st.markdown(as_markdown(reply.text), anchors=False)
-        if reply.error:
-            st.error(as_label(reply.error), icon=":material/error:")
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-            if reply.text:
-                copy_button(reply.text, key=f"copy-{number}")
-            st.caption(as_label(measures(reply, models.get(turn.model, turn.model))))
+        st.text(entry.text)
+        tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
+
+        def use(name: str, value: str) -> None:
+            match name:
+                case "edit":
+                    session.editing = entry.id
+                case "delete":
+                    session.cut(entry.id)
+                case "step":
+                    session.chat.choose(value)
+
+        message_bar(Bar(entry.text, "Copy the message", tools, entry.alternatives, entry.id), f"bar-{entry.id}", use)
+
+
+def _draw_edit(session: Session, entry: Entry) -> None:
+    key = f"edit-{entry.id}"
+
+    def send() -> None:
+        session.edit(entry.id, st.session_state[key])
+
+    def leave() -> None:
+        session.editing = ""
+
+    st.text_area("Edit the message", value=entry.text, key=key, height="content", label_visibility="collapsed")
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button("Send", key=f"send-{entry.id}", type="primary", on_click=send)
+        st.button("Cancel", key=f"leave-{entry.id}", on_click=leave)
+
+
+def _draw_reply(session: Session, entry: Entry, speakers: Speakers, is_last: bool) -> None:
+    persona = speakers.personas.get(entry.persona)
+    with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
+        run = session.run
+        if run is not None and run.reply.id == entry.id:
+            _follow(session, run, speakers.name(entry.persona))
+            return
+        if entry.text:
+            is_growing = entry.status == "growing"
+            st.markdown(as_markdown(entry.text) + (CURSOR if is_growing else ""), anchors=False)
+        if entry.error:
+            st.error(as_label(entry.error), icon=":material/error:")
+        if notice := entry.extra.get("notice"):
+            st.caption(f":material/info: {as_label(str(notice))}")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            _draw_bar(session, entry, speakers)
+            st.caption(as_label(measures(entry, speakers.models.get(entry.model, entry.model))))
+        if is_last and entry.can_go_on:
+            _draw_continue(session, entry, speakers)
+
+
+def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
+    def resume() -> None:
+        """By whom it was begun, as far as they are still there."""
+        speakers.select(entry.persona, entry.model)
+        session.resume(entry.id)
+
+    st.button("Continue", key=f"continue-{entry.id}", icon=":material/play_arrow:", on_click=resume)
+
+
+def _draw_bar(session: Session, entry: Entry, speakers: Speakers) -> None:
+    def use(name: str, value: str) -> None:
+        match name:
+            case "regenerate":
+                kind, _, chosen = value.partition(":")
+                speakers.select(chosen if kind == "persona" else "", chosen if kind == "model" else "")
+                session.regenerate(entry.id)
+            case "delete":
+                session.cut(entry.id)
+            case "step":
+                session.chat.choose(value)
+
+    choices = [
+        ("Another persona", [(f"persona:{one.id}", one.name) for one in speakers.personas.values()]),
+        ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
+    ]
+    tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
+    bar = Bar(entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
+    if entry.status == "growing":  # in another process
+        bar = Bar("", "")
+    message_bar(bar, f"bar-{entry.id}", use)
 
 
 def _follow(session: Session, run: Run, name: str) -> None:
     """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
     text, status = st.empty(), st.empty()
-    _redraw_when_stopped(session)
+    redraw_when_stale(session)
     shown, status_due = "", 0.0
 
     def draw() -> None:
         nonlocal shown, status_due
-        reply = run.turn.reply
-        if reply.text and reply.text != shown:
-            shown = reply.text
+        if run.reply.text and run.reply.text != shown:
+            shown = run.reply.text
             text.markdown(as_markdown(shown) + CURSOR, anchors=False)
         if time.monotonic() >= status_due:
             status_due = time.monotonic() + STATUS_INTERVAL
@@ -89,10 +185,10 @@ def _follow(session: Session, run: Run, name: str) -> None:
     st.rerun()
 
 
-@st.fragment(run_every=0.7)
-def _redraw_when_stopped(session: Session) -> None:
-    """A stopped page can't draw how the reply ended; this, which the browser asks for by itself, has it drawn anew."""
-    if session.run is not None and session.run.is_over:
+@st.fragment(run_every=0.8)
+def redraw_when_stale(session: Session) -> None:
+    """The browser asks for this by itself: a stopped page learns how its reply ended, another tab what was said."""
+    if session.is_stale:
         st.rerun()
 
 
@@ -102,7 +198,7 @@ def _draw_status(status: "st.delta_generator.DeltaGenerator", run: Run, name: st
     if phase.name == "prefill" and phase.total > phase.done > 0:
         status.progress(phase.done / phase.total, text=f"Reading: {phase.done:,} of {phase.total:,} tokens")
     elif phase.name == "writing":
-        status.caption(as_label(measures(run.turn.reply, "")))
+        status.caption(as_label(" · ".join(_counted(run.reply.figures))))
     else:
         status.caption(f":shimmer[{as_label(waiting_for(phase, run.order.model_name, name))}]")
 
@@ -122,17 +218,27 @@ def waiting_for(phase: Phase, model_name: str, persona_name: str) -> str:
             return f"{persona_name} is reading …"
 
 
-def measures(reply: Reply, model_name: str) -> str:
+def measures(entry: Entry, model_name: str) -> str:
     """The line under a reply: how long, how fast, and why it ended where that isn't plain to see."""
-    parts = [model_name] if model_name else []
-    if reply.latest and reply.latest.completion_tokens:
-        tokens = reply.latest.completion_tokens
-        parts.append(f"{tokens:,} token{'s' if tokens != 1 else ''}")
-        parts.append(f"{reply.latest.decode_tps:.1f} tokens/s")
-        parts.append(f"first after {reply.latest.seconds_to_first_token:.1f} s")
-    match reply.finish_reason:
-        case "length":
+    parts = [*([model_name] if model_name else []), *_counted(entry.figures)]
+    match entry.status, entry.finish_reason:
+        case "growing", _:
+            parts.append("being written in another window")
+        case "interrupted", _:
+            parts.append("interrupted")
+        case _, "length":
             parts.append("cut at max tokens")
-        case "cancelled":
+        case _, "cancelled":
             parts.append("stopped")
     return " · ".join(parts)
+
+
+def _counted(figures: Figures) -> list[str]:
+    tokens = figures.completion_tokens
+    if not tokens:
+        return []
+    return [
+        f"{tokens:,} token{'s' if tokens != 1 else ''}",
+        f"{figures.decode_tps:.1f} tokens/s",
+        f"first after {figures.seconds_to_first_token:.1f} s",
+    ]

@@ -49,7 +49,7 @@ def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
         return
 
     def ask() -> None:
-        session.pending = st.session_state["suggestion"] or ""
+        session.ask(st.session_state["suggestion"] or "")
         st.session_state["suggestion"] = None
 
     labels = {suggestion: as_label(suggestion) for suggestion in persona.suggestions}

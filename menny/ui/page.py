@@ -6,7 +6,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
 from menny.catalogue import PathSource
-from menny.ui.conversation import draw_conversation
+from menny.ui.chat_list import draw_chat_list, draw_dialogs
+from menny.ui.connection import has_left
+from menny.ui.conversation import Speakers, draw_conversation, redraw_when_stale
 from menny.ui.hero import draw_hero
 from menny.ui.library import read_library
 from menny.ui.models.page import draw_models
@@ -36,35 +38,56 @@ def main() -> None:
         page_icon=picture("favicon"),
         layout="centered" if page.title == "Chat" else "wide",
     )
+    if page.title != "Chat":
+        session.leave()
     page.run()
 
 
 def draw_chat() -> None:
-    """The chat. When it is stopped, by the stop button or a closed tab, so is the reply it was showing."""
+    """The chat. The stop button ends the reply that is shown; a closed or reloaded tab doesn't."""
     session = Session.current()
     try:
         draw_page(session)
     except StopException:
-        session.stop()
+        if not has_left():
+            session.stop()
         raise
 
 
 def draw_page(session: Session) -> None:
+    """Sidebar, message box, then the conversation or the start."""
     session.settle()
+    session.follow_address()
     library = read_library()
-    choices = draw_sidebar(session, library)
+    models = [*library.models, *session.own_models]
+    speakers = Speakers(
+        {persona.id: persona for persona in library.personas},
+        {model.id: model.name for model in models},
+        [model.id for model in models if session.place_of(model)],
+    )
+    if session.is_to_adopt:
+        session.is_to_adopt = False
+        last = session.chat.entries[-1] if session.chat.entries else None
+        speakers.select(last.persona, last.model) if last else None
+    choices, chats = draw_sidebar(session, library)
     _send_what_was_typed(session, choices)
+    session.show_address()
+    session.drawn = session.chat.revision
+    with chats:
+        draw_chat_list(session)
+    draw_dialogs(session)
     start = st.empty()
-    if session.chat.turns:
+    if session.chat.entries:
         start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends
-        models = {model.id: model.name for model in [*library.models, *session.own_models]}
-        draw_conversation(session, {persona.id: persona for persona in library.personas}, models)
+        draw_conversation(session, speakers)
     else:
         with start.container():
             draw_hero(session, choices, library.personas)
-    if session.run is not None:  # it was over, or its message refused, before the conversation was drawn
-        session.run.join()
-        st.rerun()
+    if (sent := session.sent) and sent.chat is session.chat:
+        sent.join(0.5)  # it isn't drawn: refused, or over by now; or another alternative is looked at
+        if sent.is_over:
+            st.rerun()
+    redraw_when_stale(session)
 
 
 def _send_what_was_typed(session: Session, choices: Choices) -> None:
@@ -73,28 +96,31 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         above = st.container()
     hindrance = _hindrance(choices)
     # Placed by Streamlit itself, the box makes the page follow a growing reply; the start should stay at its top.
-    with nullcontext() if session.chat.turns else st.bottom:
+    with nullcontext() if session.chat.entries else st.bottom:
         typed = st.chat_input(
             f"Message {choices.persona.name}",
             key=MESSAGE,
             submit_mode="stop",
-            disabled=session.is_answering or bool(hindrance),
+            disabled=session.run is not None or bool(hindrance),
         )
     with st.bottom:
         st.caption("Models make things up. Check what matters.", text_alignment="center")
-    text = session.next_message(typed)
-    if text and choices.model and choices.path:
+    if typed:
+        session.ask(typed)
+    if choices.model and choices.path and not hindrance:
         order = Order(
             choices.model.name, choices.path, choices.model.template, choices.brief, choices.params, choices.memory
         )
-        session.send(text, choices.persona.id, choices.model.id, order)
+        session.send(choices.persona.id, choices.model.id, order)
     with above:
         if hindrance:
             _tell(hindrance, choices, session)
         elif session.notice:
-            st.warning(as_label(session.notice), icon=":material/content_cut:")
-        if session.is_answering and not typed:  # else the message box has a stop button itself
-            st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop)
+            st.warning(as_label(session.notice), icon=":material/info:")
+        if session.chat.unkept:
+            st.warning(as_label(session.chat.unkept), icon=":material/database_off:")
+        if session.run is not None and not typed:  # else the message box has a stop button itself
+            st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 
 
 def _hindrance(choices: Choices) -> str:

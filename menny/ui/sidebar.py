@@ -39,22 +39,29 @@ class Choices:
         return self.path is not None and not self.fault
 
 
-def draw_sidebar(session: Session, library: Library) -> Choices:
-    """Draw it and tell what is chosen; a running reply keeps what it was begun with."""
+def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
+    """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
     set_default({"persona": library.personas[0].id})
     persona = library.persona(st.session_state["persona"])
     set_default(_sampling_of(persona))
     with st.sidebar:
         st.button(
-            "New chat", key="new_chat", icon=":material/edit_square:", width="stretch", on_click=session.start_anew
+            "New chat",
+            key="new_chat",
+            icon=":material/edit_square:",
+            width="stretch",
+            on_click=session.open,
+            args=("",),
+            help="Ctrl Shift O",
         )
+        chats = st.container(gap="xsmall")
         model, path = _choose_model(session, library.models)
         _choose_persona(library)
         brief, fault = _choose_guardrail(persona, library.guardrails)
         memory = choose_memory()
         params = _choose_sampling()
         _tell_problems(library.problems)
-    return Choices(persona, model, path, brief, params, memory, fault)
+    return Choices(persona, model, path, brief, params, memory, fault), chats
 
 
 def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:
@@ -121,6 +128,11 @@ def choose_persona(persona: Persona) -> None:
     """Select a persona from elsewhere on the page, before the sidebar is drawn."""
     st.session_state["persona"] = persona.id
     adopt_parameters(persona)
+
+
+def choose_model(model_id: str) -> None:
+    """Select a model from elsewhere on the page, before the sidebar is drawn."""
+    st.session_state["model"] = model_id
 
 
 def adopt_parameters(persona: Persona) -> None:

@@ -41,6 +41,21 @@ CSS = """
   .st-key-persona-preview { max-height: calc(100vh - 11rem); overflow-y: auto; }
 }
 
+/* A message's small buttons keep close to it. */
+.stChatMessage [data-testid="stVerticalBlock"] { gap: .35rem; }
+
+/* The list of chats: titles to the left, the open one on a ground of its own; it scrolls by itself when it is long. */
+.st-key-chats { max-height: max(14rem, 40vh); overflow-y: auto; margin: 0 -.5rem; padding: 0 .1rem; }
+.st-key-chats [data-testid="stCaptionContainer"] { padding: .35rem .4rem 0; }
+[class*="st-key-chat-row-"], [class*="st-key-hit-"] { border-radius: .6rem; padding: 0 .4rem; }
+[class*="st-key-chat-row-"]:hover, [class*="st-key-chat-row-open-"], [class*="st-key-hit-"]:hover {
+  background: color-mix(in srgb, currentColor 7%, transparent); }
+[class*="st-key-open-"] button, [class*="st-key-found-"] button { justify-content: flex-start; text-align: left; }
+[class*="st-key-open-"] button > div, [class*="st-key-found-"] button > div { justify-content: flex-start; }
+[class*="st-key-open-"] button { min-height: 2rem; }
+[class*="st-key-menu-"] button > div > :last-child:not(:first-child) { display: none; }
+[class*="st-key-found-"] .stMarkdownBackground { background: light-dark(#ffd9a3, #6b4a16) !important; }
+
 /* The message box keeps close to the lower edge. */
 [data-testid="stBottomBlockContainer"] { padding-bottom: .75rem; }
 [data-testid="stBottomBlockContainer"] [data-testid="stVerticalBlock"] { gap: .5rem; }

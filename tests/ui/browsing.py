@@ -125,5 +125,8 @@ class Visitor:
         return reply.inner_text()
 
     def choose(self, label: str, option: str) -> None:
-        self.page.get_by_role("combobox", name=label).click()
+        box = self.page.get_by_role("combobox", name=label)
+        box.scroll_into_view_if_needed()  # beforehand: a list closes when what it hangs on is scrolled
+        self.page.wait_for_timeout(100)
+        box.click()
         self.page.get_by_role("option", name=option).first.click()

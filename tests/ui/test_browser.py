@@ -79,6 +79,7 @@ def watcher(browser: Browser, staged: str) -> Iterator[Visitor]:
 
 def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visitor: Visitor) -> None:
     visitor.page.get_by_role("button", name="Talk to Penny").click()
+    expect(visitor.box).to_have_attribute("placeholder", "Message Penny")
     visitor.page.get_by_role("slider", name="Temperature").press("Home")
     visitor.say("What is the capital of France?")
     first = visitor.wait_for_reply()
@@ -100,7 +101,7 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
     visitor.page.get_by_role("slider", name="Max tokens").press("Home")
     visitor.say("Hello?")
     assert "cut at max tokens" in visitor.wait_for_reply(2)
-    assert visitor.messages.nth(1).inner_text() == said
+    assert said.startswith(visitor.messages.nth(1).inner_text())  # with a button to go on, while it was the last
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor: Visitor) -> None:
@@ -144,16 +145,6 @@ def test_another_persona_goes_on_with_the_chat(watcher: Visitor) -> None:
     expect(watcher.messages.nth(1)).to_contain_text("You said hello.")
     watcher.say("and now?")
     assert "You said and now?" in watcher.wait_for_reply(2)
-
-
-def test_a_reload_in_mid_reply_starts_anew_and_frees_the_engine(watcher: Visitor) -> None:
-    watcher.say("hello")
-    expect(watcher.messages.nth(1)).to_contain_text("word1 ")
-    watcher.page.reload()
-    expect(watcher.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
-    expect(watcher.box).to_be_enabled()
-    watcher.say("again")
-    assert "You said again." in watcher.wait_for_reply()
 
 
 def test_a_suggestion_can_be_stopped_too(watcher: Visitor) -> None:

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from menny.chat import Brief, Chat
 from menny.engine import SamplingParams
 from menny.errors import ModelError
+from menny.storage import Entry
 from menny.ui.conversation import measures, waiting_for
 from menny.ui.engines import LoanCancelled, SharedEngine
 from menny.ui.run import Order, Phase, Run, watch
@@ -31,6 +33,11 @@ def reply(chat: Chat, text: str, engines: SharedEngine, path: Path = ONE) -> Run
     return Run(chat, chat.begin(text), order, engines).start()
 
 
+def said(run: Run) -> str:
+    """What stands in the chat as the reply."""
+    return next(entry.text for entry in run.chat.entries if entry.id == run.reply.id)
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     moment = threading.Event()
     while not condition():
@@ -43,7 +50,7 @@ def test_two_replies_at_once_are_both_whole() -> None:
     runs = [reply(chat, f"tab {number}", engines) for number, chat in enumerate(chats)]
     for run in runs:
         run.join()
-    assert [chat.turns[0].reply.text for chat in chats] == ["You said: tab 0 ", "You said: tab 1 "]
+    assert [said(run) for run in runs] == ["You said: tab 0 ", "You said: tab 1 "]
 
 
 def test_the_second_reply_knows_that_it_waits() -> None:
@@ -55,7 +62,7 @@ def test_the_second_reply_knows_that_it_waits() -> None:
     assert waiting_for(run.phase, "Model", "Menny") == "Waiting: 1 request ahead …"
     engine.turn.release()
     run.join()
-    assert run.turn.reply.text == "You said: hello "
+    assert said(run) == "You said: hello "
 
 
 def test_a_reply_on_another_model_ends_before_its_engine_is_given_back() -> None:
@@ -73,8 +80,8 @@ def test_a_reply_on_another_model_ends_before_its_engine_is_given_back() -> None
     wait_until(lambda: second.phase.name == "busy" or second.is_over)
     first.join()
     second.join()
-    assert first.turn.reply.text == "You said: a reply of some length "
-    assert second.turn.reply.text == "You said: on another model "
+    assert said(first) == "You said: a reply of some length "
+    assert said(second) == "You said: on another model "
     assert [engine.closed for engine in made] == [True, False]
 
 
@@ -107,8 +114,8 @@ def test_a_model_that_cannot_be_loaded_leaves_the_others_usable() -> None:
     chat = Chat()
     for text, path in (("one", ONE), ("two", TWO), ("one more", ONE)):
         reply(chat, text, engines, path).join()
-    assert [turn.reply.error for turn in chat.turns] == ["", "two.gguf is cut off.", ""]
-    assert chat.turns[2].reply.text == "You said: one more "
+    assert [entry.error for entry in chat.entries[1::2]] == ["", "two.gguf is cut off.", ""]
+    assert chat.entries[5].text == "You said: one more "
 
 
 def test_a_reply_stopped_while_it_waits_for_an_engine_asks_for_none() -> None:
@@ -124,7 +131,7 @@ def test_a_reply_stopped_while_it_waits_for_an_engine_asks_for_none() -> None:
         wait_until(lambda: run.phase.name == "busy")
         run.cancel()
         run.join()
-    assert run.turn.reply.finish_reason == "cancelled"
+    assert run.reply.finish_reason == "cancelled"
     assert loaded == [ONE]
 
 
@@ -139,20 +146,20 @@ def test_a_stopped_reply_keeps_what_was_said_and_frees_the_engine() -> None:
     engines = SharedEngine(lambda path: FakeEngine(parrot, pause=0.02))
     chat = Chat()
     run = reply(chat, "word " * 500, engines)
-    wait_until(lambda: "word" in run.turn.reply.text)
+    wait_until(lambda: "word" in run.reply.text)
     run.cancel()
     run.join()
-    assert run.turn.reply.text.startswith("You said: word")
-    assert run.turn.reply.finish_reason == "cancelled"
+    assert run.reply.text.startswith("You said: word")
+    assert run.reply.finish_reason == "cancelled"
     next_run = reply(chat, "short", engines)
     next_run.join()
-    assert next_run.turn.reply.text == "You said: short "
+    assert said(next_run) == "You said: short "
 
 
 def test_watching_draws_until_the_end() -> None:
     run = reply(Chat(), "hello there", SharedEngine(lambda path: FakeEngine(parrot, pause=0.01)))
     seen: list[str] = []
-    watch(run, lambda: seen.append(run.turn.reply.text), interval=0.0)
+    watch(run, lambda: seen.append(run.reply.text), interval=0.0)
     assert seen
     assert run.is_over
 
@@ -171,8 +178,14 @@ def test_a_reply_without_a_word_says_what_it_waits_for(phase: Phase, line: str) 
     assert waiting_for(phase, "Little", "Menny") == line
 
 
-def test_a_reply_cut_by_its_length_says_so() -> None:
-    chat = Chat()
-    turn = chat.begin("hello")
-    turn.reply.finish_reason = "length"
-    assert measures(turn.reply, "Little") == "Little · cut at max tokens"
+@pytest.mark.parametrize(
+    ("status", "reason", "line"),
+    [
+        ("whole", "length", "Little · cut at max tokens"),
+        ("whole", "cancelled", "Little · stopped"),
+        ("interrupted", None, "Little · interrupted"),
+        ("growing", None, "Little · being written in another window"),
+    ],
+)
+def test_a_reply_that_ended_early_says_why(status: Any, reason: Any, line: str) -> None:
+    assert measures(Entry("id", None, "assistant", "Hi", status, reason), "Little") == line
