@@ -11,24 +11,35 @@ import typer
 from menny import __version__
 from menny.commands import get, models, moderate, talk
 from menny.commands.shared import complain
+from menny.commands.together import run_together
+from menny.engine.ring import join
 from menny.errors import MennyError
 
 
 def main() -> None:
-    """Run a command; tell what is wrong in one line, without a traceback."""
+    """Run a command; where mlx.launch has started it on several machines, run it on all of them together."""
+    try:
+        ring = join()
+    except MennyError as error:
+        sys.exit(complain(str(error), error.exit_code))
+    sys.exit(_run() if ring is None else run_together(ring, _run))
+
+
+def _run() -> int:
+    """Run a command; tell what is wrong in one line, without a traceback. Returns the exit code."""
     try:
         code = make_app()(standalone_mode=False)
     except MennyError as error:
-        sys.exit(complain(str(error), error.exit_code))
+        return complain(str(error), error.exit_code)
     except typer.TyperException as error:
         sentence = error.format_message().rstrip(".")
-        sys.exit(complain(f"{sentence}: `python -m menny --help` tells what can be said.", 2))
+        return complain(f"{sentence}: `python -m menny --help` tells what can be said.", 2)
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def make_app() -> typer.Typer:

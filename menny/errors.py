@@ -47,3 +47,7 @@ class FileChangedError(StorageError):
 
 class EngineError(MennyError):
     """The engine couldn't go on with a reply; it lives on and takes the next one."""
+
+
+class PipelineError(EngineError):
+    """Another of the machines that share a model is gone: nothing more can be computed."""

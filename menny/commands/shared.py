@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from menny.catalogue import ModelSpec, load_catalogue, resolve
+from menny.catalogue import ModelSpec, ServerSource, load_catalogue, resolve
 from menny.config import CONFIGS, models_folder, own_models_file
-from menny.engine import plan_for
+from menny.engine import load_engine, plan_for
+from menny.engine.ring import join
+from menny.engine.sharing import Shared
 from menny.errors import ModelError, TooLargeError
 from menny.loading import AnyEngine, load
 from menny.prompts import guess_template
@@ -54,11 +56,15 @@ def find_fitting(name: str, force: bool) -> Path:
 
 @contextmanager
 def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[AnyEngine, str]]:
-    """The engine of a model, with the template that its prompts take."""
+    """The engine of a model, on all machines that take part, with the template that its prompts take."""
     specs, _ = catalogue()
-    spec = resolve(name, specs)
+    spec, ring = resolve(name, specs), join()
     with _telling_of_force():
-        engine = load(spec, specs, context, force)
+        if ring is None or isinstance(spec.source, ServerSource):
+            engine = load(spec, specs, context, force)
+        else:
+            path = find_model(name)[1]
+            engine = load_engine(path, context_length=context, force=force, shared=Shared(ring, name))
     with engine:
         yield engine, spec.template or guess_template(engine.tokenizer)
 

@@ -10,9 +10,10 @@ import typer
 
 from menny.chat import Brief, Chat
 from menny.commands.shared import AsJson, Context, Force, ModelName, Seed, complain, open_engine
+from menny.commands.typed import typed_lines
 from menny.config import CONFIGS
 from menny.engine import Chunk, SamplingParams
-from menny.errors import MennyError, PromptError
+from menny.errors import MennyError, PipelineError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.loading import AnyEngine
 from menny.memory import Memory, Strategy
@@ -44,7 +45,7 @@ def chat(
     context: Context = None,
     force: Force = False,
 ) -> None:
-    """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D ends the chat, /new begins another."""
+    """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D or /bye ends the chat, /new begins another."""
     personas, _ = load_all()
     guardrails, _ = load_guardrails(CONFIGS / "guardrails")
     who = choose(persona, personas)
@@ -58,7 +59,7 @@ def chat(
     with open_engine(model, context, force) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
         conversation = Chat()
-        for text in _typed_lines():
+        for text in typed_lines():
             if text == "/new":
                 conversation = Chat()
                 typer.echo("A new chat.\n")
@@ -95,7 +96,8 @@ def generate(
             ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)
         chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
     if as_json:
-        typer.echo(json.dumps(_summary(model, chunks), ensure_ascii=False))
+        summary = {**_summary(model, chunks), "stage_bytes": engine.stage_bytes}
+        typer.echo(json.dumps(summary, ensure_ascii=False))
 
 
 def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:
@@ -117,17 +119,6 @@ def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memor
     if turns is not None and not chosen.names_turns:
         raise PromptError("--memory-turns is read by --memory turns and summary-and-turns only: give one of them.")
     return chosen
-
-
-def _typed_lines() -> Iterator[str]:
-    while True:
-        try:
-            yield input("You: ").strip()
-        except KeyboardInterrupt:
-            typer.echo()
-        except EOFError:
-            typer.echo()
-            return
 
 
 def _answer(
@@ -156,6 +147,8 @@ def _answer(
             pass
     except KeyboardInterrupt:
         typer.echo(" [stopped]")
+    except PipelineError:
+        raise  # no other turn can be answered either
     except MennyError as error:
         complain(str(error), error.exit_code)
     if conversation.entries and (notice := conversation.entries[-1].extra.get("notice")):

@@ -154,6 +154,13 @@ def openblas_alone() -> Iterator[None]:
         switch.value = 1
 
 
+def share_cores(n_processes: int) -> None:
+    """Leave room for other processes of the same work on this machine; before any `Threads` is made."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "openblas_set_num_threads"):
+        library.openblas_set_num_threads(max(1, library.openblas_get_num_threads() // n_processes))
+
+
 class Threads:
     """How many threads OpenBLAS uses for a decoding step: all while that pays, one while others need the cores.
 
@@ -169,10 +176,21 @@ class Threads:
     def __init__(self) -> None:
         library = ctypes.CDLL(None)  # the process: preload() has put OpenBLAS into its scope
         self._set = getattr(library, "openblas_set_num_threads", None)
+        self._get = getattr(library, "openblas_get_num_threads", None)
         self._all = library.openblas_get_num_threads() if self._set else 1
         self._usual: float | None = None  # seconds of a step
         self._pause = self.FIRST_PAUSE
         self._left = 0  # steps still to be done by one thread
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one thread is used, though there are more."""
+        return self._all > 1 and self._get is not None and self._get() == 1
+
+    def follow(self, is_alone: bool) -> None:
+        """Do as another process does."""
+        if self._set:
+            self._set(1 if is_alone else self._all)
 
     def begin(self) -> None:
         """Decoding begins: go on as the last reply ended."""

@@ -16,7 +16,9 @@ import psutil
 from menny.engine.args import ModelArgs
 from menny.engine.cache import BLOCK
 from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.names import KINDS
 from menny.engine.sources import Source, open_model
+from menny.engine.stages import Stage
 from menny.engine.weights import check_names, is_expanded
 from menny.errors import EngineError, TooLargeError
 
@@ -67,11 +69,12 @@ class Needs:
     machine: Machine
     weights: int  # bytes, once loaded
     number: int  # bytes of one that is computed with
+    stage: Stage  # that is here
 
     def at(self, context: int) -> Plan:
         """What it takes with a context of so many tokens."""
         args, buffer = self.args, -(-context // BLOCK) * BLOCK
-        held = sum(min(buffer, args.window_of(layer) or buffer) for layer in range(args.n_layers))
+        held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
         cache = 2 * args.n_kv_heads * args.head_dim * held * self.number
         return Plan(context, self.weights, cache, PROCESS + self._working(context), self.machine.room)
 
@@ -79,7 +82,7 @@ class Needs:
         """What a chunk of a prompt needs in passing; on a CPU all attention scores of a layer too."""
         args = self.args
         width = 4 * args.dim + 3 * args.hidden_dim * (args.moe.num_experts_per_tok if args.moe else 1)
-        windows = [args.window_of(layer) for layer in range(args.n_layers)]
+        windows = [args.window_of(layer) for layer in self.stage.blocks]
         seen = max(min(context, window + PREFILL_CHUNK) if window else context for window in windows)
         scores = args.n_heads * seen if self.machine.kind == "cpu" else 0
         return PREFILL_CHUNK * (width + scores) * self.number
@@ -104,34 +107,39 @@ def this_machine() -> Machine:
     return Machine("cpu", psutil.virtual_memory().available + ours)
 
 
-def needs_of(path: Path, machine: Machine) -> Needs:
-    """What the model at `path` needs. Only headers are read. Raises ModelError for files that can't be a model's."""
+def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Needs:
+    """What the model at `path` needs, or a stage of it. Only headers are read.
+
+    Raises ModelError for files that can't be a model's.
+    """
     args, source = open_model(path)
-    shapes = check_names(args, source)
+    stage = stage or Stage.whole(args.n_layers)
+    shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
-        return Needs(args, machine, _bytes_on_cpu(args, shapes, source, machine), 4)
-    nbytes = sum(source.sizes.values())
-    return Needs(args, machine, nbytes, 4 if nbytes >= 4 * args.n_parameters else 2)
+        return Needs(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
+    nbytes = sum(source.sizes.get(f"{name}.{kind}", 0) for name in shapes for kind in KINDS)
+    return Needs(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
 
 
 def needs_at(args: ModelArgs, bits: int, machine: Machine) -> Needs:
     """What a model with these args needs, with weights of so many bits as MLX quantizes them, or of 16."""
+    whole = Stage.whole(args.n_layers)
     per_weight = bits / 8 if bits >= PLAIN_BITS else bits / 8 + 2 * 2 / GROUP_SIZE
     if machine.kind != "cpu":
-        return Needs(args, machine, round(args.n_parameters * per_weight), 2)
+        return Needs(args, machine, round(args.n_parameters * per_weight), 2, whole)
     if bits >= PLAIN_BITS or is_expanded(args.n_parameters, machine.room):
-        return Needs(args, machine, 4 * args.n_parameters, 4)
-    return Needs(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4)
+        return Needs(args, machine, 4 * args.n_parameters, 4, whole)
+    return Needs(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)
 
 
-def plan_for(path: Path, context: int | None = None, force: bool = False) -> Plan:
-    """How the model at `path` will lie in memory here, with this context or the longest that fits.
+def plan_for(path: Path, context: int | None = None, force: bool = False, stage: Stage | None = None) -> Plan:
+    """How the model at `path`, or a stage of it, will lie in memory here, with this context or the longest that fits.
 
     Raises TooLargeError, with what would fit instead, where it is too much and isn't forced.
     """
     if context is not None and context < 1:
         raise EngineError(f"The context has {context} tokens, but must have at least 1.")
-    needs = needs_of(path, this_machine())
+    needs = needs_of(path, this_machine(), stage)
     plan = needs.plan(context)
     if not plan.fits and not force:
         raise TooLargeError(_too_large(path, plan, needs), needed=plan.total, room=plan.room)
@@ -148,10 +156,14 @@ def _too_large(path: Path, plan: Plan, needs: Needs) -> str:
     )
 
 
-def _bytes_on_cpu(args: ModelArgs, shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
+def _count(shapes: dict[str, tuple[int, ...]]) -> int:
+    return sum(map(math.prod, shapes.values()))
+
+
+def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
     """Plain numbers become float32; quantized ones too where they fit, else their scales do."""
-    if is_expanded(args.n_parameters, machine.room):
-        return 4 * args.n_parameters
+    if is_expanded(_count(shapes), machine.room):
+        return 4 * _count(shapes)
     packed = {name for name in shapes if f"{name}.scales" in source.listed or f"{name}.weight" in source.expanded}
     plain = sum(4 * math.prod(shape) for name, shape in shapes.items() if name not in packed)
     weights = sum(source.sizes.get(f"{name}.weight", 0) for name in packed)

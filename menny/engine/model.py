@@ -5,6 +5,7 @@ Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads,
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx.utils import tree_reduce
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
@@ -99,7 +100,7 @@ class Mistral(nn.Module):
         self.start = stage.start
         if stage.has("tok_embeddings", args.tie_word_embeddings):
             self.tok_embeddings = nn.Embedding(args.vocab_size, args.dim)
-        self.layers = [Block(args) for _ in range(stage.start, stage.stop)]
+        self.layers = [Block(args) for _ in stage.blocks]
         if stage.is_last:
             self.norm = RMSNorm(args.dim, args.norm_eps)
             if not args.tie_word_embeddings:
@@ -125,6 +126,11 @@ class Mistral(nn.Module):
         """[B, L, dim] behind the last block → [B, L, V]."""
         x = self.norm(x)
         return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x)
+
+    @property
+    def stage_bytes(self) -> tuple[int, ...]:
+        """Bytes of the weights, on each machine that holds a stage."""
+        return (tree_reduce(lambda total, weight: total + weight.nbytes, self.parameters(), 0),)
 
     def make_cache(self) -> Cache:
         """An empty cache: rolling where the model has a sliding window."""

@@ -65,6 +65,7 @@ class RemoteEngine:
             raise EngineError(f"{server.address} has no model {self.name!r}; it has {known}: name one of these.")
         self.server = server
         self.tokenizer = Spelling()
+        self.stage_bytes: tuple[int, ...] = ()  # no weights are here
         self.context_length = server.context_length or models[self.name] or UNKNOWN_CONTEXT
         self._client = _client(server, silence)
         self._lock = threading.Lock()

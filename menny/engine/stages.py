@@ -1,7 +1,10 @@
 """How a model's blocks are shared out among machines: each holds a stage, a run of consecutive ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,11 @@ class Stage:
         return cls(0, n_layers, n_layers)
 
     @property
+    def blocks(self) -> range:
+        """Its blocks, as the whole model counts them."""
+        return range(self.start, self.stop)
+
+    @property
     def is_first(self) -> bool:
         """Whether it begins with token ids."""
         return self.start == 0
@@ -30,10 +38,14 @@ class Stage:
     def has(self, module: str, tied: bool) -> bool:
         """Whether a module of the whole model, by its name, belongs to this stage; `tied` embeddings are the output."""
         if module.startswith("layers."):
-            return self.start <= int(module.split(".")[1]) < self.stop
+            return int(module.split(".")[1]) in self.blocks
         if module == "tok_embeddings":
             return self.is_first or (self.is_last and tied)
         return self.is_last
+
+    def part_of(self, modules: Mapping[str, Shape], tied: bool) -> dict[str, Shape]:
+        """Those of the whole model's modules that belong to this stage."""
+        return {name: shape for name, shape in modules.items() if self.has(name, tied)}
 
     def local(self, name: str) -> str:
         """The name within this stage, whose blocks count from 0, of a module or weight of the whole model."""

@@ -44,8 +44,7 @@ def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> 
     The weights are taken out of the source one by one, so that memory holds them once.
     """
     stage = stage or Stage.whole(args.n_layers)
-    shapes = check_names(args, source)
-    shapes = {name: shape for name, shape in shapes.items() if stage.has(name, args.tie_word_embeddings)}
+    shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     fits = is_expanded(sum(map(math.prod, shapes.values())), psutil.virtual_memory().available)
     weights = source.weights
@@ -219,7 +218,7 @@ def _cast(weights: Weights, dtype: mx.Dtype | None) -> None:
 
 def _stack(args: ModelArgs, stage: Stage, forms: dict[str, Form], weights: Weights) -> None:
     """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
-    for number in range(stage.start, stage.stop):
+    for number in stage.blocks:
         attention = f"layers.{number}.attention"
         parts = [f"{attention}.{name}" for name in ("wq", "wk", "wv")]
         _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -22,10 +23,13 @@ from menny.engine.generate import Chunk, generate
 from menny.engine.heap import give_back
 from menny.engine.model import Mistral
 from menny.engine.pace import Pace
+from menny.engine.parallel import PAUSE, Pipeline, load_pipeline
 from menny.engine.prefixes import Prefixes, default_limit
 from menny.engine.requests import Consumer, OnProgress, Progress, Reply, Request, Scoring, Stream
+from menny.engine.ring import lost
 from menny.engine.sampling import SamplingParams
 from menny.engine.scoring import Score, score
+from menny.engine.sharing import Shared
 from menny.engine.tokenizer import Tokenizer, load_tokenizer
 from menny.engine.weights import load_model
 from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
@@ -38,18 +42,20 @@ SPARE_ROWS = 512  # by which a model's vocabulary may be padded beyond its token
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, plan: Plan, prefix_bytes: int) -> None:
+    def __init__(self, path: Path, plan: Plan, prefix_bytes: int, load: Callable[[], Mistral]) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
         self.context_length = plan.context  # tokens, of prompt and reply together
+        self.stage_bytes: tuple[int, ...]  # of the weights, on each machine that holds a stage of the model
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._serving: Request | None = None
         self._closed = False
+        self._is_stranded = False  # another machine is gone, and MLX waits for it without end
         self._pace = Pace()
         self._prefixes = Prefixes(prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(path,), name=f"engine {self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
         self._thread.start()
         failure = self._loaded.get()
         if failure:
@@ -166,45 +172,53 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, path: Path) -> None:
+    def _run(self, path: Path, load: Callable[[], Mistral]) -> None:
         """The thread's life: load, serve, and let go of the memory."""
         try:
             try:
-                model = self._load(path)
+                model = self._load(path, load)
             except BaseException as error:  # told to the thread that asked for the engine
                 self._loaded.put(error)
                 return
             self._loaded.put(None)
-            while request := self._next_request():
+            while request := self._next_request(model):
                 self._serve(model, request)
             del model
         finally:
             self._prefixes.clear()
-            give_back()
+            if not self._is_stranded:
+                give_back()
 
-    def _load(self, path: Path) -> Mistral:
+    def _load(self, path: Path, load: Callable[[], Mistral]) -> Mistral:
         if mx.metal.is_available():
             limit = mx.device_info()["max_recommended_working_set_size"]
             mx.set_wired_limit(int(limit))  # weights stay resident, so that no token waits for them
         self.tokenizer = load_tokenizer(path)
-        model = load_model(path)
+        model = load()
         ours, theirs = self.tokenizer.vocab_size, model.args.vocab_size
         if not ours <= theirs <= ours + SPARE_ROWS:
             raise ModelError(
                 f"{path}: the model has a vocabulary of {theirs} tokens, but its tokenizer one of {ours}: "
                 "they don't belong together"
             )
+        self.stage_bytes = model.stage_bytes
         return model
 
-    def _next_request(self) -> Request | None:
+    def _next_request(self, model: Mistral) -> Request | None:
         """The next in line; None once the engine is closed."""
         with self._lock:
             self._serving = None
-            self._lock.wait_for(lambda: self._waiting or self._closed)
+            if isinstance(model, Pipeline):
+                while not self._lock.wait_for(self._has_work, PAUSE):
+                    model.rest()
+            self._lock.wait_for(self._has_work)
             if self._closed:
                 return None
             self._serving = self._waiting.popleft()
             return self._serving
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting) or self._closed
 
     def _serve(self, model: Mistral, request: Request) -> None:
         """Put what is asked for into the request's queue; whatever fails ends this request only."""
@@ -226,8 +240,9 @@ class Engine:
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
-            log.exception("The engine failed")
-            request.events.put(EngineError(f"The engine could not go on with it ({error}). Try once more."))
+            gone = lost(error)
+            self._is_stranded = gone is not None
+            request.events.put(gone or _unforeseen(error))
 
     def _answer(
         self, model: Mistral, request: Request, params: SamplingParams, on_prefill: Callable[[int], None]
@@ -256,15 +271,31 @@ class Engine:
             request.events.put(scores)
 
 
+def _unforeseen(error: Exception) -> EngineError:
+    log.exception("The engine failed")
+    return EngineError(f"The engine could not go on with it ({error}). Try once more.")
+
+
 def load_engine(
-    path: str | Path, *, context_length: int | None = None, force: bool = False, prefix_bytes: int | None = None
+    path: str | Path,
+    *,
+    context_length: int | None = None,
+    force: bool = False,
+    prefix_bytes: int | None = None,
+    shared: Shared | None = None,
 ) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
     Prompt and reply together may have `context_length` tokens; if it is left out, as many as fit into memory. What
     doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
+    `shared` tells that other machines hold their part of the model.
     """
     path = Path(os.path.expanduser(path))
-    plan = plan_for(path, context_length, force)
-    return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes)
+    load: Callable[[], Mistral]
+    if shared:
+        stage = shared.plan(path, context_length, force)
+        plan, load = stage.plan, partial(load_pipeline, shared.ring, stage)
+    else:
+        plan, load = plan_for(path, context_length, force), partial(load_model, path)
+    return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes, load)

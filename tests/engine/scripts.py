@@ -37,13 +37,18 @@ FOLLOWING = {
 }
 
 
-def write_script(folder: Path, spare_rows: int = 0, **config: Any) -> Path:
-    """The scripted model as a folder; spare rows are rows of the model beyond its vocabulary, and P is drawn to one."""
+def write_script(folder: Path, spare_rows: int = 0, n_layers: int = 1, chats: bool = False, **config: Any) -> Path:
+    """The scripted model as a folder; spare rows are rows of the model beyond its vocabulary, and P is drawn to one.
+
+    One that `chats` may be told anything, and its answers to a turn in ChatML have no end.
+    """
     size = SIZE + spare_rows
-    args = tiny_args(dim=size, vocab_size=size, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, hidden_dim=2)
-    weights = scripted_weights(args, FOLLOWING)
-    weights["model.embed_tokens.weight"][NOT_A_NUMBER] = np.nan
-    weights["model.embed_tokens.weight"][INFINITE] = np.inf
+    shape = {"n_layers": n_layers, "n_heads": 1, "n_kv_heads": 1, "head_dim": 2, "hidden_dim": 2}
+    args = tiny_args(dim=size, vocab_size=size, **shape)
+    weights = scripted_weights(args, FOLLOWING | ({ord("\n"): [ord("x")]} if chats else {}))
+    if not chats:
+        weights["model.embed_tokens.weight"][NOT_A_NUMBER] = np.nan
+        weights["model.embed_tokens.weight"][INFINITE] = np.inf
     if spare_rows:
         weights["lm_head.weight"][[SIZE, ord("p")], ord("P")] = [2, 1]
     write_folder(folder, args, weights, **({"max_position_embeddings": 1 << 20} | config))
