@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from menny.context import Context, Prompt, Write
+from menny.context import Context, Prompt, Usage, Write
 from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError
 from menny.memory import Memory, Summary
 from menny.messages import Message, clean, is_blank
@@ -41,6 +41,10 @@ class Brief:
         """The guardrails come first, and a persona can't take their place."""
         texts = [text.strip() for text in (*guardrail_texts, persona_text) if text.strip()]
         return cls("\n\n".join(texts), tuple(examples))
+
+    def messages(self) -> list[Message]:
+        """The system text as a message, if there is one."""
+        return [Message("system", self.system_text)] if self.system_text else []
 
 
 class Chat:
@@ -152,6 +156,17 @@ class Chat:
             lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.figures, **extra)
         )
 
+    @property
+    def summary(self) -> Summary | None:
+        """What was written down of the first messages, for a memory that has a use for it."""
+        return _summary_of(_said(self.entries))
+
+    def foresee(self, context: Context, brief: Brief, memory: Memory) -> Usage:
+        """How the next prompt will use a model's context. PromptTooLongError where nothing more can be asked."""
+        said = _said(self.entries)
+        messages = [*brief.messages(), *(entry.message for entry in said)]
+        return context.foresee(messages, memory, brief.examples, _summary_of(said))
+
     def choose(self, entry_id: str) -> None:
         """Go on by another alternative."""
         self._keep(lambda store: store.choose(entry_id))
@@ -192,9 +207,8 @@ class Chat:
 
     def _prompt(self, reply: Reply, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
         """What the model gets for a reply; a new summary is kept beside the last message that it covers."""
-        said = [entry for entry in self._store.path_to(reply.id) if entry.text]
-        told = [Message("system", brief.system_text)] if brief.system_text else []
-        messages = [*told, *(entry.message for entry in said)]
+        said = _said(self._store.path_to(reply.id))
+        messages = [*brief.messages(), *(entry.message for entry in said)]
         prompt = context.compose(messages, memory, brief.examples, _summary_of(said), write)
         if prompt.summary and prompt.summary != _summary_of(said):
             last, text = said[prompt.summary.covers - 1], prompt.summary.text
@@ -234,6 +248,11 @@ class Chat:
         except UnkeptError:
             return
         self._store, self._seen, self.unkept = self._home, (None, ()), ""
+
+
+def _said(entries: Sequence[Entry]) -> list[Entry]:
+    """What the model can be given; a reply without a word isn't there."""
+    return [entry for entry in entries if entry.text]
 
 
 def _summary_of(said: Sequence[Entry]) -> Summary | None:

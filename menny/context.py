@@ -3,8 +3,8 @@
 Where a memory sums up what leaves, the model is asked for the summary first. No engine is known here: `write` asks it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Protocol
 
@@ -43,6 +43,14 @@ class Usage:
     reply: int
     unseen: int = 0
     summed: int = 0
+
+    @classmethod
+    def read(cls, kept: object) -> "Usage | None":
+        """What was kept by `asdict`; None for anything else, as it may come from a file of somebody else's."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(kept, Mapping) or set(kept) != names:
+            return None
+        return cls(**kept) if all(type(tokens) is int and tokens >= 0 for tokens in kept.values()) else None
 
     @property
     def free(self) -> int:
@@ -108,6 +116,16 @@ class Context:
                 summary = Summary(text, remembered.unseen)
                 remembered = choose()
         return Prompt(self.encode(remembered.messages), self._usage(remembered), summary, notice)
+
+    def foresee(
+        self, messages: Sequence[Message], memory: Memory, examples: Sequence[Message], summary: Summary | None
+    ) -> Usage:
+        """How the prompt of a next question would use the context, the question itself not counted.
+
+        Raises PromptTooLongError where there would be no room for any, or the memory wants more than fits.
+        """
+        asked = [*messages, Message("user", "")]
+        return self._usage(memory.choose(asked, self.count, self.budget, examples, summary))
 
     def _sum_up(self, leaving: Sequence[Message], before: str, write: Write) -> str:
         longest = summary_room(self.budget) - FRAME

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import streamlit as st
 
+from menny.context import Usage
 from menny.personas import Persona
 from menny.storage import Entry, Figures
 from menny.ui.message_bar import Bar, message_bar
 from menny.ui.pictures import avatar_of, human_avatar
+from menny.ui.remembering import draw_end_of_memory, unseen_entries
 from menny.ui.run import Phase, Run, watch
 from menny.ui.sidebar import choose_model, choose_persona
 from menny.ui.state import ENTRIES_SHOWN, Session
@@ -39,23 +42,24 @@ class Speakers:
             choose_model(model_id)
 
 
-def draw_conversation(session: Session, speakers: Speakers) -> None:
-    """Draw the latest messages, and the earlier ones on demand; where a reply grows, stay until it is whole."""
+def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None) -> None:
+    """Draw the latest messages, and the earlier ones on demand; where a reply grows, stay until it is whole.
+
+    What the model no longer sees stands back.
+    """
     entries = session.chat.entries
     hidden = max(0, len(entries) - session.shown)
     if hidden:
         _draw_more(session, hidden)
-    unseen = _unseen(entries)
+    unseen = unseen_entries(entries, usage.unseen if usage else 0)
     for number, entry in enumerate(entries[hidden:], start=hidden):
-        if number == unseen and unseen:
-            st.caption(
-                ":material/history: The context is full: from here on up, the model no longer sees what was said.",
-                text_alignment="center",
-            )
-        if entry.role == "user":
-            _draw_question(session, entry)
-        else:
-            _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
+        if usage and unseen and number == max(unseen, hidden):
+            draw_end_of_memory(usage, session.chat.summary)
+        with st.container(key=f"unseen-{entry.id}") if number < unseen else nullcontext():
+            if entry.role == "user":
+                _draw_question(session, entry)
+            else:
+                _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
 
 
 def _draw_more(session: Session, hidden: int) -> None:
@@ -64,17 +68,6 @@ def _draw_more(session: Session, hidden: int) -> None:
 
     with st.container(horizontal_alignment="center"):
         st.button(f"Show earlier messages ({hidden:,})", key="earlier", icon=":material/expand_less:", on_click=show)
-
-
-def _unseen(entries: Sequence[Entry]) -> int:
-    """How many of the oldest entries the latest reply was written without: the model counts those with a text."""
-    usage = entries[-1].extra.get("usage") if entries else None
-    left = usage["unseen"] if usage else 0
-    for number, entry in enumerate(entries):
-        if not left:
-            return number
-        left -= bool(entry.text)
-    return 0
 
 
 def _draw_question(session: Session, entry: Entry) -> None:

@@ -79,7 +79,7 @@ def draw_page(session: Session) -> None:
     start = st.empty()
     if session.chat.entries:
         start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends
-        draw_conversation(session, speakers)
+        draw_conversation(session, speakers, choices.usage)
     else:
         with start.container():
             draw_hero(session, choices, library.personas)

@@ -7,14 +7,16 @@ import streamlit as st
 
 from menny.catalogue import ModelSpec, resolve
 from menny.chat import Brief
+from menny.context import Usage
 from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.guardrails import NONE, Guardrail, combine
 from menny.loading import Place
 from menny.memory import Memory
 from menny.personas import Persona
+from menny.ui.engines import shared_engine
 from menny.ui.library import Library
-from menny.ui.remembering import choose_memory
+from menny.ui.remembering import choose_memory, draw_meter
 from menny.ui.state import Session, set_default
 from menny.ui.text import as_label
 
@@ -32,6 +34,7 @@ class Choices:
     brief: Brief
     params: SamplingParams
     memory: Memory
+    usage: Usage | None = None  # of the model's context, where that can be told
     fault: str = ""  # why no reply may be made at all
 
     @property
@@ -59,9 +62,13 @@ def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta
         _choose_persona(library)
         brief, fault = _choose_guardrail(persona, library.guardrails)
         memory = choose_memory()
+        meter = st.container()
         params = _choose_sampling()
+        with meter:
+            engine = shared_engine().loaded(path) if path else None
+            usage = draw_meter(session, engine, model.template if model else None, brief, params, memory)
         _tell_problems(library.problems)
-    return Choices(persona, model, path, brief, params, memory, fault), chats
+    return Choices(persona, model, path, brief, params, memory, usage, fault), chats
 
 
 def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:

@@ -56,6 +56,28 @@ CSS = """
 [class*="st-key-menu-"] button > div > :last-child:not(:first-child) { display: none; }
 [class*="st-key-found-"] .stMarkdownBackground { background: light-dark(#ffd9a3, #6b4a16) !important; }
 
+/* What the model no longer sees stands back; read it, and it comes forward. */
+[class*="st-key-unseen-"] { opacity: .5; transition: opacity .15s; }
+[class*="st-key-unseen-"]:is(:hover, :focus-within) { opacity: 1; }
+
+/* How the context is used: a bar of shares, and what they are. */
+.menny-meter p { margin: 0 0 .3rem; font-size: .8rem; opacity: .75; font-variant-numeric: tabular-nums; }
+.menny-meter div { display: flex; gap: 1px; height: 8px; border-radius: 4px; overflow: hidden;
+  background: color-mix(in srgb, currentColor 10%, transparent); }
+.menny-meter span { flex-basis: 0; min-width: 2px; background: var(--share); }
+.menny-meter ul { display: flex; flex-wrap: wrap; gap: 0 .8rem; margin: .35rem 0 0; padding: 0; list-style: none;
+  font-size: .75rem; font-variant-numeric: tabular-nums; }
+.menny-meter li { margin: 0; white-space: nowrap; opacity: .85; }
+.menny-meter li::before { content: ""; display: inline-block; width: .55em; height: .55em; margin-right: .4em;
+  border-radius: 50%; background: var(--share);
+  box-shadow: 0 0 0 1px color-mix(in srgb, currentColor 25%, transparent); }
+.menny-meter .told { --share: light-dark(#434a86, #8f98e8); }
+.menny-meter .summary { --share: light-dark(#e0a100, #ffd25e); }
+.menny-meter .turns { --share: light-dark(#c63d10, #ef6229); }
+.menny-meter .reply { --share:
+  repeating-linear-gradient(135deg, color-mix(in srgb, currentColor 40%, transparent) 0 2px, transparent 2px 4px); }
+.menny-meter .free { --share: transparent; }
+
 /* The message box keeps close to the lower edge. */
 [data-testid="stBottomBlockContainer"] { padding-bottom: .75rem; }
 [data-testid="stBottomBlockContainer"] [data-testid="stVerticalBlock"] { gap: .5rem; }

@@ -24,8 +24,10 @@ It costs $5 and $10 :red[in red] :tada: a -> b. The end."""
 
 
 def answer(prompt: str) -> list[str]:
-    """The hostile text to who asks for it; to everybody else, the question again and a count."""
+    """The hostile text to who asks for it; a summary; to everybody else, the question again and a count."""
     question = last_question(prompt)
+    if "Sum up the conversation" in prompt:
+        return ["They spoke ", "of this ", "and that."]
     if "hostile" in question:
         return re.findall(r"\S+\s*", HOSTILE)
     return [f"You said {question}. ", *(f"word{number} " for number in range(60)), "The end."]
