@@ -145,14 +145,33 @@ def test_a_summary_is_written_by_the_likeliest_tokens_within_its_room() -> None:
     assert {params.max_tokens for params in asked if params.temperature} == {10}
 
 
-def test_a_chat_that_was_kept_goes_on_with_its_summary() -> None:
-    store, engine = ChatStore(), talker()
+def test_a_chat_goes_on_with_its_summary_after_a_restart(tmp_path: Path) -> None:
+    store = ChatStore(tmp_path / "chats.db")
     chat = Chat(store)
-    talk(chat, engine, 0, 30)
-    kept, later = Chat(store, chat.id), talker()
+    talk(chat, talker(), 0, 30)
+    store.close()
+    later = talker()
+    kept = Chat(ChatStore(tmp_path / "chats.db"), chat.id)
     list(kept.reply("short", later, Sampling(), BRIEF, memory=SUMMARY))
     assert summaries(later) == []
-    assert RECALL in later.prompts[-1]
+    assert "They count." in later.prompts[-1]
+
+
+def test_a_summary_holds_for_the_branch_that_it_was_written_in() -> None:
+    chat, engine = Chat(), talker()
+    talk(chat, engine, 0, 30)
+    first, old = chat.entries[0], chat.entries[-1]
+    edited = chat.edit(first.id, "Another beginning")
+    list(chat.answer(edited, engine, Sampling(), BRIEF, memory=SUMMARY))
+    assert chat.summary is None
+    engine.note = saying("They ", "sing.")
+    talk(chat, engine, 0, 15)
+    assert "User: Another beginning" in next(asked for asked in summaries(engine) if "Another beginning" in asked)
+    assert "They sing." in engine.prompts[-1]
+    assert "They count." not in engine.prompts[-1]
+    chat.choose(old.id)
+    talk(chat, engine, 30, 31)
+    assert "They count." in engine.prompts[-1]
 
 
 def test_everything_is_refused_when_it_no_longer_fits_and_the_message_comes_back() -> None:
