@@ -227,6 +227,12 @@ def test_only_strategies_that_sum_up_read_a_summary() -> None:
     assert Memory().choose(said, count_words, 400, summary=Summary(NOTE, 40)).shares.summary == 0
 
 
+@pytest.mark.parametrize("covers", [0, 81])
+def test_a_summary_of_nothing_or_of_the_question_itself_is_not_read(covers: int) -> None:
+    remembered = Memory("summary").choose(long_talk(40), count_words, 400, summary=Summary(NOTE, covers))
+    assert (remembered.shares.summary, remembered.summed) == (0, 0)
+
+
 def test_what_leaves_and_is_in_no_summary_yet_can_be_told() -> None:
     said = long_talk(40)
     first = Memory("summary").choose(said, count_words, 400)
