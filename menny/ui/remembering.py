@@ -15,15 +15,15 @@ from menny.ui.text import as_label
 
 NAMES: Mapping[str, str] = {
     "recent": "Recent turns",
-    "turns": "The last turns",
+    "turns": "Last turns",
     "everything": "Everything",
     "summary": "Recent turns and a summary",
-    "summary-and-turns": "The last turns and a summary",
+    "summary-and-turns": "Last turns and a summary",
 }
 HELP = """What the model sees of a long chat; its context holds so many tokens and no more.
 
 - **Recent turns**: as many as fit.
-- **The last turns**: so many before the question.
+- **Last turns**: so many before the question.
 - **Everything**: all, and no reply once that no longer fits.
 - **… and a summary**: the model sums up what it no longer sees, which takes a moment now and then."""
 

@@ -107,7 +107,7 @@ def test_what_the_model_no_longer_sees_stands_back_in_the_chat(tmp_path: Path) -
             visitor.wait_for_reply(number)
         standing_back = visitor.page.locator("[class*=st-key-unseen-]")
         expect(standing_back).to_have_count(0)
-        visitor.choose("Memory", "The last turns")
+        visitor.choose("Memory", "Last turns")
         turns = visitor.page.get_by_label("Turns before the question")
         turns.fill("1")
         turns.press("Enter")
