@@ -68,10 +68,10 @@ class SharedEngine:
         """Whether that model is loaded."""
         return self._path == path
 
-    def loaded(self, path: Path) -> chat.Engine | None:
-        """The engine that is loaded for that model, to ask what needs no reply: how it reads, how much it holds."""
+    def engine_of(self, place: Place) -> chat.Engine | None:
+        """The engine of that model, if it is loaded, to ask what needs no reply: how it reads, how much it holds."""
         engine = self._engine
-        return engine if self._path == path else None
+        return engine if self._path == place else None
 
     def unload(self) -> bool:
         """Give the model's memory back, unless somebody uses it; tells whether it did."""

@@ -65,7 +65,7 @@ def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta
         meter = st.container()
         params = _choose_sampling()
         with meter:
-            engine = shared_engine().loaded(path) if path else None
+            engine = shared_engine().engine_of(path) if path else None
             usage = draw_meter(session, engine, model.template if model else None, brief, params, memory)
         _tell_problems(library.problems)
     return Choices(persona, model, path, brief, params, memory, usage, fault), chats
