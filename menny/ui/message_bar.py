@@ -145,6 +145,7 @@ class Bar:
 
 def message_bar(bar: Bar, key: str, on_use: Callable[[str, str], None]) -> None:
     """Draw the row; `on_use` hears the name of the tool, and a value: the alternative, or the choice."""
+    key = key.replace("_", ".")  # Streamlit refuses two in a row, which an id may have
     at = bar.alternatives.index(bar.this) if bar.this in bar.alternatives else 0
     around = ["", *bar.alternatives, ""]
 

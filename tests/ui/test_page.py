@@ -227,3 +227,11 @@ def test_a_reply_cannot_make_pictures_maths_or_marks(stage: Stage) -> None:
     reply = say(stage.open_page(), "Hi").chat_message[1].markdown[0].value
     assert reply.startswith(r"\!\[x](http://a.b/c.png) costs \$5 and \$10 \<img src=x>")
     assert ":red[" not in reply
+
+
+def test_an_id_of_any_letters_can_be_drawn(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter(range(100))
+    monkeypatch.setattr("menny.storage.store.new_id", lambda: f"_a__b-{next(numbers)}_")
+    page = say(stage.open_page(), "Hello")
+    assert not page.exception
+    assert "You said: Hello" in texts(page)[1]
