@@ -1,7 +1,23 @@
 """What is kept: conversations in SQLite, as trees of messages, and their way in and out as files."""
 
+from menny.storage.archive import pack, unpack
 from menny.storage.database import UnkeptError
+from menny.storage.documents import as_json, as_markdown
 from menny.storage.store import ChatStore, store_file
 from menny.storage.values import Conversation, Entry, Figures, Hit, Transcript, new_id
 
-__all__ = ["ChatStore", "Conversation", "Entry", "Figures", "Hit", "Transcript", "UnkeptError", "new_id", "store_file"]
+__all__ = [
+    "ChatStore",
+    "Conversation",
+    "Entry",
+    "Figures",
+    "Hit",
+    "Transcript",
+    "UnkeptError",
+    "as_json",
+    "as_markdown",
+    "new_id",
+    "pack",
+    "store_file",
+    "unpack",
+]

@@ -8,7 +8,7 @@ the start gives the active path, which is the conversation as it is shown and as
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -83,6 +83,10 @@ class ChatStore:
         with self._database.read() as db:
             row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
         return as_conversation(row) if row else None
+
+    def transcripts(self) -> Iterator[Transcript]:
+        """All conversations that aren't deleted, whole, one at a time."""
+        return (self.transcript(conversation.id) for conversation in self.conversations())
 
     def path(self, conversation_id: str) -> list[Entry]:
         """The active path: what is shown, from the first message to the last."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from menny.storage import ChatStore, Conversation, Hit
+from menny.ui.chat_files import draw_export
 from menny.ui.state import Session, Undo
 from menny.ui.text import as_label
 
@@ -171,6 +172,13 @@ def draw_dialogs(session: Session) -> None:
                     st.rerun()
 
         rename()
+    if store is not None and store.conversation(session.exporting):
+
+        @st.dialog("Save this chat", on_dismiss=close)
+        def export() -> None:
+            draw_export(store, session.exporting)
+
+        export()
 
 
 def by_day(conversations: Sequence[Conversation], now: datetime) -> Iterator[tuple[str, list[Conversation]]]:

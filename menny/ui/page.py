@@ -15,6 +15,7 @@ from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.pictures import picture
 from menny.ui.run import Order
+from menny.ui.shortcuts import listen_to_keys
 from menny.ui.sidebar import Choices, draw_sidebar
 from menny.ui.state import MESSAGE, Session
 from menny.ui.style import apply_style
@@ -76,6 +77,8 @@ def draw_page(session: Session) -> None:
     with chats:
         draw_chat_list(session)
     draw_dialogs(session)
+    with st.bottom:
+        listen_to_keys()
     start = st.empty()
     if session.chat.entries:
         start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends

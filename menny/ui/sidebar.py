@@ -14,6 +14,7 @@ from menny.guardrails import NONE, Guardrail, combine
 from menny.loading import Place
 from menny.memory import Memory
 from menny.personas import Persona
+from menny.ui.chat_files import draw_files
 from menny.ui.engines import shared_engine
 from menny.ui.library import Library
 from menny.ui.remembering import choose_memory, draw_meter
@@ -67,6 +68,7 @@ def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta
         with meter:
             engine = shared_engine().engine_of(path) if path else None
             usage = draw_meter(session, engine, model.template if model else None, brief, params, memory)
+        draw_files(session)
         _tell_problems(library.problems)
     return Choices(persona, model, path, brief, params, memory, usage, fault), chats
 

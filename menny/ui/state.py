@@ -44,6 +44,8 @@ class Session:
     editing: str = ""  # the question that is being edited
     renaming: str = ""  # the chat whose title is
     exporting: str = ""  # the chat that is to be saved
+    imported: str = ""  # what came of the last import
+    import_problem: str = ""
     shown: int = ENTRIES_SHOWN  # how many of the latest entries are drawn
     address: str | None = None  # the chat in the address as it was seen last; None before, and after another page
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
@@ -134,7 +136,7 @@ class Session:
         """Have what is pending answered, unless a reply is under way; tells whether it is."""
         if self.pending is None or self.run is not None:
             return False
-        opening, self.pending, self.notice = self.pending, None, ""
+        opening, self.pending, self.notice, self.undo = self.pending, None, "", None
         try:
             reply = opening(persona, model)
         except MennyError as error:

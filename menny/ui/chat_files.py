@@ -1,0 +1,96 @@
+"""Chats as files, in the page: one saved to read or to take along, all of them in an archive, and what is taken in."""
+
+import re
+
+import streamlit as st
+
+from menny.errors import MennyError
+from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
+from menny.ui.library import read_library
+from menny.ui.state import Session
+from menny.ui.text import as_label
+
+MOST_MEGABYTES = 200
+
+
+def draw_files(session: Session) -> None:
+    """What can be done with files of chats, folded away."""
+    store = session.chats.store
+    if store is None:
+        return
+    with st.expander("Import and archive", type="compact"):
+        st.file_uploader(
+            "Import chats",
+            type=["json", "zip"],
+            key="import",
+            help="A chat or an archive of Menny's, or an export of ChatGPT's (conversations.json, or its zip).",
+            max_upload_size=MOST_MEGABYTES,
+            on_change=_import,
+            args=(session, store),
+        )
+        st.download_button(
+            "Save all chats",
+            data=lambda: pack(store.transcripts()),
+            file_name="menny-chats.zip",
+            mime="application/zip",
+            key="archive",
+            icon=":material/archive:",
+            on_click="ignore",
+            width="stretch",
+        )
+        if session.imported:
+            st.caption(as_label(session.imported))
+        if session.import_problem:
+            st.error(as_label(session.import_problem), icon=":material/error:")
+
+
+def _import(session: Session, store: ChatStore) -> None:
+    """Take in what was uploaded, all or nothing; a single chat is opened."""
+    session.imported = session.import_problem = ""
+    file = st.session_state["import"]
+    if file is None:
+        return
+    try:
+        transcripts = unpack(file.name, file.getvalue())
+        added = store.merge(transcripts)
+    except MennyError as error:
+        session.import_problem = str(error)
+        return
+    chats = f"{len(transcripts):,} chat{'s' if len(transcripts) != 1 else ''}"
+    session.imported = f"{chats} read, {added:,} new message{'s' if added != 1 else ''}."
+    if len(transcripts) == 1:
+        session.open(transcripts[0].conversation.id)
+
+
+def draw_export(store: ChatStore, chat_id: str) -> None:
+    """Ways to save a chat: to read it, or with everything that is kept of it."""
+    transcript = store.transcript(chat_id)
+    name = file_stem(transcript.conversation.title)
+    names = {persona.id: persona.name for persona in read_library().personas}
+    st.download_button(
+        "Markdown, to read",
+        data=lambda: as_markdown(transcript, names),
+        file_name=f"{name}.md",
+        mime="text/markdown",
+        key="save-markdown",
+        icon=":material/article:",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.download_button(
+        "JSON, with all its versions",
+        data=lambda: as_json(transcript),
+        file_name=f"{name}.json",
+        mime="application/json",
+        key="save-json",
+        icon=":material/data_object:",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.caption("Menny can import the JSON again.")
+
+
+def file_stem(title: str) -> str:
+    """A title as a file's name."""
+    words = re.findall(r"\w+", title)
+    return "-".join(words)[:60] or "chat"

@@ -1,0 +1,54 @@
+"""Keys for what is done most: each presses a button of the page, or goes to the search."""
+
+import streamlit as st
+
+_JS = """
+const FIND = ".st-key-search input"
+const press = selector => {
+  const found = [...document.querySelectorAll(selector)].filter(one => one.offsetParent || one.shadowRoot).pop()
+  found?.click()
+  return Boolean(found)
+}
+
+function regenerate() {
+  const bars = [...document.querySelectorAll('[class*="st-key-bar-"] *')].filter(one => one.shadowRoot)
+  const buttons = bars.flatMap(one => [...one.shadowRoot.querySelectorAll('[aria-label="Regenerate the reply"]')])
+  buttons.pop()?.click()
+  return buttons.length > 0
+}
+
+function search() {
+  const input = document.querySelector(FIND)
+  if (!input) return false
+  const isHidden = document.querySelector('[data-testid="stSidebar"]')?.getAttribute("aria-expanded") === "false"
+  if (isHidden) document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()
+  setTimeout(() => { input.focus(); input.select() }, isHidden ? 350 : 0)
+  return true
+}
+
+const stop = () => press('[data-testid="stChatInputStopButton"]') || press(".st-key-stop button")
+
+function done(event) {
+  const combined = event.ctrlKey || event.metaKey
+  const isInFront = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
+  if (event.key === "Escape" && !isInFront) return stop()
+  if (!combined || event.altKey) return false
+  const key = event.key.toLowerCase()
+  if (key === "k" && !event.shiftKey) return search()
+  if (key === "o" && event.shiftKey) return press(".st-key-new_chat button")
+  if (key === "enter" && event.shiftKey) return regenerate()
+  return false
+}
+
+export default function () {
+  const listen = event => { if (done(event)) event.preventDefault() }
+  window.mennyKeys?.abort()
+  window.mennyKeys = new AbortController()
+  document.addEventListener("keydown", listen, { capture: true, signal: window.mennyKeys.signal })
+}
+"""
+
+
+def listen_to_keys() -> None:
+    """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop."""
+    st.components.v2.component("menny_shortcuts", html="<span></span>", js=_JS)(key="shortcuts", height=0)
