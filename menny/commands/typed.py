@@ -80,10 +80,10 @@ class _Relayed:
             try:
                 return self._pieces.get(timeout=PATIENCE)
             except queue.Empty:
-                has_ended = _has_ended(self._launcher)
-            if had_ended and has_ended:
+                ended = has_ended(self._launcher)
+            if ended and had_ended:
                 return b""
-            had_ended = has_ended
+            had_ended = ended
 
     def _read(self) -> None:
         while piece := os.read(sys.stdin.fileno(), 1 << 16):
@@ -91,7 +91,7 @@ class _Relayed:
         self._pieces.put(b"")
 
 
-def _has_ended(process: Path) -> bool:
+def has_ended(process: Path) -> bool:
     """Whether a process, by its folder in /proc, has read its standard input to the end."""
     try:
         found = (process / "fd/0").stat()

@@ -38,6 +38,7 @@ def session(engine: Engine) -> list[Any]:
         said(engine, prompt[:9], temperature=1.5, seed=4, top_p=0.9, max_tokens=12),
         said(engine, prompt, stop_after=3, temperature=0),
         said(engine, [*prompt[:50], 9, 9], temperature=0, max_tokens=4),
+        said(engine, prompt[:5], temperature=0, max_tokens=60),  # it comes to repeat itself, which drafts gain from
         [round(one.log_likelihood, 3) for one in engine.score(prompt[:20], [[1, 2, 3], [4], [5, 6]])],
     ]
 
