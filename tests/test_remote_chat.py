@@ -38,23 +38,24 @@ def test_a_chat_goes_over_a_real_server_is_stopped_and_outlives_it(served) -> No
     conversation, brief = Chat(), Brief("Answer in one short sentence.")
 
     chunks = list(conversation.reply("What is the capital of France?", engine, SamplingParams(0, max_tokens=40), brief))
-    assert "Paris" in conversation.turns[0].reply.text
+    assert "Paris" in conversation.entries[1].text
     assert chunks[-1].finish_reason in ("stop", "length")
     assert 20 < chunks[-1].prompt_tokens < 60
     assert chunks[-1].decode_tps > 0
 
-    reply = conversation.reply("Tell me a long story.", engine, SamplingParams(max_tokens=400), brief)
-    for number, chunk in enumerate(reply):  # noqa: B007 - the last is looked at
+    story = conversation.begin("Tell me a long story.")
+    told = conversation.answer(story, engine, SamplingParams(max_tokens=400), brief)
+    for number, chunk in enumerate(told):  # noqa: B007 - the last is looked at
         if number == 3:
-            conversation.turns[1].reply.cancel()
+            story.cancel()
     assert chunk.finish_reason == "cancelled"
-    assert conversation.turns[1].reply.text
+    assert conversation.entries[3].text
 
     reply = conversation.reply("And now another one.", engine, SamplingParams(max_tokens=400), brief)
     next(reply)
     process.kill()
     with pytest.raises(EngineError, match=r"dropped the connection in the middle|ended the reply in its middle"):
         list(reply)
-    assert conversation.turns[2].reply.text
+    assert conversation.entries[5].text
     with pytest.raises(EngineError, match="is the server running"):
         list(conversation.reply("Are you there?", engine, SamplingParams(max_tokens=4), brief))
