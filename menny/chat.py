@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from menny.context import Context, Prompt, Usage, Write
-from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError
+from menny.errors import EngineError, MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
 from menny.memory import Memory, Summary
 from menny.messages import Message, clean, is_blank
 from menny.reply import Chunk, Engine, OnProgress, Params, Reply
 from menny.storage import ChatStore, Conversation, Entry, Transcript, UnkeptError, new_id
+from menny.watch import NOTE, WITHHELD, Finding, Watch
 
-__all__ = ["Brief", "Chat", "Chunk", "Engine", "OnProgress", "Params", "Reply", "Summing"]
+__all__ = ["Brief", "Chat", "Chunk", "Engine", "Judging", "OnProgress", "Params", "Reply", "Summing"]
 
 RECENT = Memory()
 KEEP_EVERY = 0.4  # seconds between two writings of a growing reply
@@ -27,6 +28,15 @@ class Summing:
     done: int
     total: int
     phase: Literal["summing"] = "summing"
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Progress of a verdict, on a message or on its reply."""
+
+    done: int = 0
+    total: int = 0
+    phase: Literal["judging"] = "judging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,10 @@ class Chat:
         template: str | None = None,
         on_progress: OnProgress | None = None,
         memory: Memory = RECENT,
+        watch: Watch | None = None,
     ) -> Iterator[Chunk]:
         """Send a text and stream the reply: `begin` and `answer` in one."""
-        return self.answer(self.begin(text), engine, params, brief, template, on_progress, memory)
+        return self.answer(self.begin(text), engine, params, brief, template, on_progress, memory, watch)
 
     # Each of these makes a reply that has yet to be answered. `persona` and `model` are the ids of who gives it.
 
@@ -109,8 +120,11 @@ class Chat:
 
     def resume(self, reply_id: str) -> Reply:
         """Go on with a reply that ended before its end."""
-        if self._store.entry(reply_id).status == "growing":
+        entry = self._store.entry(reply_id)
+        if entry.status == "growing":
             raise PromptError("This reply is still being written.")
+        if _is_withheld(entry):
+            raise PromptError("This reply was withheld: have the message answered once more instead.")
         self._return_home()
         entry = self._keep(lambda store: store.reopen(reply_id))
         return Reply(entry.id, entry.text, figures=entry.figures)
@@ -124,13 +138,16 @@ class Chat:
         template: str | None = None,
         on_progress: OnProgress | None = None,
         memory: Memory = RECENT,
+        watch: Watch | None = None,
     ) -> Iterator[Chunk]:
         """Stream a reply of this conversation, keeping it as it grows; without a template, it is guessed.
 
-        A message that doesn't fit leaves the conversation again (PromptTooLongError). Any other error ends the
-        reply and is written in it; what was said until then stays.
+        A message that doesn't fit (PromptTooLongError), or that the `watch` blocks (WithheldError), leaves the
+        conversation again. Any other error ends the reply and is written in it; what was said until then stays, unless
+        the watch blocks it.
         """
         try:
+            self._watch_question(reply, watch, on_progress)
             context = Context(engine, template, params.max_tokens)
             write = _writer(reply, engine, params, on_progress)
             prompt = self._prompt(reply, context, memory, brief or Brief(), write)
@@ -140,18 +157,24 @@ class Chat:
                     self._keep(lambda store: store.grow(reply.id, reply.text))
                     due = time.monotonic() + KEEP_EVERY
                 yield chunk
-        except PromptTooLongError:
+        except (PromptTooLongError, WithheldError):
             self._take_back(reply)
             raise
         except MennyError as error:
             reply.error = str(error)
             raise
         finally:
+            if watch and reply.text:
+                reply.judged(watch.check("replies", reply.text, _judging(on_progress)))
             self.end(reply)
 
     def end(self, reply: Reply) -> None:
         """Keep a reply as it ended."""
-        extra = {"usage": asdict(reply.usage) if reply.usage else None, "notice": reply.notice or None}
+        extra = {
+            "usage": asdict(reply.usage) if reply.usage else None,
+            "notice": reply.notice or None,
+            NOTE: reply.finding.as_note() if reply.finding else None,
+        }
         self._keep(
             lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.figures, **extra)
         )
@@ -196,6 +219,22 @@ class Chat:
         question, reply = self._keep(lambda store: store.ask(self.id, parent, cleaned, persona, model))
         return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
 
+    def _watch_question(self, reply: Reply, watch: Watch | None, on_progress: OnProgress | None) -> None:
+        """Have the question judged before it is sent, and see to it that no reply is taken for one that was judged."""
+        if watch is None:
+            return
+        question = self._store.path_to(reply.id)[-2]
+        finding = watch.check("messages", question.text, _judging(on_progress, reply))
+        if finding and finding.action == "block":
+            raise WithheldError(
+                f"This message wasn't sent: {finding.sentence} Change it, or what is blocked under Moderation."
+            )
+        self._note(question.id, finding)
+        self._note(reply.id, watch.unchecked("replies"))
+
+    def _note(self, entry_id: str, finding: Finding | None) -> None:
+        self._keep(lambda store: store.note(entry_id, **{NOTE: finding.as_note() if finding else None}))
+
     def _take_back(self, reply: Reply) -> None:
         """A refused question, or reply, is no part of the conversation; one that was to go on is as it was."""
         if reply.new:
@@ -207,7 +246,7 @@ class Chat:
 
     def _prompt(self, reply: Reply, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
         """What the model gets for a reply; a new summary is kept beside the last message that it covers."""
-        said = _said(self._store.path_to(reply.id))
+        said = _said(self._store.path_to(reply.id), answering=reply.id)
         messages = [*brief.messages(), *(entry.message for entry in said)]
         prompt = context.compose(messages, memory, brief.examples, _summary_of(said), write)
         if prompt.summary and prompt.summary != _summary_of(said):
@@ -250,9 +289,31 @@ class Chat:
         self._store, self._seen, self.unkept = self._home, (None, ()), ""
 
 
-def _said(entries: Sequence[Entry]) -> list[Entry]:
-    """What the model can be given; a reply without a word isn't there."""
-    return [entry for entry in entries if entry.text]
+def _said(entries: Sequence[Entry], answering: str = "") -> list[Entry]:
+    """What the model can be given: no reply without a word, and of a withheld one only that it was."""
+    return [
+        replace(entry, text=WITHHELD) if _is_withheld(entry) and entry.id != answering else entry
+        for entry in entries
+        if entry.text
+    ]
+
+
+def _is_withheld(entry: Entry) -> bool:
+    """Whether a reply is blocked, or might be and nobody has judged it yet."""
+    finding = Finding.of_note(entry.extra.get(NOTE))
+    return entry.role == "assistant" and finding is not None and finding.action == "block"
+
+
+def _judging(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:
+    """Tells that something is being judged; a reply that is cancelled meanwhile ends that."""
+
+    def report(_: Any) -> None:
+        if stopped_by is not None and stopped_by.is_cancelled:
+            raise EngineError("It was stopped.")
+        if on_progress:
+            on_progress(Judging())
+
+    return report
 
 
 def _summary_of(said: Sequence[Entry]) -> Summary | None:

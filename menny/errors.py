@@ -37,6 +37,10 @@ class PromptTooLongError(PromptError):
         self.limit = limit
 
 
+class WithheldError(PromptError):
+    """A message that moderation keeps from being sent."""
+
+
 class StorageError(MennyError):
     """The store of conversations can't be read or written."""
 

@@ -88,6 +88,11 @@ class ModerationFile(StrictModel):
         return self
 
     @property
+    def names(self) -> dict[str, str]:
+        """What a reader knows each label by."""
+        return {word: one.name for word, one in self.labels.items()}
+
+    @property
     def labels(self) -> dict[str, LabelFile]:
         """Every label by its id; `acceptable` is the first."""
         return {ACCEPTABLE: self.acceptable, **{category.id: category for category in self.categories}}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from menny.context import Usage
 from menny.prompts import ChatTokenizer
 from menny.storage import Figures
+from menny.watch import WITHHELD, Finding
 
 FinishReason = Literal["stop", "length", "cancelled"]
 OnProgress = Callable[[Any], None]
@@ -61,8 +62,8 @@ class Engine(Protocol):
 class Reply:
     """What the model said so far in answer to a question; its entry stands in the conversation before its first word.
 
-    Where the reply is refused, because its prompt doesn't fit, the entry `new` leaves the conversation again and
-    `instead` is back in its place; `typed` is the text that goes back to who typed it.
+    Where the reply is refused, because its prompt doesn't fit or its question is blocked, the entry `new` leaves the
+    conversation again and `instead` is back in its place; `typed` is the text that goes back to who typed it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Reply:
     figures: Figures = field(default_factory=Figures)
     usage: Usage | None = None
     notice: str = ""
+    finding: Finding | None = None  # what moderation has to say of it
     _before: Figures = field(init=False)
     _stream: Stream | None = None
     _cancelled: bool = False
@@ -95,6 +97,12 @@ class Reply:
         self._cancelled = True
         if self._stream is not None:
             self._stream.cancel()
+
+    def judged(self, finding: Finding | None) -> None:
+        """Take in what moderation found; where it blocks, nothing of the text stays, and nothing to go on with."""
+        self.finding = finding
+        if finding and finding.action == "block":
+            self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
 
     def follow(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
         """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over."""

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 Side = Literal["messages", "replies"]
 Judge = Callable[[str, OnProgress | None], Verdict]
 
+NOTE = "moderation"  # the key under which a finding is kept beside a message
 UNCHECKED = "it ended before it could be checked"
 WITHHELD = "(This reply was withheld.)"  # what stands in a blocked reply's place, also for the model
 
@@ -31,6 +32,11 @@ class Policy:
             {category.id: category.messages for category in settings.categories},
             {category.id: category.replies for category in settings.categories},
         )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is judged at all."""
+        return self.strictest("messages") == self.strictest("replies") == "off"
 
     def strictest(self, side: Side) -> Action:
         """What may become of a message, or a reply, at worst."""
@@ -52,9 +58,10 @@ class Finding:
     problem: str = ""
 
     @property
-    def reason(self) -> str:
-        """Why, in words that go on a sentence."""
-        return self.problem or f"to the model it looks like “{self.category}” ({self.probability:.0%} sure)"
+    def sentence(self) -> str:
+        """Why, as the end of a sentence."""
+        why = self.problem or f"to the model it looks like “{self.category}” ({self.probability:.0%} sure)"
+        return why if why.endswith((".", "!", "?")) else why + "."
 
     def as_note(self) -> dict[str, Any]:
         """As it is kept beside a message."""

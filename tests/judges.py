@@ -1,32 +1,12 @@
 """An engine that finds likely what a test says: it stands at the seam where a moderator asks for scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ui.fake_engine import FakeScore, Letters, quoted_in
+
 from menny.errors import EngineError, MennyError
-
-
-class Letters:
-    """A vocabulary of Unicode characters, with two control tokens; prompts can be read back."""
-
-    controls = ("<|im_start|>", "<|im_end|>")
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(letter) + 2 for letter in text]
-
-    def control_id(self, piece: str) -> int | None:
-        return self.controls.index(piece) if piece in self.controls else None
-
-    def read(self, ids: Sequence[int]) -> str:
-        return "".join(self.controls[i] if i < 2 else chr(i - 2) for i in ids)
-
-
-@dataclass(frozen=True)
-class FixedScore:
-    """A score that is what it is."""
-
-    per_token: float
 
 
 @dataclass(eq=False)
@@ -43,7 +23,7 @@ class Judge:
 
     def score(
         self, prompt_ids: list[int], continuations: list[list[int]], shared: int = 0, on_progress: Any = None
-    ) -> list[FixedScore]:
+    ) -> list[FakeScore]:
         assert len(prompt_ids) + max(map(len, continuations)) <= self.context_length
         self.ids.append(prompt_ids)
         self.prompts.append(self.tokenizer.read(prompt_ids))
@@ -52,14 +32,7 @@ class Judge:
         liked = self.likes(quoted_in(self.prompts[-1]))
         if isinstance(liked, MennyError):
             raise liked
-        return [FixedScore(-0.5 if liked and liked in label else -3.0) for label in self.labels]
-
-
-def quoted_in(prompt: str) -> str:
-    """The text that a reflection prompt of the chatml template holds, without its marks."""
-    asked = prompt.split("<|im_start|>user\n")[1].split("<|im_end|>")[0]
-    lines = asked.split("\n")
-    return "\n".join(line.removeprefix("> ") for line in lines if line.startswith("> "))
+        return [FakeScore(-0.5 if liked and liked in label else -3.0) for label in self.labels]
 
 
 def failing(_: str) -> MennyError:

@@ -11,7 +11,7 @@ from menny.watch import Finding, Policy, Side, Watch
 
 SETTINGS = load_moderation(CONFIGS / "moderation.yaml").model_copy(update={"neutral": ()})
 CATEGORIES = [category.id for category in SETTINGS.categories]
-NAMES = {name: one.name for name, one in SETTINGS.labels.items()}
+NAMES = SETTINGS.names
 SIDES: list[Side] = ["messages", "replies"]
 
 
@@ -31,7 +31,7 @@ def test_each_cell_does_what_it_says_and_nothing_to_the_others(side: Side, categ
         if (other_side, found) == (side, category) and action != "off":
             assert finding is not None
             assert (finding.action, finding.category, finding.problem) == (action, NAMES[category], "")
-            assert f"“{NAMES[category]}” (80% sure)" in finding.reason
+            assert f"“{NAMES[category]}” (80% sure)" in finding.sentence
         else:
             assert finding is None
         assert bool(judge.prompts) == (other_side == side and action != "off")
@@ -55,7 +55,7 @@ def test_a_check_that_fails_counts_as_the_worst_that_might_have_been_found(
     finding, unchecked = watching.check(side, "a text"), watching.unchecked(side)
     assert (finding.action if finding else None) == (unchecked.action if unchecked else None) == expected
     if finding:
-        assert "couldn't be checked. The model gave no numbers." in finding.reason
+        assert "couldn't be checked. The model gave no numbers." in finding.sentence
 
 
 def test_a_fault_of_our_own_in_a_check_is_a_failed_check(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,4 +102,4 @@ def test_a_note_that_lacks_its_reason_still_holds(note: dict[str, object]) -> No
     finding = Finding.of_note(note)
     assert finding is not None
     assert finding.action == note["action"]
-    assert finding.reason == "nothing is known of why"
+    assert finding.sentence == "nothing is known of why."

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -18,8 +18,11 @@ from menny.guardrails import combine, load_guardrails
 from menny.loading import AnyEngine
 from menny.memory import Memory, Strategy
 from menny.messages import Message
+from menny.moderation import Moderator, load_moderation
 from menny.personas import Persona, choose, load_all
 from menny.prompts import encode_chat
+from menny.storage import Entry
+from menny.watch import NOTE, Finding, Policy, Watch
 
 DEMO_PROMPTS = (
     "What is the capital of France?",
@@ -58,13 +61,13 @@ def chat(
     remembering = _memory(who, memory, memory_turns)
     with open_engine(model, context, force) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
-        conversation = Chat()
+        conversation, watch = Chat(), _watch(engine, template)
         for text in typed_lines():
             if text == "/new":
                 conversation = Chat()
                 typer.echo("A new chat.\n")
             elif text:
-                _answer(conversation, text, who, engine, params, brief, template, remembering)
+                _answer(conversation, text, who, engine, params, brief, template, remembering, watch)
 
 
 def generate(
@@ -130,8 +133,10 @@ def _answer(
     brief: Brief,
     template: str,
     memory: Memory,
+    watch: Watch | None,
 ) -> None:
-    """One turn; an error is told, and the chat goes on."""
+    """One turn; an error is told, and the chat goes on. A reply that is to be judged is shown once it was."""
+    is_held = watch is not None and watch.unchecked("replies") is not None
     typer.echo(f"{who.name}: ", nl=False)
     told = False
 
@@ -141,10 +146,11 @@ def _answer(
             typer.echo("(summing up what was said before …) ", nl=False, err=True)
             told = True
 
-    chunks = conversation.reply(text, engine, params, brief, template, tell_summing, memory)
+    chunks = conversation.reply(text, engine, params, brief, template, tell_summing, memory, watch)
     try:
-        for _ in _echoed(chunks, silent=False):
+        for _ in _echoed(chunks, silent=is_held):
             pass
+        _tell_findings(conversation.entries[-2:], is_held)
     except KeyboardInterrupt:
         typer.echo(" [stopped]")
     except PipelineError:
@@ -154,6 +160,22 @@ def _answer(
     if conversation.entries and (notice := conversation.entries[-1].extra.get("notice")):
         typer.echo(f"({notice})", err=True)
     typer.echo()
+
+
+def _watch(engine: AnyEngine, template: str) -> Watch | None:
+    """As configs/moderation.yaml has it; None where all is off."""
+    settings = load_moderation(CONFIGS / "moderation.yaml")
+    policy = Policy.of(settings)
+    return None if policy.is_off else Watch(policy, settings.names, Moderator(settings, engine, template).judge)
+
+
+def _tell_findings(turn: Sequence[Entry], is_held: bool) -> None:
+    """A reply that was held back until it was judged, and what is to be said of either."""
+    if is_held:
+        typer.echo(turn[-1].text)
+    for what, entry in zip(("This message", "This reply"), turn, strict=True):
+        if finding := Finding.of_note(entry.extra.get(NOTE)):
+            typer.echo(f"({what} was looked at: {finding.sentence})", err=True)
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:

@@ -82,6 +82,14 @@ def touch(db: Connection, conversation_id: str) -> bool:
     return changed.rowcount > 0
 
 
+def restart(db: Connection, conversation_id: str, title: str) -> None:
+    """Something is said in a conversation whose first message was taken back: it is there again, by another title."""
+    db.execute(
+        "UPDATE conversations SET deleted = NULL, title = ? WHERE id = ? AND deleted IS NOT NULL",
+        (title, conversation_id),
+    )
+
+
 def revise(db: Connection, entry_id: str) -> None:
     """Something changed within a conversation that doesn't show in the list."""
     db.execute(

@@ -25,6 +25,7 @@ from menny.storage.rows import (
     as_entry,
     begin,
     message_row,
+    restart,
     revise,
     revise_list,
     set_chosen,
@@ -148,6 +149,8 @@ class ChatStore:
         with self._database.write() as db:
             if not touch(db, conversation_id):
                 begin(db, conversation_id, title_of(text))
+            elif parent is None:
+                restart(db, conversation_id, title_of(text))
             question = self._add(db, conversation_id, parent, "user", text)
             reply = self._add(db, conversation_id, question, "assistant", "", persona, model)
         return self.entry(question), self.entry(reply)

@@ -11,12 +11,14 @@ from menny.context import Usage
 from menny.personas import Persona
 from menny.storage import Entry, Figures
 from menny.ui.message_bar import Bar, message_bar
+from menny.ui.moderating import draw_warning, draw_withheld, folded_away
 from menny.ui.pictures import avatar_of, human_avatar
 from menny.ui.remembering import draw_end_of_memory, unseen_entries
 from menny.ui.run import Phase, Run, watch
 from menny.ui.sidebar import choose_model, choose_persona
 from menny.ui.state import ENTRIES_SHOWN, Session
 from menny.ui.text import as_label, as_markdown
+from menny.watch import NOTE, Finding
 
 CURSOR = " ▍"
 STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growing reply
@@ -76,6 +78,8 @@ def _draw_question(session: Session, entry: Entry) -> None:
             _draw_edit(session, entry)
             return
         st.text(entry.text)
+        if finding := Finding.of_note(entry.extra.get(NOTE)):
+            draw_warning(finding)
         tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
 
         def use(name: str, value: str) -> None:
@@ -112,18 +116,31 @@ def _draw_reply(session: Session, entry: Entry, speakers: Speakers, is_last: boo
         if run is not None and run.reply.id == entry.id:
             _follow(session, run, speakers.name(entry.persona))
             return
-        if entry.text:
-            is_growing = entry.status == "growing"
-            st.markdown(as_markdown(entry.text) + (CURSOR if is_growing else ""), anchors=False)
+        is_withheld = _draw_text(entry)
         if entry.error:
             st.error(as_label(entry.error), icon=":material/error:")
         if notice := entry.extra.get("notice"):
             st.caption(f":material/info: {as_label(str(notice))}")
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            _draw_bar(session, entry, speakers)
+            _draw_bar(session, entry, speakers, is_withheld)
             st.caption(as_label(measures(entry, speakers.models.get(entry.model, entry.model))))
-        if is_last and entry.can_go_on:
+        if is_last and entry.can_go_on and not is_withheld:
             _draw_continue(session, entry, speakers)
+
+
+def _draw_text(entry: Entry) -> bool:
+    """What a reply says, or what moderation has put in its place; tells whether it is withheld."""
+    finding = Finding.of_note(entry.extra.get(NOTE))
+    if entry.status == "growing" or not entry.text:
+        finding = None  # it isn't judged before it is whole
+    if finding and finding.action == "block":
+        draw_withheld(finding)
+        return True
+    with folded_away(finding, f"folded-{entry.id}") if finding else nullcontext():
+        if entry.text:
+            cursor = CURSOR if entry.status == "growing" else ""
+            st.markdown(as_markdown(entry.text) + cursor, anchors=False)
+    return False
 
 
 def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
@@ -135,7 +152,7 @@ def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
     st.button("Continue", key=f"continue-{entry.id}", icon=":material/play_arrow:", on_click=resume)
 
 
-def _draw_bar(session: Session, entry: Entry, speakers: Speakers) -> None:
+def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: bool) -> None:
     def use(name: str, value: str) -> None:
         match name:
             case "regenerate":
@@ -152,7 +169,7 @@ def _draw_bar(session: Session, entry: Entry, speakers: Speakers) -> None:
         ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
     ]
     tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
-    bar = Bar(entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
+    bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")
     message_bar(bar, f"bar-{entry.id}", use)
@@ -205,6 +222,8 @@ def waiting_for(phase: Phase, model_name: str, persona_name: str) -> str:
             return f"Waiting: another chat is using the engine. {model_name} is next …"
         case "summing":
             return "Summing up what was said before …"
+        case "judging":
+            return "Checking what is said …"
         case "waiting":
             return f"Waiting: {phase.total} request{'s' if phase.total != 1 else ''} ahead …"
         case _:

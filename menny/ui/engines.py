@@ -9,13 +9,13 @@ from typing import Protocol
 
 import streamlit as st
 
-from menny import chat
+from menny import chat, moderation
 from menny.loading import Place
 from menny.loading import load_place as load_engine
 
 
-class ClosableEngine(chat.Engine, Protocol):
-    """An engine whose memory can be given back."""
+class PageEngine(chat.Engine, moderation.Engine, Protocol):
+    """An engine that talks and judges, and whose memory can be given back."""
 
     def close(self) -> None: ...
 
@@ -32,9 +32,9 @@ class SharedEngine:
     so that no session starves.
     """
 
-    def __init__(self, load: Callable[[Place], ClosableEngine]) -> None:
+    def __init__(self, load: Callable[[Place], PageEngine]) -> None:
         self._load = load
-        self._engine: ClosableEngine | None = None
+        self._engine: PageEngine | None = None
         self._path: Place | None = None
         self._users = 0
         self._queue: deque[object] = deque()
@@ -96,7 +96,7 @@ class SharedEngine:
     @contextmanager
     def borrow(
         self, path: Place, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
-    ) -> Iterator[chat.Engine]:
+    ) -> Iterator[PageEngine]:
         """The engine for a model; `on_phase` hears "busy" while others use another, and "loading".
 
         Raises ModelError where the model can't be loaded (the next borrower tries anew), LoanCancelled where
@@ -137,7 +137,7 @@ class SharedEngine:
         if is_cancelled():
             raise LoanCancelled
 
-    def _replace(self, path: Place) -> ClosableEngine:
+    def _replace(self, path: Place) -> PageEngine:
         """Give the old engine's memory back, then load. Only the queue's head comes here, when nobody has a loan."""
         self._let_go()
         self.loading = path

@@ -1,4 +1,4 @@
-"""What there is to choose from: personas, guardrails and models, and what is wrong with their files."""
+"""What there is to choose from: personas, guardrails, models and moderation, and what is wrong with their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from menny.catalogue import ModelSpec, load_catalogue
 from menny.config import CONFIGS, models_folder, own_models_file
 from menny.errors import ConfigError
 from menny.guardrails import Guardrail, load_guardrails
+from menny.moderation import ModerationFile, load_moderation
 from menny.personas import Persona, load_all, own_folder
 
 PLAIN = Persona(
@@ -25,6 +26,8 @@ class Library:
     guardrails: Sequence[Guardrail]
     models: Sequence[ModelSpec]
     problems: Sequence[ConfigError]
+    moderation: ModerationFile | None = None  # None: there is none, or its file can't be used
+    fault: str = ""  # why nothing may be sent as the files are
 
     def persona(self, persona_id: str) -> Persona:
         """The persona of that id; of one whose file has gone, the first there is."""
@@ -39,8 +42,10 @@ def presets_folder() -> Path:
 def read_library() -> Library:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
     personas, guardrails, problems = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
+    moderation, faults = _read_moderation(CONFIGS / "moderation.yaml", _fingerprint_of([CONFIGS / "moderation.yaml"]))
     models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
-    return Library(personas or [PLAIN], guardrails, models, [*problems, *model_problems])
+    fault = f"What is to be blocked isn't known, so nothing is sent: {faults[0]}" if faults else ""
+    return Library(personas or [PLAIN], guardrails, models, [*problems, *faults, *model_problems], moderation, fault)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -53,7 +58,21 @@ def _read_texts(
     return personas, guardrails, [*persona_problems, *guardrail_problems]
 
 
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _read_moderation(path: Path, fingerprint: tuple[object, ...]) -> tuple[ModerationFile | None, list[ConfigError]]:
+    """Without the file there is no moderation; a file that can't be read must not be taken for that."""
+    if not fingerprint:
+        return None, []
+    try:
+        return load_moderation(path), []
+    except ConfigError as problem:
+        return None, [problem]
+
+
 def _fingerprint(configs: Path, own: Path) -> tuple[object, ...]:
-    files = sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*"), *own.glob("*")])
+    return _fingerprint_of(sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*"), *own.glob("*")]))
+
+
+def _fingerprint_of(files: Sequence[Path]) -> tuple[object, ...]:
     stats = [(path, path.stat()) for path in files if path.is_file()]
     return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)

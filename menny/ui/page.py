@@ -15,6 +15,7 @@ from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.pictures import picture
 from menny.ui.run import Order
+from menny.ui.shield import draw_shield
 from menny.ui.shortcuts import listen_to_keys
 from menny.ui.sidebar import Choices, draw_sidebar
 from menny.ui.state import MESSAGE, Session
@@ -106,13 +107,23 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             submit_mode="stop",
             disabled=session.run is not None or bool(hindrance),
         )
-    with st.bottom:
-        st.caption("Models make things up. Check what matters.", text_alignment="center")
+    with (
+        st.bottom,
+        st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
+    ):
+        draw_shield(choices.told)
+        st.caption("Models make things up. Check what matters.", width="content")
     if typed:
         session.ask(typed)
     if choices.model and choices.path and not hindrance:
         order = Order(
-            choices.model.name, choices.path, choices.model.template, choices.brief, choices.params, choices.memory
+            choices.model.name,
+            choices.path,
+            choices.model.template,
+            choices.told.brief,
+            choices.params,
+            choices.memory,
+            choices.moderation,
         )
         session.send(choices.persona.id, choices.model.id, order)
     with above:

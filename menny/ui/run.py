@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from menny.chat import RECENT, Brief, Chat, Params, Reply
-from menny.errors import MennyError, PromptTooLongError
+from menny.errors import MennyError, PromptTooLongError, WithheldError
 from menny.loading import Place
 from menny.memory import Memory
 from menny.ui.engines import LoanCancelled, SharedEngine
+from menny.ui.moderators import Moderation
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,12 @@ class Order:
     brief: Brief
     params: Params
     memory: Memory = RECENT
+    moderation: Moderation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a reply is doing: busy, loading, waiting, summing, prefill, writing."""
+    """What a reply is doing: busy, loading, waiting, summing, judging, prefill, writing."""
 
     name: str
     done: int = 0
@@ -72,14 +74,15 @@ class Run:
             with self._engines.borrow(self.order.path, self._enter, self._cancelled.is_set) as engine:
                 self._enter("prefill")
                 order = self.order
+                watch = order.moderation.watch(engine, order.template) if order.moderation else None
                 chunks = self.chat.answer(
-                    self.reply, engine, order.params, order.brief, order.template, self._progress, order.memory
+                    self.reply, engine, order.params, order.brief, order.template, self._progress, order.memory, watch
                 )
                 for _ in chunks:
                     self._enter("writing")
         except LoanCancelled:
             self.reply.finish_reason = "cancelled"
-        except PromptTooLongError as error:
+        except (PromptTooLongError, WithheldError) as error:
             self.refusal = str(error)
         except MennyError as error:
             self.reply.error = str(error)
@@ -101,8 +104,8 @@ class Run:
         self.phase = Phase(name)
 
     def _progress(self, progress: Any) -> None:
-        if self.phase.name == "writing":  # a slow word: the engine says again what it did before the first
-            return
+        if self.phase.name == "writing" and progress.phase != "judging":
+            return  # a slow word: the engine says again what it did before the first
         self.phase = Phase(progress.phase, progress.done, progress.total)
 
 

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import streamlit as st
 
 from menny.catalogue import ModelSpec, resolve
-from menny.chat import Brief
 from menny.context import Usage
 from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
-from menny.guardrails import NONE, Guardrail, combine
 from menny.loading import Place
 from menny.memory import Memory
 from menny.personas import Persona
 from menny.ui.chat_files import draw_files
 from menny.ui.engines import shared_engine
 from menny.ui.library import Library
+from menny.ui.moderating import choose_moderation
+from menny.ui.moderators import Moderation
 from menny.ui.remembering import choose_memory, draw_meter
+from menny.ui.shield import Told, choose_guardrail
 from menny.ui.state import Session, set_default
 from menny.ui.text import as_label
 
-DEFAULT_GUARDRAIL = "mistral"
 MOST_TOKENS = 4096
 
 
@@ -32,9 +32,10 @@ class Choices:
     persona: Persona
     model: ModelSpec | None
     path: Place | None
-    brief: Brief
+    told: Told
     params: SamplingParams
     memory: Memory
+    moderation: Moderation | None  # None: nothing is judged
     usage: Usage | None = None  # of the model's context, where that can be told
     fault: str = ""  # why no reply may be made at all
 
@@ -61,16 +62,18 @@ def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta
         chats = st.container(gap="xsmall")
         model, path = _choose_model(session, library.models)
         _choose_persona(library)
-        brief, fault = _choose_guardrail(persona, library.guardrails)
+        told = choose_guardrail(persona, library.guardrails)
+        moderation = choose_moderation(library.moderation) if library.moderation else None
         memory = choose_memory()
         meter = st.container()
         params = _choose_sampling()
         with meter:
             engine = shared_engine().engine_of(path) if path else None
-            usage = draw_meter(session, engine, model.template if model else None, brief, params, memory)
+            usage = draw_meter(session, engine, model.template if model else None, told.brief, params, memory)
         draw_files(session)
         _tell_problems(library.problems)
-    return Choices(persona, model, path, brief, params, memory, usage, fault), chats
+    fault = told.fault or library.fault
+    return Choices(persona, model, path, told, params, memory, moderation, usage, fault), chats
 
 
 def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:
@@ -164,36 +167,6 @@ def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
         "memory": persona.memory.strategy,
         "memory_turns": persona.memory.turns,
     }
-
-
-def _choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> tuple[Brief, str]:
-    names = {guardrail.id: guardrail.name for guardrail in available} or {NONE: "None"}
-    set_default({"guardrail": DEFAULT_GUARDRAIL if DEFAULT_GUARDRAIL in names else next(iter(names))})
-    if st.session_state["guardrail"] not in names:
-        st.session_state["guardrail"] = next(iter(names))
-    st.selectbox(
-        "Guardrail",
-        list(names),
-        key="guardrail",
-        persist_state="session",
-        format_func=lambda guardrail_id: names[guardrail_id],
-        help="What every persona is told first. A persona can add guardrails of its own and can't take these away.",
-    )
-    try:
-        in_force = combine(st.session_state["guardrail"], persona.guardrails, available)
-    except ConfigError as error:
-        st.error(as_label(str(error)))
-        return Brief(), str(error)
-    added = [guardrail for guardrail in in_force if guardrail.id != st.session_state["guardrail"]]
-    if added:
-        st.caption(as_label(f"{persona.name} adds: {', '.join(guardrail.name for guardrail in added)}"))
-    brief = Brief.of([guardrail.text for guardrail in in_force], persona.system_text(), persona.example_messages())
-    with st.expander("What the model is told", type="compact"):
-        st.code(brief.system_text or "(nothing)", language=None, wrap_lines=True)
-        for message in brief.examples:
-            st.caption("Example question" if message.role == "user" else "Example answer")
-            st.code(message.content, language=None, wrap_lines=True)
-    return brief, ""
 
 
 def _choose_sampling() -> SamplingParams:

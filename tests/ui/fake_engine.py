@@ -9,6 +9,9 @@ from typing import Any
 
 from menny.errors import EngineError
 
+ACCEPTABLE = "acceptable"
+NEUTRAL = ("", "N/A", "The text.", "Hello.", "What is this?", "...")  # in configs/moderation.yaml
+
 
 class Letters:
     """A vocabulary of Unicode characters, with two control tokens; prompts can be read back."""
@@ -76,6 +79,11 @@ class FakeStream:
         self.cancelled.set()
 
 
+@dataclass(frozen=True)
+class FakeScore:
+    per_token: float
+
+
 @dataclass
 class FakeEngine:
     """`answer` makes a reply's words from the prompt."""
@@ -89,6 +97,27 @@ class FakeEngine:
     prompts: list[str] = field(default_factory=list)
     params: list[Any] = field(default_factory=list)
     closed: bool = False
+    judge: Callable[[str], str] = lambda text: ACCEPTABLE  # tells a text's label, or "<fail>"
+    judged: list[str] = field(default_factory=list)
+
+    def score(
+        self,
+        prompt_ids: list[int],
+        continuations: list[list[int]],
+        shared: int = 0,
+        on_progress: Callable[[Any], None] | None = None,
+    ) -> list[FakeScore]:
+        text = quoted_in(self.tokenizer.read(prompt_ids))
+        if text in NEUTRAL:
+            return [FakeScore(-1.0) for _ in continuations]
+        self.judged.append(text)
+        time.sleep(self.pause)
+        if on_progress:
+            on_progress(FakeProgress("prefill", 0, len(prompt_ids)))
+        label = self.judge(text)
+        if label == "<fail>":
+            raise EngineError("The model gave no numbers.")
+        return [FakeScore(-0.5 if label in self.tokenizer.read(one) else -3.0) for one in continuations]
 
     def stream(
         self, prompt_ids: list[int], params: Any = None, on_progress: Callable[[Any], None] | None = None
@@ -99,6 +128,12 @@ class FakeEngine:
 
     def close(self) -> None:
         self.closed = True
+
+
+def quoted_in(prompt: str) -> str:
+    """The text that a reflection prompt of the chatml template holds, without its marks."""
+    lines = last_question(prompt).split("\n")
+    return "\n".join(line.removeprefix("> ") for line in lines if line.startswith("> "))
 
 
 def last_question(prompt: str) -> str:

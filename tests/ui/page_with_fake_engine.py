@@ -7,6 +7,7 @@ from pathlib import Path
 import menny.ui.engines
 from menny.ui.page import main
 from tests.ui.fake_engine import FakeEngine, last_question
+from tests.ui.moderated import answered, judged
 
 ELSEWHERE = os.environ.get("MENNY_TEST_ELSEWHERE", "http://127.0.0.1:9")
 
@@ -24,17 +25,19 @@ It costs $5 and $10 :red[in red] :tada: a -> b. The end."""
 
 
 def answer(prompt: str) -> list[str]:
-    """The hostile text to who asks for it; a summary; to everybody else, the question again and a count."""
+    """The hostile text to who asks for it, a summary, a word to moderate; to all others, the question and a count."""
     question = last_question(prompt)
     if "Sum up the conversation" in prompt:
         return ["They spoke ", "of this ", "and that."]
+    if question.startswith("say ") or "[" in question:
+        return answered(prompt)
     if "hostile" in question:
         return re.findall(r"\S+\s*", HOSTILE)
     return [f"You said {question}. ", *(f"word{number} " for number in range(60)), "The end."]
 
 
 def load(path: Path) -> FakeEngine:
-    return FakeEngine(answer, pause=0.03)
+    return FakeEngine(answer, pause=0.03, judge=judged)
 
 
 menny.ui.engines.load_engine = load

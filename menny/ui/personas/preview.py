@@ -15,7 +15,7 @@ from menny.messages import Message
 from menny.personas import Example, Persona
 from menny.prompts import encode_chat, guess_template
 from menny.ui.library import Library
-from menny.ui.sidebar import DEFAULT_GUARDRAIL
+from menny.ui.shield import DEFAULT_GUARDRAIL
 from menny.ui.state import Session
 from menny.ui.text import as_label
 
