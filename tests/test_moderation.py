@@ -125,7 +125,7 @@ def test_what_the_model_believes_of_texts_that_say_nothing_is_taken_off_once() -
     for _ in range(2):
         verdict = biased.judge("a text")
         assert verdict.category != "hateful"
-        assert verdict.probabilities["hateful"] == min(verdict.probabilities.values())
+        assert verdict.probabilities["hateful"] == pytest.approx(math.exp(-2.5) / (3 + math.exp(-2.5)))
     assert len(judge.prompts) == len(SETTINGS.neutral) + 2
     assert moderator(Judge(lambda text: ""), neutral=()).judge("a text").probabilities["hateful"] == 0.25
 

@@ -163,8 +163,11 @@ def _answer(
 
 
 def _watch(engine: AnyEngine, template: str) -> Watch | None:
-    """As configs/moderation.yaml has it; None where all is off."""
-    settings = load_moderation(CONFIGS / "moderation.yaml")
+    """As configs/moderation.yaml has it; None where all is off, or there is no such file."""
+    path = CONFIGS / "moderation.yaml"
+    if not path.exists():
+        return None
+    settings = load_moderation(path)
     policy = Policy.of(settings)
     return None if policy.is_off else Watch(policy, settings.names, Moderator(settings, engine, template).judge)
 
@@ -175,7 +178,7 @@ def _tell_findings(turn: Sequence[Entry], is_held: bool) -> None:
         typer.echo(turn[-1].text)
     for what, entry in zip(("This message", "This reply"), turn, strict=True):
         if finding := Finding.of_note(entry.extra.get(NOTE)):
-            typer.echo(f"({what} was looked at: {finding.sentence})", err=True)
+            typer.echo(f"({what}: {finding.sentence})", err=True)
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
