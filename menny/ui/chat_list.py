@@ -87,12 +87,11 @@ def _draw_row(session: Session, store: ChatStore, conversation: Conversation) ->
         )
         menu = f"menu-{conversation.id}"
         st.menu_button(
-            "",
+            "Rename, pin, export or delete",
             [RENAME, UNPIN if conversation.pinned else PIN, EXPORT, DELETE],
             key=menu,
             type="tertiary",
             icon=":material/more_vert:",
-            help="Rename, pin, export or delete this chat",
             format_func=lambda what: f":material/{ICONS[what]}: {what}",
             on_click=lambda: _act(session, store, conversation, st.session_state[menu]),
         )

@@ -74,7 +74,7 @@ def draw_page(session: Session) -> None:
     choices, chats = draw_sidebar(session, library)
     _send_what_was_typed(session, choices)
     session.show_address()
-    session.drawn = session.chat.revision
+    session.watched, session.drawn = session.run, session.chat.revision
     with chats:
         draw_chat_list(session)
     draw_dialogs(session)

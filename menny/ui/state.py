@@ -49,7 +49,8 @@ class Session:
     shown: int = ENTRIES_SHOWN  # how many of the latest entries are drawn
     address: str | None = None  # the chat in the address as it was seen last; None before, and after another page
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
-    drawn: tuple[int, int] = (0, 0)  # the revision that the page shows
+    watched: Run | None = None  # the reply that was under way when the page was drawn
+    drawn: tuple[int, int] = (0, 0)  # the revision that it shows
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
     pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
@@ -83,8 +84,8 @@ class Session:
     @property
     def is_stale(self) -> bool:
         """Whether the page shows something else than what there is."""
-        if self.sent is not None and self.sent.chat is self.chat:
-            return self.sent.is_over
+        if self.watched is not None:
+            return self.watched.is_over
         return self.run is not None or self.chat.revision != self.drawn
 
     def open(self, chat_id: str) -> None:

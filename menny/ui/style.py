@@ -53,8 +53,10 @@ CSS = """
 [class*="st-key-open-"] button, [class*="st-key-found-"] button { justify-content: flex-start; text-align: left; }
 [class*="st-key-open-"] button > div, [class*="st-key-found-"] button > div { justify-content: flex-start; }
 [class*="st-key-open-"] button { min-height: 2rem; }
+[class*="st-key-menu-"] button p { position: absolute; width: 1px; height: 1px; clip-path: inset(50%); overflow: hidden;
+}
 [class*="st-key-menu-"] button > div > :last-child:not(:first-child) { display: none; }
-[class*="st-key-found-"] .stMarkdownBackground { background: light-dark(#ffd9a3, #6b4a16) !important; }
+[class*="st-key-found-"] .stMarkdownColoredBackground { background: light-dark(#ffd9a3, #6b4a16) !important; }
 
 /* What the model no longer sees stands back; read it, and it comes forward. */
 [class*="st-key-unseen-"] { opacity: .5; transition: opacity .15s; }
