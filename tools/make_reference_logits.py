@@ -2,11 +2,11 @@
 
 Run once, in an environment of its own: torch 2.13.0 (CPU), transformers 5.23.0, numpy.
 
-    python tools/make_reference_logits.py
+    python -m tools.make_reference_logits
 
-Weights aren't stored: both sides draw them from a seed, in the order of their sorted names (`draw`, which the tests
-repeat), as float16's values, so that a file in half precision holds them exactly. Each .npz has the model's config as
-JSON, token ids [B, L] and float32 logits [B, L, V]. pytorch.pth is a small checkpoint by torch.save itself.
+Weights aren't stored: both sides draw them from a seed (tools/random_weights.py), as float16's values, so that a file
+in half precision holds them exactly. Each .npz has the model's config as JSON, token ids [B, L] and float32 logits
+[B, L, V]. pytorch.pth is a small checkpoint by torch.save itself.
 """
 
 import json
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
+
+from tools.random_weights import draw
 
 FOLDER = Path(__file__).parents[1] / "tests" / "reference"
 LENGTH, VOCAB_SIZE = 40, 64
@@ -51,20 +53,6 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {  # model_type, what diffe
         1,
     ),
 }
-
-
-def draw(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """Weights by name, as float32: embeddings and norms near 1, matrices that keep activations so."""
-    generator = np.random.default_rng(seed)
-    weights = {}
-    for name in sorted(shapes):
-        drawn = generator.standard_normal(shapes[name])
-        if len(shapes[name]) == 1:
-            drawn = 1 + drawn / 10
-        elif "embed" not in name:
-            drawn = drawn / np.sqrt(shapes[name][1])
-        weights[name] = drawn.astype(np.float16).astype(np.float32)
-    return weights
 
 
 def hub_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:

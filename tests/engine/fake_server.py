@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.http_here import http_here
 
 Write = Callable[[bytes], None]
 
@@ -55,17 +57,9 @@ class FakeServer:
 @contextmanager
 def serving(server: FakeServer) -> Iterator[FakeServer]:
     """Run it until the block ends."""
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": server}))
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    server.address = f"http://127.0.0.1:{http.server_port}/v1"
-    try:
+    with http_here(_Handler, fake=server) as address:
+        server.address = f"{address}/v1"
         yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

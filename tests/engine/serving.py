@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from menny.engine import Chunk, Engine, Mistral, Progress, SamplingParams, Stream
+from menny.engine import Chunk, Engine, Mistral, Progress, SamplingParams, Stream, worker
 
 GREEDY = SamplingParams(temperature=0)
 ENDLESS = SamplingParams(temperature=0, max_tokens=1 << 29)  # with a prompt that ends in B
@@ -41,13 +41,22 @@ def begun(stream: Stream) -> Stream:
 
 def caches_made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Filled with the caches that are made from now on."""
-    made: list[weakref.ref] = []
-    make_cache = Mistral.make_cache
+    return _made(monkeypatch, Mistral, "make_cache")
 
-    def make(model: Mistral) -> Any:
-        cache = make_cache(model)
-        made.append(weakref.ref(cache))
-        return cache
 
-    monkeypatch.setattr(Mistral, "make_cache", make)
-    return made
+def models_loaded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """Filled with the models that engines load from now on."""
+    return _made(monkeypatch, worker, "load_model")
+
+
+def _made(monkeypatch: pytest.MonkeyPatch, maker: Any, name: str) -> list[weakref.ref]:
+    refs: list[weakref.ref] = []
+    make = getattr(maker, name)
+
+    def noted(*args: Any) -> Any:
+        made = make(*args)
+        refs.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(maker, name, noted)
+    return refs

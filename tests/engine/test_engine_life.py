@@ -2,28 +2,19 @@
 
 import gc
 import threading
-import weakref
 from pathlib import Path
 
 import pytest
 from scripts import SIZE, TEXT, write_script
-from serving import ENDLESS, begun, say, start
+from serving import ENDLESS, begun, models_loaded, say, start
 from tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
-from menny.engine import Mistral, load_engine, worker
+from menny.engine import load_engine
 from menny.errors import EngineError, ModelError
 
 
 def test_closing_the_engine_ends_every_reply_its_thread_and_its_memory(folder, monkeypatch):
-    models: list[weakref.ref] = []
-    load = worker.load_model
-
-    def loaded(path: Path) -> Mistral:
-        model = load(path)
-        models.append(weakref.ref(model))
-        return model
-
-    monkeypatch.setattr(worker, "load_model", loaded)
+    models = models_loaded(monkeypatch)
     before = set(threading.enumerate())
     engine = load_engine(folder)
     running = begun(start(engine, "B", ENDLESS))
@@ -86,15 +77,7 @@ def test_a_model_that_is_refused_at_the_end_isnt_kept(tmp_path, monkeypatch):
     args = tiny_args(vocab_size=SIZE + 513)
     folder = write_folder(tmp_path, args, random_weights(args))
     write_vocabulary(folder, "<|im_end|>", "<|im_start|>", "<s>")
-    models: list[weakref.ref] = []
-    load = worker.load_model
-
-    def loaded(path: Path) -> Mistral:
-        model = load(path)
-        models.append(weakref.ref(model))
-        return model
-
-    monkeypatch.setattr(worker, "load_model", loaded)
+    models = models_loaded(monkeypatch)
     gc.disable()
     try:
         with pytest.raises(ModelError):

@@ -13,6 +13,7 @@ from tiny_models import Weights, shapes
 from menny.engine import Mistral, ModelArgs, load_model
 from menny.engine.args import args_from_folder
 from menny.engine.pth import read_pth
+from tools.random_weights import draw
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 MODELS = sorted(path.stem for path in REFERENCE.glob("*.npz"))
@@ -27,20 +28,6 @@ def stored(name: str, tmp_path: Path) -> tuple[ModelArgs, Weights, np.ndarray, n
     (tmp_path / "config.json").write_text(json.dumps(config))
     args = args_from_folder(tmp_path)
     return args, draw(shapes(args), made_by["seed"]), tokens, logits
-
-
-def draw(by_name: dict[str, tuple[int, ...]], seed: int) -> Weights:
-    """The weights as the script that made the references draws them."""
-    generator = np.random.default_rng(seed)
-    weights = {}
-    for name in sorted(by_name):
-        drawn = generator.standard_normal(by_name[name])
-        if len(by_name[name]) == 1:
-            drawn = 1 + drawn / 10
-        elif "embed" not in name:
-            drawn = drawn / np.sqrt(by_name[name][1])
-        weights[name] = drawn.astype(np.float16).astype(np.float32)
-    return weights
 
 
 def in_chunks(model: Mistral, tokens: np.ndarray, size: int) -> np.ndarray:

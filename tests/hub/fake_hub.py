@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.http_here import http_here
 
 COMMIT = "c0ffee" + "0" * 34
 LARGE = 4096  # bytes from which a file is kept by its SHA-256, as the hub does
@@ -52,18 +53,8 @@ class FakeHub:
 @contextmanager
 def serving(hub: FakeHub) -> Iterator[FakeHub]:
     """Run the server until the block ends."""
-    handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with http_here(_Handler, hub=hub) as hub.address:
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,16 +1,17 @@
 """A page of its own for every test: an empty home, a configs folder, and an engine that says what the test wants."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from streamlit.testing.v1 import AppTest
 
-import menny.ui.engines
-import menny.ui.library
 from menny.config import PROJECT
+from menny.ui import engines, library
 
+from .browsing import open_browser, serve
 from .fake_engine import FakeEngine, parrot
 
 PAGE = PROJECT / "menny" / "ui" / "page.py"
@@ -48,11 +49,38 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     )
     monkeypatch.setenv("MENNY_HOME", str(home))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(menny.ui.library, "CONFIGS", configs)
+    monkeypatch.setattr(library, "CONFIGS", configs)
     built = Stage(home, configs)
-    monkeypatch.setattr(menny.ui.engines, "load_engine", built.loading)
-    menny.ui.engines.shared_engine.clear()
+    monkeypatch.setattr(engines, "load_engine", built.loading)
+    engines.shared_engine.clear()
     return built
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one; a context of one's own keeps a test's visitors apart."""
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a module's server."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def menny(browser: Browser, home: Path) -> Iterator[str]:
+    """Menny as it is served, with the model that comes along: its address."""
+    with serve("app.py", home) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def staged(browser: Browser, home: Path) -> Iterator[str]:
+    """The page over an engine that writes slowly what a test wants: its address."""
+    with serve("tests/ui/app_with_fake_engine.py", home) as address:
+        yield address
 
 
 def go(page: AppTest, where: str) -> AppTest:

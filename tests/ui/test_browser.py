@@ -1,60 +1,44 @@
 """What only a real browser shows: stopping, reloading, two tabs, and what a page may load; some with the real model."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .browsing import Visitor, open_browser, serve
+from tests.http_here import http_here
+
+from .browsing import Visitor, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+class Counting(BaseHTTPRequestHandler):
+    """A server that isn't Menny's and notes who comes."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@dataclass(frozen=True)
 class Elsewhere:
-    """A server that isn't Menny's and counts who comes."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
+    address: str
+    asked: list[str]
 
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Elsewhere]:
-    server = Elsewhere()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def menny(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Menny as it is served, with the model that comes along."""
-    with serve("app.py", tmp_path_factory.mktemp("home")) as address:
-        yield address
+    asked: list[str] = []
+    with http_here(Counting, asked=asked) as address:
+        yield Elsewhere(address, asked)
 
 
 @pytest.fixture(scope="module")

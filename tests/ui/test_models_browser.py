@@ -1,6 +1,5 @@
 """The page of models in a real browser: a model got from a hub, loaded and talked to; and a chat over a real server."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,11 @@ from tests.hub.fake_hub import FakeHub
 from tests.hub.fake_hub import serving as serving_hub
 from tests.peer_server import mlx_lm_serving
 
-from .browsing import Visitor, open_browser, serve
+from .browsing import Visitor, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 APP = "app.py"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 def a_home(tmp_path: Path, entry: str) -> Path:

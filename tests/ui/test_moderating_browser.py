@@ -10,29 +10,12 @@ from playwright.sync_api import TimeoutError as NotInTime
 
 from menny.storage import ChatStore
 
-from .browsing import Visitor, open_browser, serve
+from .browsing import Visitor
 from .moderated import NAMES, ROUNDS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIDES = {"messages": "Your messages", "replies": "Replies"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def staged(browser: Browser, home: Path) -> Iterator[str]:
-    with serve("tests/ui/app_with_fake_engine.py", home) as address:
-        yield address
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """Going from page to page: what was set, said and begun is still there on coming back."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .browsing import Visitor, open_browser, serve
+from .browsing import Visitor
 from .conftest import Stage, go, say, texts
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
@@ -69,19 +66,6 @@ def test_chat_with_goes_to_the_chat_with_that_persona_and_its_parameters(stage: 
     assert page.selectbox(key="persona").value == "nora"
     say(go(page, ""), "Hi")
     assert "Nora" in stage.engine.prompts[0]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def staged(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home: Path = tmp_path_factory.mktemp("home")
-    with serve("tests/ui/app_with_fake_engine.py", home) as address:
-        yield address
 
 
 @pytest.mark.browser

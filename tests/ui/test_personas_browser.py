@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import card_files as cards
@@ -16,28 +15,11 @@ from menny.cards import card_of
 from menny.config import PROJECT
 from menny.persona_imports import read_import
 
-from .browsing import Visitor, open_browser, serve
+from .browsing import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PROMPT = "You are Basil, a gardener. You answer in one short sentence."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def menny(browser: Browser, home: Path) -> Iterator[str]:
-    with serve("app.py", home) as address:
-        yield address
 
 
 def field(page: Page, label: str, text: str) -> None:
