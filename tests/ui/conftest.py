@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from streamlit.testing.v1 import AppTest
 
 from menny.config import PROJECT
@@ -59,6 +59,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real one; a context of one's own keeps a test's visitors apart."""
+    expect.set_options(timeout=60_000)  # a busy machine is no failure
     with open_browser() as opened:
         yield opened
 
