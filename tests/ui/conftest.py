@@ -31,7 +31,7 @@ class Stage:
         return self.load(path)
 
     def open_page(self) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=20).run()
+        page = AppTest.from_file(str(PAGE), default_timeout=60).run()
         assert not page.exception
         return page
 

@@ -37,18 +37,18 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         page.set_default_timeout(60_000)
         page.goto(f"{address}/models")
         little = card(page, "little")
-        expect(little.get_by_text("not here")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("not here")).to_be_visible()
         little.get_by_role("button", name="Get").click()
-        expect(little.get_by_text("0 of 1 files")).to_be_visible(timeout=60_000)
-        expect(little.get_by_text("/s")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("0 of 1 files")).to_be_visible()
+        expect(little.get_by_text("/s")).to_be_visible()
         little.get_by_role("button", name="Cancel").click()
-        expect(little.get_by_text("Cancelled.")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("Cancelled.")).to_be_visible()
         assert not (home / "menny" / "models" / "little").exists()
 
         hub.pause, hub.piece = 0.0, 1 << 20
         little.get_by_role("button", name="Get").click()
         little.get_by_role("button", name="Load").click()
-        expect(little.get_by_text("loaded")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("loaded")).to_be_visible()
 
         page.get_by_role("link", name="Chat").click()
         box = page.get_by_test_id("stChatInputTextArea")
@@ -60,10 +60,10 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
 
         page.get_by_role("link", name="Models").click()
         page.get_by_role("button", name="Unload").click()
-        expect(page.get_by_text("No model is loaded.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("No model is loaded.")).to_be_visible()
         little.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Remove for good").click()
-        expect(little.get_by_text("not here")).to_be_visible(timeout=60_000)
+        expect(little.get_by_text("not here")).to_be_visible()
         page.close()
 
 
@@ -81,13 +81,13 @@ def test_a_chat_over_a_server_is_stopped_and_outlives_the_server(
             assert "Far away" in visitor.wait_for_reply()
 
             visitor.say("Tell me a very long story about a dragon and a knight.")
-            expect(visitor.messages.nth(3)).to_contain_text("tokens", timeout=60_000)
+            expect(visitor.messages.nth(3)).to_contain_text("tokens")
             visitor.stop_button.click()
             assert "stopped" in visitor.wait_for_reply(2)
 
             process.kill()
             visitor.say("Are you still there?")
-            expect(visitor.messages.nth(5)).to_contain_text("is the server running", timeout=60_000)
+            expect(visitor.messages.nth(5)).to_contain_text("is the server running")
             visitor.choose("Model", "SmolLM2")
             visitor.say("Are you there now?")
             assert "SmolLM2" in visitor.wait_for_reply(4)

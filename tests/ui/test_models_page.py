@@ -30,7 +30,7 @@ def draw() -> None:
 def page(stage: Stage) -> AppTest:
     shared_work.clear()
     menny.ui.models.page._fits.clear()
-    drawn = AppTest.from_function(draw, default_timeout=20).run()
+    drawn = AppTest.from_function(draw, default_timeout=60).run()
     assert not drawn.exception
     return drawn
 
