@@ -1,6 +1,7 @@
 """The process that gets a model: reads a job from its input, and writes how it goes, a line of JSON at a time.
 
-It ends when its input does, so that it never outlives the program that wanted the model.
+It ends when its input does, so that it never outlives the program that wanted the model, and when nothing comes any
+more: huggingface_hub would try again for minutes, silently.
 """
 
 import json
@@ -8,14 +9,15 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from menny.errors import MennyError
-from menny.hub.fetch import Job, State, fetch
-from menny.hub.words import explained
+from menny.hub.fetch import Job, State, fetch, remove_leftovers
+from menny.hub.words import explained, silence
 
 INTERVAL = 0.2  # seconds between two lines
+PATIENCE = 60.0  # seconds that nothing may come or be checked
 
 
 def main() -> None:
@@ -23,7 +25,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     job, state = Job(asked["repo"], asked["revision"], Path(asked["into"])), State()
     threading.Thread(target=_end_with_input, daemon=True).start()
-    threading.Thread(target=_report, args=(state,), daemon=True).start()
+    threading.Thread(target=_report, args=(job, state), daemon=True).start()
     error = ""
     try:
         fetch(job, state)
@@ -41,14 +43,22 @@ def _end_with_input() -> None:
     os._exit(1)
 
 
-def _report(state: State) -> None:
-    while True:
+def _report(job: Job, state: State) -> None:
+    seen, since = replace(state), time.monotonic()
+    while time.monotonic() - since < PATIENCE:
         _write(state)
         time.sleep(INTERVAL)
+        if state != seen:
+            seen, since = replace(state), time.monotonic()
+    remove_leftovers(job)
+    _write(state, silence(job.repo, PATIENCE))
+    os._exit(1)
 
 
 def _write(state: State, error: str = "") -> None:
-    sys.stdout.write(json.dumps({**asdict(state), "error": error}) + "\n")
+    told = asdict(state)
+    del told["checked"]
+    sys.stdout.write(json.dumps({**told, "error": error}) + "\n")
     sys.stdout.flush()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
@@ -52,6 +52,7 @@ class State:
     files_done: int = 0
     size: int = 0
     done: int = 0
+    checked: int = 0  # bytes read to see whether they are right; more than `done`, as files are looked at again
 
 
 def fetch(job: Job, state: State) -> None:
@@ -59,8 +60,8 @@ def fetch(job: Job, state: State) -> None:
     folder = job.unfinished
     with _held(job):
         commit, files = _listing(job)
-        wanted = chosen(files, lambda name: _get(job, commit, files[name], lambda _: None))
-        finished = [file for file in wanted if _is_here(folder, file)]
+        wanted = chosen(files, lambda name: _get(job, commit, files[name], state, lambda _: None))
+        finished = [file for file in wanted if _is_here(folder, file, state)]
         missing = [file for file in wanted if file not in finished]
         state.files, state.size = len(wanted), sum(file.size for file in wanted)
         state.files_done, state.done = len(finished), sum(file.size for file in finished)
@@ -136,7 +137,7 @@ def _get_all(job: Job, commit: str, missing: list[RemoteFile], state: State) -> 
             state.done += count
 
     def get(file: RemoteFile) -> None:
-        _get(job, commit, file, on_bytes)
+        _get(job, commit, file, state, on_bytes)
         with lock:
             state.files_done += 1
 
@@ -150,28 +151,31 @@ def _get_all(job: Job, commit: str, missing: list[RemoteFile], state: State) -> 
                 future.cancel()
 
 
-def _get(job: Job, commit: str, file: RemoteFile, on_bytes: OnBytes) -> Path:
+def _get(job: Job, commit: str, file: RemoteFile, state: State, on_bytes: OnBytes) -> Path:
     """One file, whole and as the repository has it."""
     folder = job.unfinished
-    if not _is_here(folder, file):
+    if not _is_here(folder, file, state):
         bar = type("Bar", (_Bar,), {"on_bytes": staticmethod(on_bytes)})
         (folder / file.name).unlink(missing_ok=True)  # the hub's program would believe its notes, not the file
         try:
             hf_hub_download(job.repo, file.name, revision=commit, local_dir=folder, tqdm_class=bar)
-        except EntryNotFoundError as error:
+        except RemoteEntryNotFoundError as error:
             sentence = f"The hub lists {file.name} of {job.repo}, but doesn't have it: try again later."
             raise ModelError(sentence) from error
-        if not is_intact(folder / file.name, file):
-            (folder / file.name).unlink()
+        if not _is_here(folder, file, state):
+            (folder / file.name).unlink(missing_ok=True)
             raise ModelError(
                 f"{file.name} of {job.repo} arrived damaged (its hash differs) and was thrown away: get it again."
             )
     return folder / file.name
 
 
-def _is_here(folder: Path, file: RemoteFile) -> bool:
+def _is_here(folder: Path, file: RemoteFile, state: State) -> bool:
+    def on_bytes(count: int) -> None:
+        state.checked += count  # several threads may: it is a sign of life, no figure
+
     path = folder / file.name
-    return path.is_file() and not path.is_symlink() and is_intact(path, file)
+    return path.is_file() and not path.is_symlink() and is_intact(path, file, on_bytes)
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]

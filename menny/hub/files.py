@@ -91,12 +91,13 @@ def _matching(known: Mapping[str, RemoteFile]) -> list[str]:
     return []
 
 
-def is_intact(path: Path, file: RemoteFile) -> bool:
-    """Whether a file has the size and the content that the repository tells."""
+def is_intact(path: Path, file: RemoteFile, on_bytes: Callable[[int], None] = lambda _: None) -> bool:
+    """Whether a file has the size and the content that the repository tells; it is told how many bytes were read."""
     if path.stat().st_size != file.size:
         return False
     digest = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(b"blob %d\0" % file.size)  # noqa: S324 - git's
     with path.open("rb") as content:
         while piece := content.read(BLOCK):
             digest.update(piece)
+            on_bytes(len(piece))
     return digest.hexdigest() == file.digest

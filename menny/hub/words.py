@@ -1,6 +1,7 @@
 """What can go wrong between here and the hub, each in one sentence that says what to do."""
 
 import errno
+import json
 import os
 from urllib.parse import urlsplit
 
@@ -8,11 +9,10 @@ import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     DisabledRepoError,
-    EntryNotFoundError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -68,8 +68,10 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
             return f"{repo!r} is no name of a repository: it is owner/name."
         case HfHubHTTPError() if error.response is not None:
             return _by_status(error.response.status_code, repo)
-        case EntryNotFoundError() if not isinstance(error, LocalEntryNotFoundError):
-            return BY_STATUS[404].format(repo=repo)
+        case FileMetadataError() | json.JSONDecodeError():
+            return (
+                f"{_host()} doesn't answer as the hub does: check HF_ENDPOINT, and whether the network wants a sign-in."
+            )
         case httpx2.TooManyRedirects():
             return f"{_host()} sends in circles (too many redirects): check HF_ENDPOINT, or try later."
         case httpx2.TransportError():
@@ -79,6 +81,14 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
         case OSError() if error.errno is not None and not isinstance(error, HfHubHTTPError):
             return f"A file can't be written ({os.strerror(error.errno)}): check the models folder, then get it again."
     return ""
+
+
+def silence(repo: str, seconds: float) -> str:
+    """The sentence for a server that takes a question and never answers, or stops in the middle of a file."""
+    return (
+        f"Nothing of {repo} has come from {_host()} for {seconds:.0f} seconds: check the network, then get it again, "
+        "and it goes on."
+    )
 
 
 def _by_status(status: int, repo: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,11 @@ class FakeHub:
     files: dict[str, bytes]
     address: str = ""
     commit: str = COMMIT
-    status: int = 200  # of every answer about the repository
+    status: int = 200  # of every answer about the repository, or of those to questions with `refuses` in them
+    refuses: str = ""  # part of a question such as "GET /owner/name/resolve/…"
     error: str = ""  # the header X-Error-Code, by which the hub says more
+    silent: str | None = None  # part of the questions that are never answered
+    portal: bool = False  # a page of the network stands before it, and answers everything
     token: str = ""  # what only those may have who send it
     pause: float = 0.0  # seconds between two pieces of a file
     piece: int = 1 << 16
@@ -44,6 +48,7 @@ class FakeHub:
     requests: list[tuple[str, str]] = field(default_factory=list)  # method and path
     tokens: list[str] = field(default_factory=list)  # that came with them
     sent: int = 0  # bytes of files
+    over: threading.Event = field(default_factory=threading.Event)  # the server's end
 
     def got(self, name: str) -> int:
         """How often a file was asked for."""
@@ -54,7 +59,10 @@ class FakeHub:
 def serving(hub: FakeHub) -> Iterator[FakeHub]:
     """Run the server until the block ends."""
     with http_here(_Handler, hub=hub) as hub.address:
-        yield hub
+        try:
+            yield hub
+        finally:
+            hub.over.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -74,15 +82,24 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.hub, urlsplit(self.path).path
         hub.requests.append((self.command, path))
         hub.tokens.append(self.headers.get("Authorization", ""))
-        if hub.circles:
+        question = f"{self.command} {path}"
+        if hub.silent is not None and hub.silent in question:
+            hub.over.wait()
+        elif hub.portal:
+            self._send_whole(b"<html>Please sign in</html>", 200, {"Content-Type": "text/html"})
+        elif hub.circles:
             self._head(302, {"Location": f"{path}?again", "Content-Length": "0"})
-        elif hub.status != 200 or (hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}"):
-            status = hub.status if hub.status != 200 else 401
-            self._json({"error": "no"}, status, {"X-Error-Code": hub.error, "X-Error-Message": "no"})
+        elif hub.status != 200 and hub.refuses in question:
+            self._refuse(hub.status)
+        elif hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+            self._refuse(401)
         elif path.startswith("/api/models/"):
             self._describe(path)
         else:
             self._file(path, with_body)
+
+    def _refuse(self, status: int) -> None:
+        self._json({"error": "no"}, status, {"X-Error-Code": self.hub.error, "X-Error-Message": "no"})
 
     def _describe(self, path: str) -> None:
         hub = self.hub
@@ -139,8 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
-        self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})})
+        self._send_whole(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+
+    def _send_whole(self, body: bytes, status: int, headers: dict[str, str]) -> None:
+        self._head(status, {**headers, "Content-Length": str(len(body))})
         if self.command != "HEAD":
             self.wfile.write(body)
 
