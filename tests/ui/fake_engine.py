@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class FakeProgress:
 class FakeStream:
     """Words, each after a pause; cancelled, its next chunk is its last."""
 
-    def __init__(self, engine: "FakeEngine", words: list[str], on_progress: Callable[[Any], None] | None) -> None:
+    def __init__(self, engine: "FakeEngine", words: Iterable[str], on_progress: Callable[[Any], None] | None) -> None:
         self.engine, self.words, self.on_progress = engine, words, on_progress
         self.cancelled = threading.Event()
 
@@ -62,6 +62,7 @@ class FakeStream:
             if self.cancelled.is_set():
                 yield FakeChunk("", "cancelled")
                 return
+        number = 0
         try:
             for number, word in enumerate(self.words, start=1):
                 time.sleep(self.engine.pause)
@@ -71,7 +72,7 @@ class FakeStream:
                 if word == "<fail>":
                     raise EngineError("The model gave no numbers: the reply ends here.")
                 yield FakeChunk(word, completion_tokens=number)
-            yield FakeChunk("", "stop", completion_tokens=len(self.words))
+            yield FakeChunk("", "stop", completion_tokens=number)
         finally:
             self.engine.turn.release()
 
@@ -88,7 +89,7 @@ class FakeScore:
 class FakeEngine:
     """`answer` makes a reply's words from the prompt."""
 
-    answer: Callable[[str], list[str]]
+    answer: Callable[[str], Iterable[str]]
     context_length: int = 4000
     pause: float = 0.0
     name: str = "fake"
