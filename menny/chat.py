@@ -9,7 +9,7 @@ from menny.context import Context, Prompt, Usage, Write
 from menny.errors import EngineError, MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
 from menny.memory import Memory, Summary
 from menny.messages import Message, clean, is_blank
-from menny.reply import Chunk, Engine, OnProgress, Params, Reply
+from menny.reply import Chunk, Engine, OnProgress, Params, Reply, seam_after
 from menny.storage import ChatStore, Conversation, Entry, Transcript, UnkeptError, new_id
 from menny.watch import NOTE, WITHHELD, Finding, Watch
 
@@ -152,7 +152,8 @@ class Chat:
             write = _writer(reply, engine, params, on_progress)
             prompt = self._prompt(reply, context, memory, brief or Brief(), write)
             due = 0.0
-            for chunk in reply.follow(lambda: engine.stream(prompt.ids, params, on_progress)):
+            seam = seam_after(prompt.ids[-1], engine.tokenizer)
+            for chunk in reply.follow(lambda: engine.stream(prompt.ids, params, on_progress), seam):
                 if time.monotonic() >= due:
                     self._keep(lambda store: store.grow(reply.id, reply.text))
                     due = time.monotonic() + KEEP_EVERY

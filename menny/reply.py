@@ -1,7 +1,7 @@
 """A reply as it comes from an engine, and what is asked of the engine for that."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 from menny.context import Usage
@@ -14,10 +14,14 @@ OnProgress = Callable[[Any], None]
 
 
 class Chunk(Protocol):
-    """A piece of a reply, with what was measured so far (`menny.engine.Chunk`)."""
+    """A piece of a reply, with what was measured so far (`menny.engine.Chunk`): a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def text(self) -> str: ...
+    @property
+    def token(self) -> int | None: ...
     @property
     def finish_reason(self) -> FinishReason | None: ...
     @property
@@ -48,11 +52,17 @@ class Params(Protocol):
     def temperature(self) -> float: ...
 
 
+class Tokenizer(ChatTokenizer, Protocol):
+    """What a chat needs of an engine's tokenizer."""
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
 class Engine(Protocol):
     """What a chat needs of an engine."""
 
     @property
-    def tokenizer(self) -> ChatTokenizer: ...
+    def tokenizer(self) -> Tokenizer: ...
     @property
     def context_length(self) -> int: ...
     def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
@@ -104,9 +114,16 @@ class Reply:
         if finding and finding.action == "block":
             self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
 
-    def follow(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
-        """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over."""
+    def follow(self, start: Callable[[], Stream], seam: Callable[[int], str]) -> Iterator[Chunk]:
+        """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over.
+
+        `seam` tells what the first token of a stream that goes on with a text adds to it.
+        """
+        is_seam = bool(self.text)
         for chunk in self.listen(start):
+            if is_seam and chunk.token is not None:
+                is_seam = False
+                chunk = _with_space(chunk) if self._lacks_space(chunk, seam) else chunk
             self.text += chunk.text
             self.finish_reason = chunk.finish_reason
             self.figures = Figures(
@@ -118,6 +135,12 @@ class Reply:
             yield chunk
         if self._cancelled and self.finish_reason is None:
             self.finish_reason = "cancelled"
+
+    def _lacks_space(self, chunk: Chunk, seam: Callable[[int], str]) -> bool:
+        """Whether a stream, which begins like a text of its own, has left out the space after what was said."""
+        if self.text.endswith(" ") or chunk.text.startswith(" ") or chunk.token is None:
+            return False
+        return seam(chunk.token).startswith(" ")
 
     def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
         """Start a stream that ends with this reply when that is cancelled, or abandoned; then it doesn't start."""
@@ -134,3 +157,16 @@ class Reply:
         finally:
             if not is_over:
                 self._stream.cancel()
+
+
+def _with_space(chunk: Chunk) -> Chunk:
+    return replace(chunk, text=" " + chunk.text)
+
+
+def seam_after(last: int, tokenizer: Tokenizer) -> Callable[[int], str]:
+    """Tells what a token adds to a text whose last token is `last`.
+
+    Vocabularies of SentencePiece set a space before a text and take it off when they decode one: of a token in the
+    midst of a text it is a part.
+    """
+    return lambda token: tokenizer.decode([last, token]).removeprefix(tokenizer.decode([last]))

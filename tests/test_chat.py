@@ -26,7 +26,7 @@ class Words:
     def control_id(self, piece: str) -> int | None:
         return self.words.index(piece) if piece in self.words[:2] else None
 
-    def read(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         return " ".join(self.words[index] for index in ids)
 
 
@@ -38,6 +38,7 @@ class Piece:
     completion_tokens: int = 0
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
+    token: int | None = None
 
 
 class Pieces:
@@ -70,7 +71,7 @@ class Scripted:
     streams: list[Pieces] = field(default_factory=list)
 
     def stream(self, prompt_ids: list[int], params: Any, on_progress: Any = None) -> Pieces:
-        self.prompts.append(self.tokenizer.read(prompt_ids))
+        self.prompts.append(self.tokenizer.decode(prompt_ids))
         self.streams.append(Pieces(self.replies.pop(0)))
         return self.streams[-1]
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from menny.chat import Chat, Reply
+from menny.engine.tokenizer import Tokenizer
 from menny.errors import EngineError, PromptError, PromptTooLongError, StorageError
 from menny.storage import ChatStore
+from tests.conversations import tokenizer_of
 from tests.test_chat import Piece, Sampling, Scripted, saying
 
 
@@ -97,6 +99,27 @@ def test_a_reply_that_broke_off_goes_on_where_it_ended(store: ChatStore) -> None
     engine = answer(chat, chat.resume(chat.entries[1].id), " three.")
     assert engine.prompts == ["<|im_start|> user Count <|im_end|> <|im_start|> assistant One, two,"]
     assert (texts(chat), chat.entries[1].error, chat.entries[1].can_go_on) == (["Count", "One, two, three."], "", False)
+
+
+@pytest.mark.parametrize("template", ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2"])
+@pytest.mark.parametrize("text", ["The quick brown fox.", "Eine Kö…\n\n- eins\n- zwei", "日本語 and 🙂 more"])
+def test_a_reply_cut_after_any_token_goes_on_as_if_it_had_not_been(template: str, text: str) -> None:
+    tokenizer = tokenizer_of(template)
+    ids = tokenizer.encode(text)
+    for cut in range(1, len(ids)):
+        chat, said = Chat(), tokenizer.decode(ids[:cut])
+        if said.endswith(" ") or not said or tokenizer.encode(said) != ids[:cut]:
+            continue  # no text that the model could go on with as it was going to
+        answer(chat, chat.begin("Hi"), said)
+        asked = Scripted([spoken(tokenizer, ids[cut:])], tokenizer=tokenizer)
+        chunks = list(chat.answer(chat.resume(chat.entries[1].id), asked, Sampling(), template=template))
+        assert texts(chat)[1] == said + "".join(chunk.text for chunk in chunks) == text
+
+
+def spoken(tokenizer: Tokenizer, ids: list[int]) -> list[Piece]:
+    """A stream of tokens as the engine has it: a text of its own."""
+    decoder = tokenizer.decoder()
+    return [*(Piece(decoder.add(token), token=token) for token in ids), Piece("", "stop")]
 
 
 def test_a_reply_without_a_word_goes_on_from_its_question(store: ChatStore) -> None:

@@ -25,7 +25,7 @@ class Talker(Scripted):
     note: Any = saying("They ", "count.")
 
     def stream(self, prompt_ids: list[int], params: Any, on_progress: Any = None) -> Any:
-        asked = self.tokenizer.read(prompt_ids)
+        asked = self.tokenizer.decode(prompt_ids)
         self.replies.append(list(self.note) if "Sum up the conversation" in asked else saying("Yes, ", "I see."))
         return super().stream(prompt_ids, params, on_progress)
 

@@ -27,6 +27,9 @@ class Letters:
     def read(self, ids: list[int]) -> str:
         return "".join(self.controls[i] if i < 2 else chr(i - 2) for i in ids)
 
+    def decode(self, ids: list[int]) -> str:
+        return self.read([i for i in ids if i > 1])
+
 
 @dataclass(frozen=True)
 class FakeChunk:
