@@ -25,7 +25,7 @@ run: .venv/.run
 	$(BIN)/streamlit run app.py
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff check .

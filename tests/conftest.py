@@ -1,10 +1,14 @@
 """What every test stands on: a home of its own, and the model that comes along where a test asks for it."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Tests run side by side, and several threads of one that wait for each other make a busy machine crawl.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Examples are the same in every run and have no time limit: a test tells of the code, not of the machine or the day.
 settings.register_profile("menny", derandomize=True, deadline=None)

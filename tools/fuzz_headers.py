@@ -21,6 +21,7 @@ from pathlib import Path
 
 from menny.engine import load_model, load_tokenizer, plan_for
 from menny.errors import MennyError
+from tools.peak_memory import peak_memory
 
 ROOT = Path(__file__).parents[1]
 PER_CHILD = 500
@@ -125,7 +126,7 @@ def child(folder: Path, seeds: range) -> None:
             where = f"{file.name} of {path}: {type(error).__name__}: {error}"
             print(json.dumps({"seed": seed, "finding": where[:400]}), flush=True)
     shutil.rmtree(work, ignore_errors=True)
-    print(json.dumps({"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}), flush=True)
+    print(json.dumps({"peak": peak_memory()}), flush=True)
 
 
 def run(count: int, first: int, folder: Path) -> tuple[list[str], int]:

@@ -192,9 +192,14 @@ class Threads:
         if self._set:
             self._set(1 if is_alone else self._all)
 
-    def begin(self) -> None:
-        """Decoding begins: go on as the last reply ended."""
-        if self._left and self._set:
+    def begin(self, *, steady: bool = False) -> None:
+        """Decoding begins: go on as the last reply ended.
+
+        A `steady` reply isn't observed: it keeps its threads to the end, and leaves a core to whoever needs one.
+        """
+        if self._set and steady:
+            self._set(max(1, self._all - 1))
+        elif self._set and self._left:
             self._set(1)
 
     def end(self) -> None:

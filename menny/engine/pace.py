@@ -25,8 +25,7 @@ class Pace:
         Another number of threads may change the last digits, and with them a seed's reply.
         """
         self._steady = steady
-        if not steady:
-            self._threads.begin()
+        self._threads.begin(steady=steady)
 
     def end(self) -> None:
         """Decoding is over."""

@@ -24,6 +24,7 @@ import json, os, resource, signal, sys
 from menny.engine import convert
 import mlx.core as mx
 from menny.errors import MennyError
+from tools.peak_memory import peak_memory
 
 source, target, bits, fate = sys.argv[1:]
 convert.SHARD_BYTES = {SHARD}
@@ -34,13 +35,13 @@ def on_progress(done, total):
 
 if fate == "fill":
     resource.setrlimit(resource.RLIMIT_FSIZE, ({SHARD} // 2, {SHARD} // 2))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 try:
     convert.convert(source, target, convert.Numbers("float32", int(bits) or None), on_progress)
 except MennyError as error:
     sys.exit(str(error))
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps({{"arrays": mx.get_peak_memory(), "process": grown * (1 if sys.platform == "darwin" else 1024)}}))
+grown = peak_memory() - before
+print(json.dumps({{"arrays": mx.get_peak_memory(), "process": grown}}))
 """
 
 

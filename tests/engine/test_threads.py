@@ -74,6 +74,19 @@ def test_between_replies_all_threads_are_back_and_the_next_reply_goes_on_as_the_
     assert settings[-1] == 4
 
 
+def test_a_reply_that_must_not_vary_leaves_a_core_to_others_whatever_was_before(
+    chosen: tuple[Threads, list[int]],
+) -> None:
+    threads, settings = chosen
+    begin(threads)
+    for step in (0.1, 2.7):
+        threads.observe(step)
+        threads.begin(steady=True)
+        assert settings[-1] == 3
+        threads.end()
+        assert settings[-1] == 4
+
+
 def test_without_openblas_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = Threads()
     monkeypatch.setattr(threads, "_set", None)
