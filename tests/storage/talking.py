@@ -1,5 +1,8 @@
 """Short ways to say something into a store and to see what stands there."""
 
+import sqlite3
+from pathlib import Path
+
 from menny.storage import ChatStore, new_id
 
 
@@ -14,3 +17,11 @@ def say(store: ChatStore, question: str, reply: str, chat: str | None = None, af
 
 def texts(store: ChatStore, chat: str) -> list[str]:
     return [entry.text for entry in store.path(chat)]
+
+
+def integrity(file: Path) -> str:
+    """What SQLite has to say of a file."""
+    db = sqlite3.connect(file)
+    told = db.execute("PRAGMA integrity_check").fetchone()[0]
+    db.close()
+    return str(told)

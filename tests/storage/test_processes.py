@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import pytest
 from menny.config import PROJECT
 from menny.storage import ChatStore, new_id
 
-from .talking import say, texts
+from .talking import integrity, say, texts
 
 TALK = """
 import pathlib, sys
@@ -49,13 +48,6 @@ for turn in range(1000):
 def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, env={"PYTHONPATH": str(PROJECT)}, stdout=subprocess.PIPE, text=True)
-
-
-def integrity(file: Path) -> str:
-    db = sqlite3.connect(file)
-    told = db.execute("PRAGMA integrity_check").fetchone()[0]
-    db.close()
-    return str(told)
 
 
 @pytest.mark.slow

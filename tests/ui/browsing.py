@@ -54,6 +54,13 @@ def open_browser() -> Iterator[Browser]:
 @contextmanager
 def serve(entry: str, home: Path, **environment: str) -> Iterator[str]:
     """Run `streamlit run entry` with an empty home until the block ends; yields its address."""
+    with running(entry, home, **environment) as (address, _):
+        yield address
+
+
+@contextmanager
+def running(entry: str, home: Path, **environment: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """As `serve`, in the home as it is; yields the process too."""
     port = _free_port()
     env = os.environ | {"HOME": str(home), "MENNY_HOME": str(home / "menny"), "PYTHONPATH": str(PROJECT)} | environment
     log = home / "server.log"
@@ -69,7 +76,7 @@ def serve(entry: str, home: Path, **environment: str) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(address, server, log)
-            yield address
+            yield address, server
         finally:
             server.terminate()
             server.wait(timeout=20)

@@ -1,0 +1,79 @@
+"""A server that is killed while it writes a reply: what was said is there when it is started again."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.storage.talking import integrity
+
+from .browsing import running
+from .wire import Tab, open_tab
+
+pytestmark = pytest.mark.slow
+
+PAUSE = 0.03  # seconds that each word takes the engine at least: in one second it says no more than…
+WORDS_A_SECOND = 1 / PAUSE
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A reply that was cut off: where, to what, and what the page had shown of it."""
+
+    chat: str
+    question: str
+    words: int
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_server_killed_in_mid_reply_at_twenty_moments_loses_a_second_at_most(tmp_path: Path, seed: int) -> None:
+    homes = [tmp_path / name for name in ("one", "two")]
+    with ThreadPoolExecutor(len(homes)) as both:
+        kills = list(both.map(kill_ten_times, homes, (random.Random(f"{seed} {home.name}") for home in homes)))
+    assert sum(kills) == 20
+
+
+def kill_ten_times(home: Path, moments: random.Random) -> int:
+    """Kill a server over and over; each that is started in its place is asked what it knows of the last reply."""
+    (home / "menny").mkdir(parents=True)
+    cut, kills = None, 0
+    while True:
+        with running("tests/ui/app_with_fake_engine.py", home) as (address, server):
+            if cut:
+                assert_is_kept(address, cut)
+            if kills == 10:
+                return kills
+            with open_tab(address) as tab:
+                cut = talk(tab, f"question {kills} until killed", moments.uniform(0, 1.5))
+                server.kill()
+            server.wait()
+            kills += 1
+        assert integrity(home / "menny" / "chats.db") == "ok"
+
+
+def talk(tab: Tab, question: str, seconds: float) -> Cut:
+    """Ask, and listen for so long."""
+    tab.say(question)
+    tab.read(lambda: question in tab.texts)
+    moment = time.monotonic() + seconds
+    tab.read(lambda: time.monotonic() > moment)
+    return Cut(tab.chat, question, words_of(reply_in(tab)))
+
+
+def assert_is_kept(address: str, cut: Cut) -> None:
+    with open_tab(address, cut.chat) as tab:
+        assert cut.question in tab.texts
+        assert "Continue" in tab.texts
+        assert any("interrupted" in text for text in tab.texts)
+        assert words_of(reply_in(tab)) >= cut.words - WORDS_A_SECOND
+
+
+def reply_in(tab: Tab) -> str:
+    return next((text for text in tab.texts if text.startswith("You said")), "")
+
+
+def words_of(reply: str) -> int:
+    return reply.count("word")
