@@ -8,7 +8,7 @@ import pytest
 from scripts import CONTROLS
 from tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
-from menny.engine import Engine, SamplingParams, load_engine
+from menny.engine import Engine, SamplingParams, gains, load_engine
 from menny.engine.gains import measure_lookup, measure_reuse
 
 
@@ -54,8 +54,14 @@ def test_drafts_are_measured_on_both_texts_by_turns_with_none(engine: Engine, mo
         (temperature, on) for temperature in (0.0, 1.0) for on in (True, False, True, True, False)
     ]
     assert {params.max_tokens for params in asked} == {20} == {lookup.new_tokens}
-    for drafts in (lookup.repeating, lookup.fresh):
-        assert drafts.ratio == drafts.decode_tps / drafts.decode_tps_without
+
+
+def test_the_ratio_of_drafts_is_that_of_replies_in_turn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([0.0, 30.0, 10.0, 20.0, 40.0, 3.0, 9.0])  # to learn; without and with, with and without, and again
+    monkeypatch.setattr(gains, "_decode_tps", lambda *_: next(speeds))
+    drafts = gains._measure_drafts(engine, "text", SamplingParams(max_tokens=20), runs=3)
+    assert (drafts.decode_tps, drafts.decode_tps_without) == (10, 30)
+    assert drafts.ratio == 0.5
 
 
 def test_one_new_token_leaves_nothing_to_draft(engine: Engine) -> None:
