@@ -3,40 +3,24 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from menny.context import Context, Prompt, Usage, Write
 from menny.errors import EngineError, MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
 from menny.memory import Memory, Summary
 from menny.messages import Message, clean, is_blank
-from menny.reply import Chunk, Engine, OnProgress, Params, Reply, seam_after
+from menny.reply import Chunk, Engine, Judging, OnProgress, Params, Reply, Summing, seam_after
 from menny.storage import ChatStore, Conversation, Entry, Transcript, UnkeptError, new_id
 from menny.watch import NOTE, WITHHELD, Finding, Watch
 
 __all__ = ["Brief", "Chat", "Chunk", "Engine", "Judging", "OnProgress", "Params", "Reply", "Summing"]
 
 RECENT = Memory()
+UNREADABLE = (-2, -2)  # the revision of what can't be read just now
+READ_AGAIN = 2.0  # seconds until a store that couldn't be read is tried again: a locked one keeps who asks waiting
 KEEP_EVERY = 0.4  # seconds between two writings of a growing reply
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Summing:
-    """Progress of a summary that is written before the reply (as `menny.engine.Progress`)."""
-
-    done: int
-    total: int
-    phase: Literal["summing"] = "summing"
-
-
-@dataclass(frozen=True, slots=True)
-class Judging:
-    """Progress of a verdict, on a message or on its reply."""
-
-    done: int = 0
-    total: int = 0
-    phase: Literal["judging"] = "judging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +45,14 @@ class Chat:
     """A conversation. It owns no engine: the one that answers, and how, comes with every message.
 
     It is kept in a store, under its id, from its first message on; without a store, in memory. Where the store can't
-    be written it goes on in memory as well, and `unkept` says so in a sentence, until it can be kept again.
+    be written it goes on in memory as well, and `unkept` says so in a sentence, until it can be kept again. Where the
+    store can't be read, what was seen last is what there is, and `unread` says why.
     """
 
     def __init__(self, store: ChatStore | None = None, chat_id: str = "") -> None:
         self.id = chat_id or new_id()
-        self.unkept = ""
+        self.unkept = self.unread = ""
+        self._read_again = 0.0
         self._home = store
         self._store = store or ChatStore()
         self._seen: tuple[int | None, Sequence[Entry]] = (None, ())
@@ -75,14 +61,14 @@ class Chat:
     def entries(self) -> Sequence[Entry]:
         """The active path: what is shown, from the first message to the last."""
         revision, _ = self.revision
-        if revision != self._seen[0]:
-            self._seen = revision, self._store.path(self.id)
+        if revision not in (self._seen[0], UNREADABLE[0]):
+            self._seen = self._read(lambda store: (revision, store.path(self.id)), self._seen)
         return self._seen[1]
 
     @property
     def revision(self) -> tuple[int, int]:
         """Two numbers: the first is another when something changes in this chat, the second when the list does."""
-        return self._store.revision(self.id)
+        return self._read(lambda store: store.revision(self.id), UNREADABLE)
 
     def reply(
         self,
@@ -256,6 +242,17 @@ class Chat:
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 
+    def _read(self, look: Callable[[ChatStore], T], otherwise: T) -> T:
+        """What there is in the store; where it can't be read, `otherwise`, and `unread` says why."""
+        if time.monotonic() < self._read_again:
+            return otherwise
+        try:
+            found, self.unread = look(self._store), ""
+        except UnkeptError as error:
+            found, self.unread = otherwise, str(error)
+            self._read_again = time.monotonic() + READ_AGAIN
+        return found
+
     def _keep(self, change: Callable[[ChatStore], T]) -> T:
         """Change the conversation where it is kept; where it can't be, go on in memory."""
         try:
@@ -275,7 +272,7 @@ class Chat:
                 conversation = Conversation(self.id, entries[0].text[:60])
                 alone = tuple(replace(entry, alternatives=()) for entry in entries)
                 refuge.merge([Transcript(conversation, alone, tuple(entry.id for entry in alone))])
-        self._store, self._seen = refuge, (None, self._seen[1])
+        self._store, self._seen, self._read_again = refuge, (None, self._seen[1]), 0.0
         self.unkept = f"This chat isn't being kept at the moment. {why}"
 
     def _return_home(self) -> None:

@@ -68,6 +68,24 @@ class Engine(Protocol):
     def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Summing:
+    """Progress of a summary that is written before the reply (as `menny.engine.Progress`)."""
+
+    done: int
+    total: int
+    phase: Literal["summing"] = "summing"
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Progress of a verdict, on a message or on its reply."""
+
+    done: int = 0
+    total: int = 0
+    phase: Literal["judging"] = "judging"
+
+
 @dataclass(slots=True, eq=False)
 class Reply:
     """What the model said so far in answer to a question; its entry stands in the conversation before its first word.

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from menny.errors import StorageError
 from menny.storage import ChatStore, Conversation, Hit
 from menny.ui.chat_files import draw_export
 from menny.ui.state import Session, Undo
@@ -21,7 +22,14 @@ ICONS = {RENAME: "edit", PIN: "keep", UNPIN: "keep_off", EXPORT: "download", DEL
 
 
 def draw_chat_list(session: Session) -> None:
-    """What was said before, and how to come back to it."""
+    """What was said before, and how to come back to it; where it can't be read, why."""
+    try:
+        _draw_chat_list(session)
+    except StorageError as error:
+        st.warning(as_label(str(error)), icon=":material/database_off:")
+
+
+def _draw_chat_list(session: Session) -> None:
     store = session.chats.store
     _tell_what_is_wrong(session)
     if session.undo is not None:
@@ -93,7 +101,7 @@ def _draw_row(session: Session, store: ChatStore, conversation: Conversation) ->
             type="tertiary",
             icon=":material/more_vert:",
             format_func=lambda what: f":material/{ICONS[what]}: {what}",
-            on_click=lambda: _act(session, store, conversation, st.session_state[menu]),
+            on_click=lambda: session.attempt(lambda: _act(session, store, conversation, st.session_state[menu])),
         )
 
 
@@ -142,7 +150,7 @@ def _reveal(session: Session, hit: Hit) -> None:
     """Open the chat that was found, at the alternative that holds what was looked for."""
     session.open(hit.conversation.id)
     if hit.entry:
-        session.chat.choose(hit.entry)
+        session.attempt(partial(session.chat.choose, hit.entry))
 
 
 def marked(hit: Hit) -> str:
@@ -155,29 +163,37 @@ def marked(hit: Hit) -> str:
 def draw_dialogs(session: Session) -> None:
     """The dialog that was asked for, until it is closed."""
     store = session.chats.store
+    if store is not None and session.renaming:
+        session.attempt(lambda: _rename(session, store))
+    elif store is not None and session.exporting:
+        session.attempt(lambda: _export(session, store))
 
-    def close() -> None:
-        session.renaming = session.exporting = ""
 
-    if store is not None and (conversation := store.conversation(session.renaming)):
+def _rename(session: Session, store: ChatStore) -> None:
+    conversation = store.conversation(session.renaming)
+    if conversation is None:
+        return
 
-        @st.dialog("Rename chat", on_dismiss=close)
-        def rename() -> None:
-            with st.form("rename", border=False):
-                title = st.text_input("Title", value=conversation.title, max_chars=200)
-                if st.form_submit_button("Save", type="primary"):
-                    store.rename(conversation.id, title)
-                    close()
-                    st.rerun()
+    @st.dialog("Rename chat", on_dismiss=session.close_dialog)
+    def rename() -> None:
+        with st.form("rename", border=False):
+            title = st.text_input("Title", value=conversation.title, max_chars=200)
+            if st.form_submit_button("Save", type="primary"):
+                session.attempt(lambda: store.rename(conversation.id, title))
+                session.close_dialog()
+                st.rerun()
 
-        rename()
-    if store is not None and store.conversation(session.exporting):
+    rename()
 
-        @st.dialog("Save this chat", on_dismiss=close)
-        def export() -> None:
-            draw_export(store, session.exporting)
 
-        export()
+def _export(session: Session, store: ChatStore) -> None:
+    chat_id = session.exporting
+
+    @st.dialog("Save this chat", on_dismiss=session.close_dialog)
+    def export() -> None:
+        session.attempt(lambda: draw_export(store, chat_id))
+
+    export()
 
 
 def by_day(conversations: Sequence[Conversation], now: datetime) -> Iterator[tuple[str, list[Conversation]]]:

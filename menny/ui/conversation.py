@@ -91,7 +91,8 @@ def _draw_question(session: Session, entry: Entry) -> None:
                 case "step":
                     session.chat.choose(value)
 
-        message_bar(Bar(entry.text, "Copy the message", tools, entry.alternatives, entry.id), f"bar-{entry.id}", use)
+        bar = Bar(entry.text, "Copy the message", tools, entry.alternatives, entry.id)
+        message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
 def _draw_edit(session: Session, entry: Entry) -> None:
@@ -172,7 +173,7 @@ def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: b
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")
-    message_bar(bar, f"bar-{entry.id}", use)
+    message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
 def _follow(session: Session, run: Run, name: str) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 from menny.catalogue import ModelSpec
 from menny.chat import Chat, Reply
-from menny.errors import MennyError
+from menny.errors import MennyError, StorageError
 from menny.loading import Place, Tuned
 from menny.ui.chats import Chats, shared_chats
 from menny.ui.run import Order, Run
@@ -20,6 +21,7 @@ MESSAGE = "message"  # the key of the chat input
 CHAT = "chat"  # the open chat's place in the address
 ENTRIES_SHOWN = 40
 
+P = ParamSpec("P")
 Opening = Callable[[str, str], Reply]  # makes a reply by a persona and a model, which has yet to be answered
 
 
@@ -90,9 +92,15 @@ class Session:
 
     def open(self, chat_id: str) -> None:
         """Go to a chat; to a new one where the id is empty, or nothing is there."""
-        chat = self.chats.find(chat_id) if chat_id else None
+        chat, self.notice = None, ""
+        if chat_id:
+            try:
+                chat = self.chats.find(chat_id)
+            except StorageError as error:
+                self.notice = str(error)
+            else:
+                self.notice = "" if chat else "There is no such chat, or it was deleted."
         self.chat = chat or self.chats.new()
-        self.notice = "" if chat or not chat_id else "There is no such chat, or it was deleted."
         self.pending, self.editing, self.shown = None, "", ENTRIES_SHOWN
         self.is_to_adopt = chat is not None
 
@@ -116,6 +124,20 @@ class Session:
     def leave(self) -> None:
         """Another page is shown, which has an address of its own."""
         self.address = None
+
+    def attempt(self, change: Callable[[], object]) -> None:
+        """Change something in the store; where that can't be, the page says why."""
+        try:
+            change()
+        except StorageError as error:
+            self.notice = str(error)
+
+    def attempting(self, change: Callable[P, object]) -> Callable[P, None]:
+        """A callback that attempts a change."""
+        return lambda *args, **named: self.attempt(partial(change, *args, **named))
+
+    def close_dialog(self) -> None:
+        self.renaming = self.exporting = ""
 
     # Talking
 
@@ -174,7 +196,7 @@ class Session:
     def take_back(self) -> None:
         """Bring back what was deleted last."""
         if self.undo is not None:
-            self.undo.bring_back()
+            self.attempt(self.undo.bring_back)
             self.undo = None
 
 
