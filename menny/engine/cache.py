@@ -47,6 +47,9 @@ class LayerCache(Protocol):
     def keeps_all(self, n_tokens: int) -> bool:
         """Will everything still be here when so many tokens were seen?"""
 
+    def expect(self, n_tokens: int) -> None:
+        """Make room for so many tokens at once when the next ones come."""
+
     def rewind(self, offset: int) -> None:
         """Forget the tokens from this position on. Only where everything is still here."""
 
@@ -56,6 +59,7 @@ class _Buffers:
 
     def __init__(self) -> None:
         self.offset = 0  # the position of the next token
+        self._expected = 0  # the position that the buffers are to reach when they grow
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
 
@@ -80,6 +84,11 @@ class _Buffers:
             other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
         other.offset = offset
 
+    def expect(self, n_tokens: int) -> None:
+        """Make room for so many tokens at once when the next ones come: a long prompt's buffers needn't be copied for
+        every chunk, and the old ones, each a little too small for the next, don't pile up as gaps in the heap."""
+        self._expected = self.offset + n_tokens
+
     def rewind(self, offset: int) -> None:
         """Forget the tokens from this position on: others will be written over them."""
         self.offset = offset
@@ -87,6 +96,10 @@ class _Buffers:
     @property
     def _capacity(self) -> int:
         return 0 if self._keys is None else self._keys.shape[2]
+
+    def _blocks(self, end: int) -> int:
+        """Slots of whole blocks up to a position, or to the one that is expected."""
+        return -(-max(end, self._expected) // BLOCK) * BLOCK
 
     def _grow(self, keys: mx.array, capacity: int) -> None:
         """Make room for `capacity` tokens of the shape of `keys`."""
@@ -117,7 +130,7 @@ class KVCache(_Buffers):
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         start, end = self.offset, self.offset + keys.shape[2]
-        self._grow(keys, -(-end // BLOCK) * BLOCK)
+        self._grow(keys, self._blocks(end))
         all_keys, all_values = self._write(keys, values, start)
         self.offset = end
         return all_keys[..., :end, :], all_values[..., :end, :]
@@ -182,7 +195,7 @@ class RollingCache(_Buffers):
 
     def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         held = min(self.offset + 1, self.window)
-        self._grow(keys, min(-(-held // BLOCK) * BLOCK, self.window))
+        self._grow(keys, min(self._blocks(held), self.window))
         all_keys, all_values = self._write(keys, values, self.offset % self.window)
         self.offset += 1
         return all_keys[..., :held, :], all_values[..., :held, :]
@@ -193,7 +206,7 @@ class RollingCache(_Buffers):
         all_values = mx.concatenate([*past_values, values], axis=2)
         end = self.offset + keys.shape[2]
         kept = min(keys.shape[2], self.window)
-        self._grow(keys, min(-(-end // BLOCK) * BLOCK, self.window))
+        self._grow(keys, min(self._blocks(end), self.window))
         slot = (end - kept) % self.window
         first = min(kept, self.window - slot)  # up to the end of the buffer; the rest wraps to its start
         new_keys, new_values = keys[..., -kept:, :], values[..., -kept:, :]
@@ -245,6 +258,11 @@ class Cache(list[LayerCache]):
     def keeps_all(self, n_tokens: int) -> bool:
         """Will everything still be here when so many tokens were seen?"""
         return all(layer.keeps_all(n_tokens) for layer in self)
+
+    def expect(self, n_tokens: int) -> None:
+        """Make room for so many tokens at once when the next ones come."""
+        for layer in self:
+            layer.expect(n_tokens)
 
     def rewind(self, offset: int) -> None:
         """Forget the tokens from this position on. Only where everything is still here."""

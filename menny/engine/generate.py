@@ -63,6 +63,7 @@ class Vocabulary(Protocol):
 
 def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
     """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each."""
+    cache.expect(tokens.shape[0])
     for start in range(0, tokens.shape[0], PREFILL_CHUNK):
         chunk = tokens[start : start + PREFILL_CHUNK]
         model.read(chunk[None], cache)

@@ -181,3 +181,20 @@ def test_three_turns_in_one_rolling_cache_are_one_pass_and_take_no_more_than_the
             assert np.abs(rows - whole[:, turn + a : turn + b]).max() < 1e-4
             assert cache.nbytes <= window
     assert (cache.offset, cache.nbytes) == (300, window)
+
+
+@pytest.mark.parametrize(("window", "slots"), [(None, 4 * BLOCK), (300, 300)])
+def test_room_that_is_expected_is_made_at_once_and_changes_nothing(window: int | None, slots: int) -> None:
+    """As the prompt's chunks come, no buffer is copied into a larger one."""
+    kv, queries = drawn(1, 2 * BLOCK + 10)
+    sizes = [BLOCK, BLOCK, 1, 9]
+    cache, plain = (RollingCache(window) if window else KVCache() for _ in range(2))
+    cache.expect(4 * BLOCK)
+    cache.update(*(mx.array(kv)[:, :, :, :1]))
+    assert cache.nbytes == 2 * KV_HEADS * DIM * 4 * slots
+
+    cache.rewind(0)
+    np.testing.assert_array_equal(
+        attention_in_pieces(cache, kv, queries, sizes), attention_in_pieces(plain, kv, queries, sizes)
+    )
+    assert cache.nbytes == 2 * KV_HEADS * DIM * 4 * slots

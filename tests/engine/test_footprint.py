@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlx.core as mx
 import psutil
 import pytest
 
 import menny.engine.footprint
-from menny.engine import Machine, ModelArgs, MoEArgs, load_engine, needs_at, needs_of, plan_for, this_machine
+from menny.engine import Machine, Mistral, ModelArgs, MoEArgs, load_engine, needs_at, needs_of, plan_for, this_machine
+from menny.engine.footprint import PROCESS
+from menny.engine.generate import prefill
 from menny.errors import EngineError, TooLargeError
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import random_weights, tiny_args, write_folder
@@ -169,3 +172,19 @@ def test_the_estimate_is_near_what_is_measured(smollm2_path: Path) -> None:
     estimate, measured = json.loads(said.stdout)
 
     assert estimate == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.slow
+def test_a_long_context_takes_what_the_estimate_tells() -> None:
+    """By MLX's own count: two layers of the model that comes along, with a prompt as long as its context."""
+    args = ModelArgs(576, 2, 64, 1536, 9, 3, 1e-5, 320, max_position_embeddings=8192)
+    plan = needs_at(args, 16, Machine("cpu", 1000 * GB)).plan(8192)
+    model = Mistral(args)
+    mx.eval(model.parameters())
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+
+    for _ in prefill(model, mx.zeros(8192, mx.int32), model.make_cache()):
+        pass
+
+    assert plan.cache + plan.overhead - PROCESS == pytest.approx(mx.get_peak_memory() - before, rel=0.15)
