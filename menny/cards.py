@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from menny.messages import clean
 from menny.personas import MAX_EXAMPLE, MAX_EXAMPLES, Example, PersonaFile
 from menny.png_text import read_texts, with_texts
 
+T = TypeVar("T")
 Version = Literal[2, 3]
 
 MAX_JSON = 4 * 1024 * 1024
@@ -76,6 +77,17 @@ def persona_of(card: Mapping[str, Any]) -> PersonaFile:
     others = ours.get("extensions") if isinstance(ours, dict) else None
     said["extensions"] = {**(others if isinstance(others, dict) else {}), "card": dict(card)}
     return checked(said)
+
+
+def alternate_greetings(persona: PersonaFile) -> list[str]:
+    """What the card that a persona came from would have it say in its greeting's place, with the marks for names."""
+    kept = persona.extensions.get("card")
+    try:
+        data = _data_of(kept) if isinstance(kept, dict) else {"alternate_greetings": []}
+    except ConfigError:  # what stands under `extensions` is anybody's to write
+        return []
+    texts = _nicknamed([text for text in map(marked, data["alternate_greetings"]) if text], data)
+    return [text for text in dict.fromkeys(texts) if text != persona.greeting]
 
 
 def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
@@ -206,7 +218,12 @@ def _said(data: Mapping[str, Any]) -> dict[str, Any]:
         "greeting": next((greeting for greeting in greetings if greeting), ""),
         "examples": examples,
     }
-    nickname = data.get("nickname")  # version 3: what {{char}} stands for
+    return _nicknamed(said, data)
+
+
+def _nicknamed(said: T, data: Mapping[str, Any]) -> T:
+    """The same with what {{char}} stands for in version 3."""
+    nickname = data.get("nickname")
     return _renamed(said, nickname.strip()) if isinstance(nickname, str) and nickname.strip() else said
 
 

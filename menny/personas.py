@@ -129,9 +129,9 @@ class Persona(PersonaFile):
         """What the model is told about itself, the names filled in."""
         return self._filled(self.system_prompt, user)
 
-    def greeting_text(self, user: str = "you") -> str:
-        """What is shown, and never sent, before the first message."""
-        return self._filled(self.greeting, user)
+    def greeting_text(self, user: str = "you", greeting: str | None = None) -> str:
+        """What is shown, and never sent, before the first message: its own greeting, or another in its place."""
+        return self._filled(self.greeting if greeting is None else greeting, user)
 
     def example_messages(self, user: str = "you") -> list[Message]:
         """The example exchanges as messages that stand before the conversation."""

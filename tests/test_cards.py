@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from menny.avatars import as_avatar, blank_avatar
-from menny.cards import Version, as_png, card_of, persona_of
+from menny.cards import Version, alternate_greetings, as_png, card_of, persona_of
 from menny.chat import Brief
 from menny.config import from_data
 from menny.errors import MennyError
@@ -40,6 +40,17 @@ def test_a_card_becomes_a_persona_with_all_that_it_says_of_the_character(card: d
         ("Where am I?", "In my glade.\nBe calm."),
         ("Who are you?", "A guardian."),
     ]
+
+
+def test_other_greetings_are_had_from_the_card_as_long_as_it_is_kept() -> None:
+    persona = persona_of(cards.V2)
+    assert alternate_greetings(persona) == ["Good morning.", "Who is there?"]
+    edited = persona.model_copy(update={"greeting": "Good morning."})
+    assert alternate_greetings(edited) == ["Who is there?"]
+    nicknamed = {"data": {**cards.V3["data"], "alternate_greetings": ["{{char}} waits."]}}
+    assert alternate_greetings(persona_of({**cards.V3, **nicknamed})) == ["Sera waits."]
+    for kept in ({}, {"card": "mine"}, {"card": {"name": 3, "alternate_greetings": 4}}):
+        assert alternate_greetings(persona.model_copy(update={"extensions": kept})) == []
 
 
 def test_version_2_brings_its_own_system_prompt_and_closing_instructions_in_their_places() -> None:

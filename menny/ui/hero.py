@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from menny.cards import alternate_greetings
 from menny.personas import Persona
+from menny.ui.message_bar import Bar, message_bar
 from menny.ui.pictures import avatar_of, picture
 from menny.ui.sidebar import Choices, choose_persona
 from menny.ui.state import Session
@@ -42,9 +44,9 @@ def _card(persona: Persona, is_chosen: bool) -> None:
 
 
 def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
-    if greeting := persona.greeting_text():
+    if persona.greeting:
         with st.chat_message(persona.name, avatar=avatar_of(persona)):
-            st.markdown(as_markdown(greeting), anchors=False)
+            _draw_greeting(session, persona)
     if not persona.suggestions:
         return
 
@@ -63,3 +65,18 @@ def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
         disabled=not can_ask,
         wrap=True,
     )
+
+
+def _draw_greeting(session: Session, persona: Persona) -> None:
+    """What is said first; where a card brought other ways to begin, arrows step through them."""
+    greetings = [persona.greeting, *alternate_greetings(persona)]
+    places = [str(place) for place in range(len(greetings))]
+    at = session.greetings.get(persona.id, "0")
+    greeting = greetings[places.index(at) if at in places else 0]
+
+    def use(_: str, value: str) -> None:
+        session.greetings[persona.id] = value
+
+    st.markdown(as_markdown(persona.greeting_text(greeting=greeting)), anchors=False)
+    if len(greetings) > 1:
+        message_bar(Bar("", "", alternatives=places, this=at), f"greeting-{persona.id}", use)

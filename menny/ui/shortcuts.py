@@ -1,4 +1,4 @@
-"""Keys for what is done most: each presses a button of the page, or goes to the search."""
+"""What the browser does by itself: keys press the buttons that are used most, and on a phone the sidebar makes way."""
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ function regenerate() {
 function search() {
   const input = document.querySelector(FIND)
   if (!input) return false
-  const isHidden = document.querySelector('[data-testid="stSidebar"]')?.getAttribute("aria-expanded") === "false"
+  const isHidden = document.querySelector('[data-testid="stSidebar"]')?.dataset.collapsed === "true"
   if (isHidden) document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()
   setTimeout(() => { input.focus(); input.select() }, isHidden ? 350 : 0)
   return true
@@ -40,15 +40,28 @@ function done(event) {
   return false
 }
 
+const LEADS_AWAY = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button'
+
+function makeWay(event) {
+  if (innerWidth >= 768 || !event.target.closest?.(LEADS_AWAY)) return
+  const shown = '[data-testid="stSidebar"][data-collapsed="false"] [data-testid="stSidebarCollapseButton"] button'
+  setTimeout(() => press(shown))
+}
+
 export default function () {
   const listen = event => { if (done(event)) event.preventDefault() }
   window.mennyKeys?.abort()
   window.mennyKeys = new AbortController()
-  document.addEventListener("keydown", listen, { capture: true, signal: window.mennyKeys.signal })
+  const options = { capture: true, signal: window.mennyKeys.signal }
+  document.addEventListener("keydown", listen, options)
+  document.addEventListener("click", makeWay, options)
 }
 """
 
 
 def listen_to_keys() -> None:
-    """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop."""
+    """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop.
+
+    Where the sidebar covers the page, choosing a chat in it closes it.
+    """
     st.components.v2.component("menny_shortcuts", html="<span></span>", js=_JS)(key="shortcuts", height=0)

@@ -48,6 +48,7 @@ class Session:
     exporting: str = ""  # the chat that is to be saved
     imported: str = ""  # what came of the last import
     import_problem: str = ""
+    greetings: dict[str, str] = field(default_factory=dict)  # which greeting is looked at, by persona
     shown: int = ENTRIES_SHOWN  # how many of the latest entries are drawn
     address: str | None = None  # the chat in the address as it was seen last; None before, and after another page
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened

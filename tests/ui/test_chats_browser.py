@@ -14,9 +14,20 @@ from .browsing import Visitor, serve
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+MIRA = """
+name: Mira
+system_prompt: You are Mira.
+greeting: Come in.
+extensions:
+  card: {name: Mira, description: A cook, first_mes: Come in., alternate_greetings: ["{{char}} looks up.", ""]}
+"""
+
+
 @pytest.fixture(scope="module")
 def staged(browser: Browser, home: Path) -> Iterator[str]:
     """The page over an engine that says some words and "The end.", or goes on until it is told that it's enough."""
+    (home / "menny" / "personas").mkdir(parents=True)
+    (home / "menny" / "personas" / "mira.yaml").write_text(MIRA)
     with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="5") as address:
         yield address
 
@@ -278,6 +289,17 @@ def test_an_address_that_leads_nowhere_says_so(visitor: Visitor, staged: str) ->
     visitor.wait_for_reply()
 
 
+def test_arrows_step_through_the_greetings_that_a_card_brought(visitor: Visitor) -> None:
+    visitor.page.get_by_role("button", name="Talk to Mira").click()
+    greeting = visitor.messages.first
+    expect(greeting).to_contain_text("Come in.")
+    expect(greeting).to_contain_text("1/2")
+    use(greeting, "Next version")
+    expect(greeting).to_contain_text("Mira looks up.")
+    use(greeting, "Previous version")
+    expect(greeting).to_contain_text("Come in.")
+
+
 def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None:
     with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True) as context:
         visitor = Visitor(context.new_page(), staged)
@@ -286,8 +308,18 @@ def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None
         use(visitor.messages.nth(1), "Regenerate the reply")
         expect(visitor.messages.nth(1)).to_contain_text("2/2")
         assert visitor.page.evaluate("document.documentElement.scrollWidth") == 390
-        if (more := visitor.page.get_by_test_id("stExpandSidebarButton")).is_visible():
-            more.click()
-        expect(row(visitor.page, "on a phone")).to_be_visible()
+        sidebar, more = visitor.page.get_by_test_id("stSidebar"), visitor.page.get_by_test_id("stExpandSidebarButton")
+        more.click()
         use(row(visitor.page, "on a phone"), "Rename, pin, export or delete")
         expect(visitor.page.get_by_text("Pin", exact=True)).to_be_visible()
+        visitor.page.keyboard.press("Escape")
+        visitor.page.get_by_role("button", name="New chat").click()
+        expect(sidebar).to_have_attribute("data-collapsed", "true")
+        expect(visitor.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
+        more.click()
+        row(visitor.page, "on a phone").get_by_role("button").first.click()
+        expect(sidebar).to_have_attribute("data-collapsed", "true")
+        expect(visitor.messages.first).to_contain_text("on a phone")
+        visitor.page.keyboard.press("Control+k")
+        expect(visitor.page.get_by_role("textbox", name="Search chats")).to_be_focused()
+        expect(sidebar).to_have_attribute("data-collapsed", "false")
