@@ -1,4 +1,4 @@
-"""docs/engine.md speaks of code that is there, and shows drawings that the kept script makes."""
+"""The docs speak of code that is there, all of it, and show drawings that the kept script makes."""
 
 import importlib
 import re
@@ -32,6 +32,13 @@ def test_every_link_leads_somewhere() -> None:
     for link in LINKS:
         there = link[1:] in headings if link.startswith("#") else (DOCS / link).exists()
         assert there, link
+
+
+def test_the_readme_names_every_module_and_none_that_is_not_there() -> None:
+    tree = re.search(r"```\napp\.py.*?```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert tree
+    modules = {path.name for path in (ROOT / "menny").rglob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"\b\w+\.py\b", tree[0])) == modules | {"app.py"}
 
 
 def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
