@@ -67,6 +67,35 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         page.close()
 
 
+def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "menny" / "models"
+    with serve(APP, tmp_path) as address, browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/models")
+        source, convert_now = card(page, "smollm2"), page.get_by_role("button", name="Convert now")
+        source.get_by_role("button", name="Convert").click()
+        page.get_by_role("radio", name="8", exact=True).click()
+        expect(page.get_by_text("Written as smollm2-8bit")).to_be_visible()
+        convert_now.click()
+        page.keyboard.press("Escape")
+        expect(source.get_by_text("Converting to smollm2-8bit")).to_be_visible()
+        source.get_by_role("button", name="Cancel").click()
+        expect(source.get_by_text("The conversion was cancelled")).to_be_visible()
+        assert list(folder.iterdir()) == []
+
+        source.get_by_role("button", name="Convert").click()
+        page.get_by_role("radio", name="4", exact=True).click()
+        convert_now.click()
+        page.keyboard.press("Escape")
+        expect(source.get_by_text("Converting to smollm2-4bit")).to_be_visible()
+        expect(source.get_by_text("Converted: smollm2-4bit is here.")).to_be_visible()
+        target = card(page, "smollm2-4bit")
+        target.get_by_role("button", name="Load").click()
+        expect(target.get_by_text("loaded")).to_be_visible()
+        assert [path.name for path in folder.iterdir()] == ["smollm2-4bit"]
+
+
 def test_a_chat_over_a_server_is_stopped_and_outlives_the_server(
     browser: Browser, tmp_path: Path, smollm2_path: Path
 ) -> None:

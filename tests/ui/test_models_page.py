@@ -1,19 +1,29 @@
-"""The page of models: what is here and fits, loading and unloading, adding and removing, by itself and in the chat."""
+"""The page of models: what is here and fits; loading and unloading, adding and removing, converting."""
 
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import menny.engine.conversion
+import menny.engine.convert
 import menny.ui.models.page
 import menny.ui.models.work
 from menny.catalogue import load_catalogue
 from menny.config import CONFIGS, own_models_file
+from menny.engine import load_model
+from menny.engine.convert import convert
 from menny.errors import TooLargeError
 from menny.loading import Tuned
 from menny.ui.engines import SharedEngine, shared_engine
+from menny.ui.models.card import converted_name
 from menny.ui.models.work import shared_work
 from tests.engine.fake_server import FakeServer, serving
+from tests.engine.tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
 from .conftest import Stage
 from .fake_engine import FakeEngine, parrot
@@ -143,9 +153,167 @@ def test_an_idle_model_is_unloaded_by_the_timer() -> None:
     assert engine.closed
 
 
+def test_the_timer_is_the_same_in_every_tab(page: AppTest) -> None:
+    other = AppTest.from_function(draw, default_timeout=60).run()
+    page.selectbox(key="idle").select(300).run()
+    assert shared_engine().idle_seconds == 300
+    other.run()
+    assert (other.selectbox(key="idle").value, shared_engine().idle_seconds) == (300, 300)
+    other.selectbox(key="idle").select(0).run()
+    page.run()
+    assert (page.selectbox(key="idle").value, shared_engine().idle_seconds) == (0, None)
+
+
 def test_the_catalogue_that_comes_along_is_drawn_whole(page: AppTest, monkeypatch) -> None:
     monkeypatch.setattr(menny.ui.library, "CONFIGS", CONFIGS)
     page.run()
 
     assert not page.exception
     assert "get-mixtral-8x7b-16bit" in {button.key for button in page.button}
+
+
+# Converting
+
+
+@pytest.fixture
+def tiny(stage: Stage) -> Path:
+    """A small model of random weights in the models folder."""
+    folder = stage.home / "models" / "tiny"
+    folder.mkdir()
+    args = tiny_args(vocab_size=262, hidden_dim=128, head_dim=16)
+    write_folder(folder, args, random_weights(args))
+    write_vocabulary(folder, "<|im_end|>", "<|im_start|>", "<s>")
+    return folder
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Conversions wait here after their first matrix."""
+    opened = threading.Event()
+
+    def slow(source: Path, target: Path, numbers: Any, on_progress: Callable[[int, int], None]) -> None:
+        def report(done: int, total: int) -> None:
+            on_progress(done, total)
+            opened.wait(60)
+
+        convert(source, target, numbers, report)
+
+    monkeypatch.setattr(menny.engine.conversion, "convert", slow)
+    return opened
+
+
+def keys(page: AppTest) -> set[str]:
+    return {button.key for button in page.button}
+
+
+def plain(texts: Iterable[str]) -> str:
+    return "\n".join(texts).replace("\\", "")
+
+
+def captions(page: AppTest) -> str:
+    return plain(one.value for one in page.caption)
+
+
+def lying(folder: Path) -> set[str]:
+    """What is in the models folder, hidden or not."""
+    return {path.name for path in folder.parent.iterdir()}
+
+
+def test_a_converted_model_is_in_the_list_and_can_be_loaded(page: AppTest, stage: Stage, tiny: Path) -> None:
+    page.run()
+    assert "convert-now-tiny" in keys(page)
+    assert "kB now, about" in plain(one.value for one in page.markdown)
+    settled(page.button(key="convert-now-tiny").click().run()).run()
+
+    target = tiny.with_name("tiny-4bit")
+    assert load_model(target).args.n_layers == 2
+    assert "Converted: tiny-4bit is here." in captions(page)
+    settled(page.button(key="load-tiny-4bit").click().run())
+    assert stage.loaded == [target]
+
+    assert "tiny-4bit is there already: remove it first" in captions(page)
+    assert page.button(key="convert-now-tiny").disabled
+    page.segmented_control(key="bits-tiny").set_value(8).run()
+    assert not page.button(key="convert-now-tiny").disabled
+
+
+def test_it_shows_how_far_it_is_and_a_cancelled_one_leaves_nothing(
+    page: AppTest, tiny: Path, gate: threading.Event
+) -> None:
+    before = lying(tiny)
+    page.run()
+    page.button(key="convert-now-tiny").click().run()
+    conversion = shared_work().conversions["tiny"]
+    wait_until(lambda: conversion.share > 0)
+    page.run()
+    assert 0 < conversion.share < 1
+    assert f"Converting to tiny-4bit: {conversion.share:.0%}" in plain(one.proto.text for one in page.get("progress"))
+    assert page.button(key="convert-now-tiny").disabled
+    assert ".tiny-4bit.converting" in lying(tiny)
+    assert "load-tiny-4bit" not in keys(page)
+
+    page.button(key="cancel-conversion-tiny").click()
+    page.run()
+    gate.set()
+    settled(page)
+    assert conversion.doing == "cancelled"
+    assert "The conversion was cancelled; nothing of it is left." in captions(page)
+    assert lying(tiny) == before
+
+
+def appears(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
+    target.mkdir()
+
+
+def has_no_room(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
+    monkeypatch.setattr(menny.engine.convert.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+
+
+def fills(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
+    def write(path: Path, arrays: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(menny.engine.convert, "write_safetensors", write)
+
+
+@pytest.mark.parametrize(
+    ("happens", "words"),
+    [
+        (appears, "is there already: choose another name"),
+        (has_no_room, "The disk has too little room"),
+        (fills, "The disk is full"),
+    ],
+)
+def test_one_that_fails_is_a_sentence_and_leaves_nothing(
+    page: AppTest,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    happens: Callable[[pytest.MonkeyPatch, Path], None],
+    words: str,
+) -> None:
+    page.run()
+    happens(monkeypatch, tiny.with_name("tiny-4bit"))
+    before = lying(tiny)
+    settled(page.button(key="convert-now-tiny").click().run())
+    told = plain(error.value for error in page.error)
+    assert words in told
+    assert "\n" not in told
+    assert lying(tiny) == before
+
+    page.button(key="close-tiny").click().run()
+    assert not page.error
+
+
+@pytest.mark.parametrize(
+    ("model_id", "bits", "name"),
+    [
+        ("smollm2", 4, "smollm2-4bit"),
+        ("mistral-7b-v0.3-16bit", 4, "mistral-7b-v0.3-4bit"),
+        ("owner/Some-Model-bf16", 8, "Some-Model-bf16-8bit"),
+        ("/home/me/my model.Q4_1.gguf", 16, "my-model.Q4_1-16bit"),
+        ("a-4-bit", 8, "a-8bit"),
+    ],
+)
+def test_it_is_named_by_its_source(model_id: str, bits: int, name: str) -> None:
+    assert converted_name(model_id, bits) == name

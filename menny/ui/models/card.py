@@ -1,5 +1,6 @@
 """One model's card: what it is, whether it is here and fits, and what can be done with it."""
 
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -22,9 +23,7 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
     """Draw it."""
     place = session.place_of(spec)
     with st.container(border=True, key=f"model-{_key(spec)}", gap="xsmall", height="stretch"):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{as_label(spec.name)}**", width="stretch")
-            _badge(spec, engines, session)
+        st.markdown(f"**{as_label(spec.name)}** {_badge(spec, engines, session)}")
         facts = [size(spec.size_bytes) if spec.size_bytes else "", spec.licence]
         facts += [f"{spec.context_length:,} tokens" if spec.context_length else "", spec.template or ""]
         st.caption(as_label(" · ".join(fact for fact in facts if fact) or "A model of your own"))
@@ -47,16 +46,16 @@ def _key(spec: ModelSpec) -> str:
     return "".join(c if c.isalnum() else "-" for c in spec.id)
 
 
-def _badge(spec: ModelSpec, engines: SharedEngine, session: Session) -> None:
+def _badge(spec: ModelSpec, engines: SharedEngine, session: Session) -> str:
+    """Where it is, in Streamlit's Markdown."""
     place = session.place_of(spec)
     if place is None:
-        st.badge("not here", color="gray", width="content")
-    elif engines.holds(place):
-        st.badge("loaded", color="green", icon=":material/memory:", width="content")
-    elif isinstance(spec.source, ServerSource):
-        st.badge("on a server", color="blue", icon=":material/cloud:", width="content")
-    else:
-        st.badge("here", color="orange", icon=":material/check:", width="content")
+        return ":gray-badge[not here]"
+    if engines.holds(place):
+        return ":green-badge[:material/memory: loaded]"
+    if isinstance(spec.source, ServerSource):
+        return ":blue-badge[:material/cloud: on a server]"
+    return ":orange-badge[:material/check: here]"
 
 
 def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
@@ -80,6 +79,8 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             _told(spec, conversion.error, work)
         elif conversion.doing == "done":
             st.caption(as_label(f"Converted: {conversion.target.name} is here."))
+        else:
+            st.caption("The conversion was cancelled; nothing of it is left.")
     if engines.loading is not None and engines.loading == session.place_of(spec):
         whole = fit.plan.weights if fit else 0
         held = min(held_bytes(), whole)
@@ -155,7 +156,7 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
             st.caption("These files are no model that can be converted.")
             return
         st.markdown(as_label(f"{size(_bytes_of(path))} now, about {size(after)} afterwards."))
-        target = models_folder() / f"{path.stem if path.is_file() else path.name}-{bits}bit"
+        target = models_folder() / converted_name(spec.id, bits)
         st.caption(as_label(f"Written as {target.name} into the models folder."))
 
         def convert() -> None:
@@ -163,9 +164,18 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
             work.conversions[spec.id] = Conversion(path, target, Numbers(bits=None if bits == 16 else bits))
 
         running = work.conversions.get(spec.id)
-        busy = running is not None and not running.is_over
-        is_taken = busy or target.exists()
-        st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=is_taken, on_click=convert)
+        is_under_way = running is not None and not running.is_over
+        is_there = target.exists() and not is_under_way
+        if is_there:
+            st.caption(as_label(f"{target.name} is there already: remove it first to convert anew."))
+        off = is_under_way or is_there
+        st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=off, on_click=convert)
+
+
+def converted_name(model_id: str, bits: int) -> str:
+    """The folder of a model with so many bits, by what it is called: what is in the catalogue too is that model."""
+    name = re.sub(r"[^\w.-]+", "-", model_id.rsplit("/", 1)[-1].removesuffix(".gguf"))
+    return f"{re.sub(r'-(4|8|16)-?bit$', '', name)}-{bits}bit"
 
 
 def _bytes_of(path: Path) -> int:

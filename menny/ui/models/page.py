@@ -60,17 +60,15 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
                 args=(engines,),
             )
         now = int(engines.idle_seconds or 0)
-        choices = sorted({*IDLE, now})
-        chosen = st.selectbox(
+        st.session_state["idle"] = now  # which another tab may have changed
+        st.selectbox(
             "Unload when idle",
-            choices,
-            index=choices.index(now),
+            sorted({*IDLE, now}),
             format_func=lambda seconds: IDLE.get(seconds) or f"After {seconds} s",
             key="idle",
             width=190,
+            on_change=lambda: setattr(engines, "idle_seconds", st.session_state["idle"] or None),
         )
-        if chosen != now:
-            engines.idle_seconds = chosen or None
 
 
 def _unload(engines: SharedEngine) -> None:
