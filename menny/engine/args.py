@@ -143,6 +143,7 @@ _FRACTIONS = ("norm_eps", "rope_theta")
 _TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
 _ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
+_FACTORS = ("llama.rope.scaling.factor", "llama.rope.scale_linear")
 _OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
 
 
@@ -155,10 +156,8 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     files = ("params.json", "config.json") if original else ("config.json", "params.json")
     path = next((folder / name for name in files if (folder / name).is_file()), folder / "config.json")
     config = read_json(path)
-    named = config.get("architectures") or ["mistral"]  # where a config is silent about its type
-    kind = config.get(
-        "model_type", str(named[0] if isinstance(named, list) else named).removesuffix("ForCausalLM").lower()
-    )
+    kind = config.get("model_type")
+    kind = _by_architecture(config.get("architectures")) if kind is None else kind
     if kind not in _TYPES:
         known = ", ".join(_TYPES)
         raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
@@ -168,9 +167,9 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     traditional = _flag(config, "rope_traditional", path, original)
     if sum(name in config for name in _NEEDED) > sum(_HUB_KEYS[name] in config for name in _NEEDED):
         return _reference_args(config, path, traditional)
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict) and config.get("rope_theta") is None:
-        config = config | {"rope_theta": rope.get("rope_theta")}
+    for rotation in (config.get(key) for key in _ROTATIONS):
+        if isinstance(rotation, dict) and rotation.get("rope_theta") is not None:  # as for the hub's own reader,
+            config = config | {"rope_theta": rotation["rope_theta"]}  # one told here counts
     sparse = kind == "mixtral" or config.get("num_local_experts") is not None
     return _build(
         config,
@@ -222,9 +221,12 @@ def args_from_gguf(file: GGUFFile) -> ModelArgs:
     kind = file.metadata.get("general.architecture")
     if kind != "llama":  # Mistral and Mixtral go by that name too
         raise ModelError(f"{file.path}: architecture {kind!r} is not one that Menny's engine computes (llama)")
-    scaling = file.metadata.get("llama.rope.scaling.type", "none")
-    if scaling != "none":
+    scaling = file.metadata.get("llama.rope.scaling.type")
+    if scaling not in (None, "none"):
         raise ModelError(f"{file.path}: rope.scaling.type {scaling!r} is not supported")
+    for key in _FACTORS:
+        if scaling is None and file.metadata.get(key, 1) not in (0, 1):  # other readers take it for a linear one
+            raise ModelError(f"{file.path}: {key} is {file.metadata[key]}, but scaled rotations are not supported")
     embeddings = file.tensors.get("token_embd.weight")
     if embeddings is None:
         raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: get the file again")
@@ -255,15 +257,24 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
         if config.get(key):
             raise ModelError(f"{path}: {key} is set, which is not supported")
     for key in _ROTATIONS:
-        scaling = config.get(key)
-        for told in (config, scaling if isinstance(scaling, dict) else {}):
-            if told.get("partial_rotary_factor", 1) not in (None, 1):
-                raise ModelError(f"{path}: partial_rotary_factor is set, but Mistral turns every dimension")
-        kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
-        if key == "yarn" and scaling:
-            kind = key
+        _refuse_scaling(config, key, path)
+
+
+def _refuse_scaling(config: Mapping[str, Any], key: str, path: Path) -> None:
+    """Rotations are computed as they were first described: of every dimension, unscaled, and alike in every layer."""
+    told = config.get(key)
+    rotation = told if isinstance(told, dict) else {"type": told}
+    for part in (config, rotation):
+        if part.get("partial_rotary_factor", 1) not in (None, 1):
+            raise ModelError(f"{path}: partial_rotary_factor is set, but Mistral turns every dimension")
+    kinds = [key] if key == "yarn" and told else [rotation.get("rope_type"), rotation.get("type")]
+    for kind in kinds:
         if kind not in (None, "default"):
             raise ModelError(f"{path}: {key} of type {kind!r} is not supported")
+    if not any(kinds) and rotation.get("factor") not in (None, 1):
+        raise ModelError(f"{path}: {key} has a factor and no type, so what it scales can't be told")
+    if any(isinstance(value, dict) for value in rotation.values()):
+        raise ModelError(f"{path}: {key} differs from layer to layer, which is not supported")
 
 
 def _build(

@@ -84,7 +84,7 @@ def test_silence_means_what_it_means_to_other_readers_of_the_format(tmp_path):
     assert (args.tie_word_embeddings, args.rope_traditional, args.sliding_window) == (False, False, None)
     assert args.max_position_embeddings == 32768
     nulls = dict.fromkeys(["rope_theta", "num_key_value_heads", "tie_word_embeddings", "head_dim", "rope_scaling"])
-    assert read(tmp_path, **nulls).n_kv_heads == 32
+    assert read(tmp_path, **nulls, model_type=None).n_kv_heads == 32
 
 
 def test_a_window_told_layer_by_layer_is_the_one_that_all_have(tmp_path):
@@ -150,6 +150,7 @@ def read_v1_of_the_hub(folder: Path) -> ModelArgs:
 def test_a_theta_within_rope_parameters_counts(tmp_path):
     parameters = {"rope_theta": 1e6, "rope_type": "default"}
     assert read(tmp_path, rope_theta=..., rope_parameters=parameters).rope_theta == 1e6
+    assert read(tmp_path, rope_theta=5e5, rope_parameters=parameters).rope_theta == 1e6  # as the hub's reader has it
 
 
 def test_whole_numbers_may_be_written_as_fractions(tmp_path):
@@ -195,6 +196,9 @@ REFUSED = {
     "scaled rotations": ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling of type 'linear'"),
     "scaled rotations, the newer name": ({"rope_scaling": {"rope_type": "llama3"}}, "'llama3'"),
     "scaled rotations, the newest name": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters of type 'yarn'"),
+    "scaled rotations of no type": ({"rope_scaling": {"factor": 2.0}}, "a factor and no type"),
+    "scaled rotations by both names": ({"rope_scaling": {"rope_type": None, "type": "linear"}}, "'linear'"),
+    "rotations by layer": ({"rope_parameters": {"full_attention": {"rope_theta": 5}}}, "differs from layer to layer"),
     "a key taken away": ({"hidden_size": ...}, "missing: hidden_size"),
     "keys taken away": ({"vocab_size": ..., "rms_norm_eps": None}, "missing: rms_norm_eps, vocab_size"),
     "a word for a number": ({"num_attention_heads": "32"}, "num_attention_heads should be a number, but is '32'"),
@@ -292,6 +296,7 @@ REFUSED_KEYS = {
     "another architecture": (("general.architecture",), [entry("general.architecture", STRING, "qwen2")], "'qwen2'"),
     "no architecture": (("general.architecture",), [], "architecture None"),
     "scaled rotations": ((), [entry("llama.rope.scaling.type", STRING, "yarn")], "'yarn'"),
+    "scaled rotations of no type": ((), [entry("llama.rope.scale_linear", F32, 2.0)], "rope.scale_linear is 2.0"),
     "rotations of a part": (
         ("rope.dimension_count",),
         [entry("llama.rope.dimension_count", U32, 4)],
