@@ -103,9 +103,10 @@ def test_with_and_without_lookup_the_reply_is_the_same() -> None:
 
 @pytest.mark.slow
 def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
-    raw = menny("generate", "--prompt", "The quick brown fox", "--raw", "--temperature", "0", "--max-tokens", "4")
-    chatted = menny("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4")
-    assert raw.stdout != chatted.stdout
+    greedy = ("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4", "--json")
+    raw, chatted = json.loads(menny(*greedy, "--raw").stdout), json.loads(menny(*greedy).stdout)
+    assert raw["prompt_tokens"] == 4
+    assert raw["text"] != chatted["text"]
     words = ("generate", "--prompt", "Who are you?", "--temperature", "0", "--max-tokens", "16", "--json")
     told = json.loads(menny(*words, "--system", "You are Zorg, a pirate of the seven seas.").stdout)
     untold = json.loads(menny(*words).stdout)

@@ -92,8 +92,7 @@ def generate(
     with open_engine(model, context, force) as (engine, template):
         tokenizer = engine.tokenizer
         if raw:
-            start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-            ids = [*start, *tokenizer.encode(prompt)]
+            ids = [*tokenizer.opening, *tokenizer.encode(prompt)]
         else:
             told = [] if system is None else [Message("system", system)]
             ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)

@@ -85,6 +85,7 @@ def vocabulary_files(file: GGUFFile) -> dict[str, bytes]:
         "bos_token": _name(tokens, vocabulary.bos_id),
         "eos_token": _name(tokens, end),
         "unk_token": _name(tokens, vocabulary.unk_id),
+        "add_bos_token": vocabulary.adds_bos,
         "chat_template": template if isinstance(template, str) else None,
         "clean_up_tokenization_spaces": False,
     }
@@ -112,9 +113,11 @@ def _with_ids(vocabulary: Vocabulary, file: GGUFFile, size: int) -> Vocabulary:
         if KEY + key in file.metadata
     }
     ends = {ids[key] for key in END_KEYS if key in ids}
+    by_default = file.metadata[KEY + "model"] == "llama" or _split_name(file) in WHOLE_WORDS
     return replace(
         vocabulary,
         bos_id=ids.get("bos_token_id", vocabulary.bos_id),
+        adds_bos=_truth(file, "add_bos_token", by_default),
         eos_ids=named_ends(vocabulary.controls) | ends,
     )
 
@@ -134,9 +137,9 @@ def _as_sentencepiece(file: GGUFFile, tokens: list[str]) -> bytes:
 
 
 def _as_tokenizer_json(file: GGUFFile, tokens: list[str]) -> dict[str, Any]:
-    source, pre = file.path, file.metadata.get(KEY + "pre", "default")
-    name = SAME.get(pre, pre) if isinstance(pre, str) else ""
+    source, name = file.path, _split_name(file)
     if name not in SPLITS:
+        pre = file.metadata.get(KEY + "pre")
         raise broken(source, f"'{KEY}pre' is {pre!r}, and Menny knows {', '.join(sorted([*SPLITS, *SAME]))}")
     vocab = {token: index for index, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
@@ -160,6 +163,12 @@ def _as_tokenizer_json(file: GGUFFile, tokens: list[str]) -> dict[str, Any]:
             "ignore_merges": name in WHOLE_WORDS,
         },
     }
+
+
+def _split_name(file: GGUFFile) -> str:
+    """How text is split, by the name that SPLITS has for it; none where it isn't told by a name."""
+    pre = file.metadata.get(KEY + "pre", "default")
+    return SAME.get(pre, pre) if isinstance(pre, str) else ""
 
 
 def _added(index: int, content: str, *, special: bool) -> dict[str, Any]:

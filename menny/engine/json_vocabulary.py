@@ -49,6 +49,7 @@ def json_vocabulary(spec: dict[str, Any], source: Path) -> Vocabulary:
         controls=controls,
         encode=_encoder(hub, spec),
         bos_id=named_bos(controls),
+        adds_bos=_adds_bos(spec, controls),
         eos_ids=named_ends(controls),
         unk_id=controls.get(unk, ids.get(unk)) if isinstance(unk, str) else None,
         leading_space=leading_space,
@@ -66,6 +67,20 @@ def _encoder(hub: HubTokenizer, spec: dict[str, Any]) -> Callable[[str], list[in
         return list(hub.encode(text, add_special_tokens=False).ids)
 
     return encode
+
+
+def _adds_bos(spec: dict[str, Any], controls: dict[str, int]) -> bool:
+    """Whether what the file does to an encoded text puts BOS before it."""
+    parts = _components(spec.get("post_processor"), "processors")
+    firsts = [_list(part.get("single"))[:1] for part in parts if part.get("type") == "TemplateProcessing"]
+    names = {name for name, index in controls.items() if index == named_bos(controls)}
+    return any(isinstance(one, dict) and _special(one) in names for first in firsts for one in first)
+
+
+def _special(item: dict[str, Any]) -> Any:
+    """The name of a special token in a template of that kind, None for what isn't one."""
+    special = item.get("SpecialToken")
+    return special.get("id") if isinstance(special, dict) else None
 
 
 def added_ids(spec: dict[str, Any], source: Path) -> dict[str, int]:

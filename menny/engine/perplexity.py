@@ -63,4 +63,4 @@ def read_text(path: Path) -> str:
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> list[int]:
-    return [*([] if tokenizer.bos_id is None else [tokenizer.bos_id]), *tokenizer.encode(text)]
+    return [*tokenizer.opening, *tokenizer.encode(text)]

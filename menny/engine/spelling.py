@@ -22,6 +22,7 @@ class Spelling:
     """What encode_chat needs of a tokenizer; every text comes back from its ids as it was."""
 
     bos_id: int | None = None
+    opening: Sequence[int] = ()
     eos_ids = frozenset({END})
     vocab_size = len(CONTROLS) + (2 << 8 * WIDTH)
 

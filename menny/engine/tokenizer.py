@@ -6,7 +6,7 @@ Encoding is the vocabulary's own; decoding is one table of bytes and an incremen
 import codecs
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class Tokenizer:
     def bos_id(self) -> int | None:
         """The token that opens a prompt; `encode` never adds it."""
         return self._vocabulary.bos_id
+
+    @property
+    def opening(self) -> Sequence[int]:
+        """What comes before a text by itself, outside any template: BOS, where the model was taught with it."""
+        return [self.bos_id] if self.bos_id is not None and self._vocabulary.adds_bos else []
 
     @property
     def eos_ids(self) -> frozenset[int]:
@@ -228,6 +233,7 @@ def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
     size, controls = len(vocabulary.pieces), set(vocabulary.controls.values())
     bos, ends = vocabulary.bos_id, set(vocabulary.eos_ids)
     named = _read_config(folder / "tokenizer_config.json")
+    adds_bos = named.get("add_bos_token")
     bos = vocabulary.controls.get(_token_name(named.get("bos_token")), bos)
     ends |= {vocabulary.controls.get(_token_name(named.get("eos_token")), -1)} - {-1}
     for path in (folder / "generation_config.json", folder / "config.json"):
@@ -235,7 +241,12 @@ def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
         found = set(_listed_ids(config, "eos_token_id", size, path))
         ends |= found & controls if ends else found
         bos = next(iter(_listed_ids(config, "bos_token_id", size, path)), None) if bos is None else bos
-    return replace(vocabulary, bos_id=bos, eos_ids=frozenset(ends))
+    return replace(
+        vocabulary,
+        bos_id=bos,
+        eos_ids=frozenset(ends),
+        adds_bos=adds_bos if isinstance(adds_bos, bool) else vocabulary.adds_bos,
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

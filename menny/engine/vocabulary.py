@@ -35,7 +35,8 @@ class Vocabulary:
 
     `pieces[id]` are the bytes that a token stands for, none for a control token. `leading_space` tells what decoding
     does about the space that encoding put before the text: "keep" (none was put), strip "one", or strip "all"; tokens
-    in `verbatim` are never stripped. `encode` is given well-formed text and yields no control token.
+    in `verbatim` are never stripped. `encode` is given well-formed text and yields no control token. `adds_bos` tells
+    whether the model was taught that a text by itself begins with BOS.
     """
 
     source: Path
@@ -43,6 +44,7 @@ class Vocabulary:
     controls: Mapping[str, int]
     encode: Callable[[str], list[int]]
     bos_id: int | None = None
+    adds_bos: bool = True
     eos_ids: frozenset[int] = frozenset()
     unk_id: int | None = None
     leading_space: Literal["keep", "one", "all"] = "keep"

@@ -27,7 +27,7 @@ def test_a_sentencepiece_vocabulary_has_equal_ids_as_a_file(tmp_path: Path, path
     for text in TEXTS:
         assert after.encode(text) == before.encode(text)
         assert after.decode(after.encode(text)) == before.decode(before.encode(text))
-    assert (after.bos_id, after.eos_ids) == (before.bos_id, before.eos_ids)
+    assert (after.bos_id, after.eos_ids, after.opening) == (before.bos_id, before.eos_ids, before.opening)
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_a_byte_level_vocabulary_has_equal_ids_here_and_in_mlx_lm(smollm2_path: 
     convert(smollm2_path, tmp_path / "target", Numbers(bits=4))
     before, after = load_tokenizer(smollm2_path), load_tokenizer(tmp_path / "target")
     assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
-    assert (after.bos_id, after.eos_ids) == (before.bos_id, before.eos_ids)
+    assert (after.bos_id, after.eos_ids, after.opening) == (before.bos_id, before.eos_ids, before.opening)
     _, peer = load_in_mlx_lm(str(tmp_path / "target"))
     assert peer.eos_token_ids == set(before.eos_ids)
     plain = [text for text in TEXTS if "forged" not in text]  # there, a text can name a control token

@@ -135,3 +135,15 @@ def test_a_broken_file_is_not_passed_over_for_another(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": {')
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path)
+
+
+def test_a_text_by_itself_begins_as_the_model_was_taught(tmp_path, smollm2_path):
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}]}
+    plain = files.byte_level_json(files.added(300, "<s>", special=True))
+    opens = plain | {"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]}}
+    assert load_tokenizer(write(tmp_path, tokenizer=plain)).opening == []
+    assert load_tokenizer(write(tmp_path, tokenizer=opens)).opening == [300]
+    assert load_tokenizer(write(tmp_path, tokenizer_config={"add_bos_token": False})).opening == []
+    assert load_tokenizer(write(tmp_path, tokenizer=plain, tokenizer_config={"add_bos_token": True})).opening == [300]
+    assert load_tokenizer(files.V1).opening == [1]
+    assert load_tokenizer(smollm2_path).opening == []  # its tokenizer.ggml.add_bos_token says so
