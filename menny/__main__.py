@@ -1,6 +1,11 @@
 """`python -m menny …`: the command line."""
 
-from menny.cli import main
+import sys
+
+try:
+    from menny.cli import main
+except KeyboardInterrupt:  # it takes a second
+    sys.exit(130)
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,8 @@
 A wrong input gets one line, and exit code 2.
 """
 
+import io
+import os
 import sys
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from menny.errors import MennyError
 
 def main() -> None:
     """Run a command; where mlx.launch has started it on several machines, run it on all of them together."""
+    _make_streams_usable()
     try:
         ring = join()
     except MennyError as error:
@@ -37,9 +40,28 @@ def _run() -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
+        _drop_output()
         return 1
+    except OSError as error:
+        _drop_output()
+        return complain(f"Something can't be read or written ({error}): free some space, or choose another place.", 2)
     return code if isinstance(code, int) else 0
+
+
+def _make_streams_usable() -> None:
+    """Whatever this process was started with: closed streams, whose numbers the next files to be opened would get, or
+    an encoding that lacks some of what is said."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """What couldn't be written is still held, and would be tried, and complained about, once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_app() -> typer.Typer:

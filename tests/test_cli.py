@@ -30,6 +30,7 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("generate", "--prompt", "x", "--model", str(ROOT / "configs")), "is not a model"),
         (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "-m menny get mistral-7b-v0.3-4bit"),
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
+        (("generate", "--prompt", " \n"), "There is nothing to send"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
         (("chat", "--memory", "all"), "'all' is not one of 'recent', 'turns', 'everything'"),

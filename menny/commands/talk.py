@@ -17,7 +17,7 @@ from menny.errors import MennyError, PipelineError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.loading import AnyEngine
 from menny.memory import Memory, Strategy
-from menny.messages import Message
+from menny.messages import Message, is_blank
 from menny.moderation import Moderator, load_moderation
 from menny.personas import Persona, choose, load_all
 from menny.prompts import encode_chat
@@ -88,6 +88,8 @@ def generate(
     """Answer one prompt."""
     if raw and system is not None:
         raise PromptError("--raw has no place for --system: give one of them.")
+    if not raw and is_blank(prompt):
+        raise PromptError("There is nothing to send: give --prompt a text.")
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)
     with open_engine(model, context, force) as (engine, template):
         tokenizer = engine.tokenizer

@@ -35,7 +35,7 @@ class SamplingParams:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise EngineError(f"{name} is {value!r}, but must be from {low:g} to {high:g}")
+                raise EngineError(f"{name} is {value!r}, but must be from {low} to {high}")
         for name in ("max_tokens", "top_k", "repetition_context"):
             if not isinstance(getattr(self, name), int):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
