@@ -41,6 +41,10 @@ class SharedCache(Cache):
         self._pipeline = pipeline
         self.number = pipeline.next_number()
 
+    def expect(self, n_tokens: int) -> None:
+        super().expect(n_tokens)
+        self._pipeline.order(Order.EXPECT, self.number, n_tokens)
+
     def rewind(self, offset: int) -> None:
         if offset != self.offset:
             super().rewind(offset)
@@ -190,6 +194,8 @@ class Follower:
                 self._caches[copy] = self._cache(number).repeated(rows)
             case Order.REWIND, [number, offset, *_]:
                 self._cache(number).rewind(offset)
+            case Order.EXPECT, [number, n_tokens, *_]:
+                self._cache(number).expect(n_tokens)
             case Order.FORGET, [number, *_]:
                 self._caches.pop(number, None)
 

@@ -34,9 +34,10 @@ class Order(IntEnum):
     UNTIL = 5  # cache, new cache, tokens: a copy that has seen only these
     REPEAT = 6  # cache, new cache, rows: a copy for a batch
     REWIND = 7  # cache, tokens: forget those behind them
-    FORGET = 8  # cache
-    REST = 9  # nothing is to be done for a while
-    END = 10  # exit code; comes back to rank 0
+    EXPECT = 8  # cache, tokens: make room for so many more at once
+    FORGET = 9  # cache
+    REST = 10  # nothing is to be done for a while
+    END = 11  # exit code; comes back to rank 0
 
 
 class Ring:
