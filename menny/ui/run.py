@@ -13,6 +13,10 @@ from menny.memory import Memory
 from menny.ui.engines import LoanCancelled, SharedEngine
 from menny.ui.moderators import Moderation
 
+# Seconds. Drawn 25 times a second on a busy machine, as a CPU is that computes a reply, the browser gets to nothing
+# else: after a reload in mid-reply the Stop button came only after several seconds.
+DRAW_EVERY = 0.1
+
 logger = logging.getLogger(__name__)
 
 
@@ -109,7 +113,7 @@ class Run:
         self.phase = Phase(progress.phase, progress.done, progress.total)
 
 
-def watch(run: Run, draw: Callable[[], None], interval: float = 0.04) -> None:
+def watch(run: Run, draw: Callable[[], None], interval: float = DRAW_EVERY) -> None:
     """Draw a run every `interval` seconds until it is over, whoever else watches it."""
     while not run.is_over:
         draw()
