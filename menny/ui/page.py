@@ -40,6 +40,7 @@ def main() -> None:
         page_icon=picture("favicon"),
         layout="centered" if page.title == "Chat" else "wide",
     )
+    listen_to_keys()
     if page.title != "Chat":
         session.leave()
     page.run()
@@ -78,8 +79,6 @@ def draw_page(session: Session) -> None:
     with chats:
         draw_chat_list(session)
     draw_dialogs(session)
-    with st.bottom:
-        listen_to_keys()
     start = st.empty()
     if session.chat.entries:
         start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends

@@ -40,7 +40,8 @@ function done(event) {
   return false
 }
 
-const LEADS_AWAY = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button'
+const LEADS_AWAY = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button, ' +
+  '[data-testid="stSidebarNavLink"]'
 
 function makeWay(event) {
   if (innerWidth >= 768 || !event.target.closest?.(LEADS_AWAY)) return
@@ -62,6 +63,6 @@ export default function () {
 def listen_to_keys() -> None:
     """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop.
 
-    Where the sidebar covers the page, choosing a chat in it closes it.
+    Where the sidebar covers the page, choosing a chat or another page in it closes it.
     """
     st.components.v2.component("menny_shortcuts", html="<span></span>", js=_JS)(key="shortcuts", height=0)

@@ -117,6 +117,8 @@ def change(key: str, value: Any, message: int | None = None) -> Any:
     ("damage", "complaint"),
     [
         (change("version", 2), "newer Menny"),
+        (change("version", None), "'version'"),
+        (lambda chat: {key: value for key, value in chat.items() if key != "version"}, "'version'"),
         (change("id", "1"), "'id'"),
         (change("id", "../../../../etc/passwd"), "'id'"),
         (change("surprise", 1), "'surprise'"),

@@ -323,3 +323,6 @@ def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None
         visitor.page.keyboard.press("Control+k")
         expect(visitor.page.get_by_role("textbox", name="Search chats")).to_be_focused()
         expect(sidebar).to_have_attribute("data-collapsed", "false")
+        visitor.page.get_by_role("link", name="Personas").click()
+        expect(visitor.page.get_by_role("heading", name="Personas")).to_be_visible()
+        expect(sidebar).to_have_attribute("data-collapsed", "true")
