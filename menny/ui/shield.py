@@ -25,11 +25,13 @@ class Told:
 
 
 def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> Told:
-    """The sidebar's part: the app's guardrail; a persona's own are added to it."""
+    """The sidebar's part: the app's guardrail; a persona's own are added to it.
+
+    One whose file is gone or broken stays chosen, and nothing is sent until it can be read or another is chosen.
+    """
     names = {guardrail.id: guardrail.name for guardrail in available} or {NONE: "None"}
-    set_default({"guardrail": DEFAULT_GUARDRAIL if DEFAULT_GUARDRAIL in names else next(iter(names))})
-    if st.session_state["guardrail"] not in names:
-        st.session_state["guardrail"] = next(iter(names))
+    set_default({"guardrail": DEFAULT_GUARDRAIL})
+    names.setdefault(st.session_state["guardrail"], f"{st.session_state['guardrail']} · can't be read")
     st.selectbox(
         "Guardrail",
         list(names),

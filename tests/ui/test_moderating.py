@@ -99,18 +99,32 @@ def test_the_files_defaults_hold_in_a_new_session(strict: Stage) -> None:
     assert strict.engine.prompts == []
 
 
-def test_a_category_of_the_users_own_can_be_set_and_is_found(strict: Stage) -> None:
+@pytest.fixture
+def spoilers(strict: Stage) -> Stage:
+    """With a category of the user's own, first in the file."""
     path = strict.configs / "moderation.yaml"
-    path.write_text(
-        path.read_text().replace(
-            "categories:\n  - id",
-            "categories:\n"
-            "  - {id: spoiler, name: Spoilers, description: how it ends, label: This is a spoiler.}\n  - id",
-        )
-    )
-    strict.engine.judge = lambda text: "spoiler"
-    page = setting(strict.open_page(), "messages", {"spoiler": "block"})
-    assert "“Spoilers”" in notices(say(page, "The butler did it."))
+    own = "{id: spoiler, name: Spoilers, description: how it ends, label: This is a spoiler.}"
+    path.write_text(path.read_text().replace("categories:\n", f"categories:\n  - {own}\n", 1))
+    strict.engine.judge = lambda text: "spoiler" if "[spoiler]" in text else judged(text)
+    return strict
+
+
+@pytest.mark.parametrize("action", ["off", "warn", "block"])
+def test_every_cell_for_a_category_of_the_users_own(spoilers: Stage, action: str) -> None:
+    page = setting(spoilers.open_page(), "messages", {"spoiler": action})
+    say(page, "The end [spoiler]")
+    assert ("The end [spoiler]" in kept(spoilers)) == (action != "block")
+    assert ("“Spoilers”" in notices(page)) == (action == "block")
+    if action != "block":
+        assert ("Sent with a warning" in texts(page)[-2]) == (action == "warn")
+    assert (spoilers.engine.prompts == []) == (action == "block")
+
+    page = setting(spoilers.open_page(), "replies", {"spoiler": action})
+    say(page, "say spoiler")
+    bad, reply = "A nasty word, [spoiler].", page.chat_message[-1]
+    assert (bad in kept(spoilers)) == (action != "block")
+    assert [plain(one.label).startswith("Folded away") for one in reply.expander] == ([True] * (action == "warn"))
+    assert any("“Spoilers”" in plain(one.value) for one in reply.warning) == (action == "block")
 
 
 def test_a_check_that_fails_holds_a_message_back_and_says_so(strict: Stage) -> None:

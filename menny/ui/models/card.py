@@ -25,7 +25,8 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
     with st.container(border=True, key=f"model-{_key(spec)}", gap="xsmall", height="stretch"):
         st.markdown(f"**{as_label(spec.name)}** {_badge(spec, engines, session)}")
         facts = [size(spec.size_bytes) if spec.size_bytes else "", spec.licence]
-        facts += [f"{spec.context_length:,} tokens" if spec.context_length else "", spec.template or ""]
+        template = (spec.template or "").replace("-", "\u2011")  # a hyphen at which no line is broken
+        facts += [f"{spec.context_length:,} tokens" if spec.context_length else "", template]
         st.caption(as_label(" · ".join(fact for fact in facts if fact) or "A model of your own"))
         if spec.good_for:
             st.markdown(as_label(spec.good_for))
