@@ -1,7 +1,7 @@
 """Takes the pictures in images/screenshots/ again: `python tools/take_screenshots.py`.
 
-Menny is served as a user has it, with the model that comes along; a real Chromium looks at the start, at a chat and at
-the editor of personas, light and dark, on a desktop and on a phone.
+Menny is served as a user has it, with the model that comes along; a real Chromium looks at the start, at a chat, at
+the editor of personas and at the models, light and dark, on a desktop and on a phone.
 """
 
 import io
@@ -45,6 +45,9 @@ def look_around(browser: Browser, address: str, device: str, scheme: str) -> Non
         visitor.page.get_by_role("button", name="Edit").nth(1).click()
         visitor.page.get_by_text("tokens of each prompt").wait_for()
         take(visitor.page, f"personas-{device}-{scheme}")
+        visitor.page.goto(f"{address}/models")
+        visitor.page.get_by_role("button", name="Unload").wait_for()
+        take(visitor.page, f"models-{device}-{scheme}")
 
 
 def main() -> None:
