@@ -42,6 +42,10 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("bench", "--new-tokens", "100000"), "more than the model's context holds"),
         (("verify", "--tolerance", "0"), "tolerance is 0, but must be above 0"),
         (("verify", "--tokens", "1"), "1 tokens can't be compared"),
+        (("perplexity", "smollm2", "--text", "nowhere.txt"), "nowhere.txt is missing or empty: choose"),
+        (("models", "--context", "-5"), "Invalid value for '--context'"),
+        (("models", "--fit", "--mac", "0"), "Invalid value for '--mac'"),
+        (("models", "--fit", "--context", "64"), "--fit tells of several contexts"),
         (("sing",), "No such command 'sing'"),
     ],
 )

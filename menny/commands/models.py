@@ -19,18 +19,23 @@ from menny.engine.convert import Numbers
 from menny.engine.convert import convert as rewrite
 from menny.engine.perplexity import measure_perplexity, read_text
 from menny.engine.verify import verify as compare
+from menny.errors import ModelError
 from menny.loading import Planner, a_mac, fit_of
 from menny.reports import bench_text, fit_text, perplexity_text, verify_text
 
 
 def models(
     fit: Annotated[bool, typer.Option("--fit", help="How much memory each takes, by its context.")] = False,
-    mac: Annotated[int | None, typer.Option(help="Tell it for a Mac with so many GB, not for this machine.")] = None,
+    mac: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Tell it for a Mac with so many GB, not for this machine.")
+    ] = None,
     context: Context = None,
 ) -> None:
     """List the catalogue: what is here, whether it fits into memory, and how to get what isn't here."""
+    if fit and context is not None:
+        raise ModelError("--fit tells of several contexts, so it has no place for --context: give one of them.")
     specs, problems = catalogue()
-    planner = Planner(a_mac(mac) if mac else None)
+    planner = Planner(None if mac is None else a_mac(mac))
     if fit:
         typer.echo(fit_text(specs, planner))
     else:

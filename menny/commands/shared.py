@@ -19,7 +19,7 @@ from menny.prompts import guess_template
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 Context = Annotated[
-    int | None, typer.Option("--context", help="Tokens of prompt and reply together. Default: as many as fit.")
+    int | None, typer.Option("--context", min=1, help="Tokens of prompt and reply together. Default: as many as fit.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Load a model that doesn't seem to fit into memory all the same.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same reply.")]

@@ -56,6 +56,8 @@ def mean_surprise(model: Mistral, tokens: list[int]) -> float:
 
 def read_text(path: Path) -> str:
     """A text file's text; ModelError where it is none."""
+    if not path.is_file() or not path.stat().st_size:
+        raise ModelError(f"The text {path} is missing or empty: choose another one.")
     try:
         return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:

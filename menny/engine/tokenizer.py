@@ -117,7 +117,7 @@ def _well_formed(text: str) -> str:
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer of a model folder, a .gguf, or a vocabulary file; ModelError tells what is wrong with it."""
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     try:
         is_folder = path.is_dir()
     except ValueError as error:

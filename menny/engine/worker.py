@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Self
 
@@ -110,7 +111,10 @@ class Engine:
 
     def _checked(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
         """A prompt that can be read, and how many tokens the context leaves after it: `reserved` or more."""
-        prompt = [int(token) for token in prompt_ids]
+        try:
+            prompt = [index(token) for token in prompt_ids]
+        except TypeError as error:
+            raise EngineError("The prompt is no list of token ids: put a text through the tokenizer first.") from error
         room = self.context_length - len(prompt)
         if not prompt:
             raise EngineError("The prompt is empty: there is nothing to reply to.")

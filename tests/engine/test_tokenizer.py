@@ -330,5 +330,7 @@ def test_a_gguf_names_how_text_is_split_into_words(tmp_path, pre, pieces):
     assert [tokens[i] for i in load_tokenizer(path).encode("12345'S")] == pieces
 
 
-def test_path_may_be_a_string(smollm2_path: Path):
-    assert load_tokenizer(str(smollm2_path)).control_id("<|im_start|>") == 1
+def test_path_may_be_a_string_and_begin_at_home(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(smollm2_path.parent))
+    for path in (str(smollm2_path), f"~/{smollm2_path.name}"):
+        assert load_tokenizer(path).control_id("<|im_start|>") == 1

@@ -52,7 +52,7 @@ def test_a_prompt_beyond_the_context_is_refused_with_by_how_much(tmp_path):
         assert say(engine, "A", max_tokens=3) == "né"
 
 
-@pytest.mark.parametrize("ids", [[], [-1], [65, SIZE], [1 << 40]])
+@pytest.mark.parametrize("ids", [[], [-1], [65, SIZE], [1 << 40], "A", [65.5], None])
 def test_a_prompt_that_the_model_cant_read_is_refused_and_the_engine_lives(engine, ids):
     with pytest.raises(EngineError, match="prompt"):
         engine.stream(ids)
