@@ -28,7 +28,7 @@ def field(page: Page, label: str, text: str) -> None:
     page.get_by_label(label, exact=True).press("Tab")
 
 
-def test_a_persona_made_in_the_page_answers_in_the_chat(browser: Browser, menny: str, home: Path) -> None:
+def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny: str, home: Path) -> None:
     with browser.new_context() as context:
         visitor = Visitor(context.new_page(), menny)
         page = visitor.page
@@ -46,8 +46,9 @@ def test_a_persona_made_in_the_page_answers_in_the_chat(browser: Browser, menny:
         page.get_by_role("button", name="Mistral", exact=True).click()
         expect(page.get_by_test_id("stPopoverBody")).to_contain_text(PROMPT)
         page.keyboard.press("Escape")
-        visitor.say("When do roses bloom?")
-        assert "tokens/s" in visitor.wait_for_reply()
+        page.get_by_role("slider", name="Temperature").press("Home")
+        visitor.say("Who are you?")
+        assert "I am Basil, a gardener" in visitor.wait_for_reply()
     file = yaml.safe_load((home / "menny" / "personas" / "basil.yaml").read_text())
     schema = json.loads((PROJECT / "configs" / "schemas" / "persona.json").read_text())
     Draft202012Validator(schema).validate(file)
