@@ -237,8 +237,18 @@ def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_
     expect(page.get_by_text("1 chat read")).to_be_visible()
     expect(visitor.messages).to_have_count(2)
     assert [message.inner_text() for message in visitor.messages.all()] == said
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save all chats").click()
+    archive = tmp_path / download.value.suggested_filename
+    download.value.save_as(archive)
     again = save(page, "a chat to save", tmp_path / "again")["JSON"]
     assert kept(again) == kept(saved["JSON"])
+    choose_in_menu(page, "a chat to save", "Delete")
+    expect(row(page, "a chat to save")).to_have_count(0)
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(archive)
+    row(page, "a chat to save").get_by_role("button").first.click()
+    expect(visitor.messages).to_have_count(2)
+    assert kept(save(page, "a chat to save", tmp_path / "last")["JSON"]) == kept(saved["JSON"])
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps({**json.loads(again.read_text()), "messages": "none"}))
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(broken)
