@@ -31,7 +31,8 @@ def draw_chat_list(session: Session) -> None:
 
 def _draw_chat_list(session: Session) -> None:
     store = session.chats.store
-    _tell_what_is_wrong(session)
+    if store is not None and store.notice:
+        st.warning(as_label(store.notice), icon=":material/database_off:")
     if session.undo is not None:
         with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
             st.caption(as_label(session.undo.what), width="stretch")
@@ -61,12 +62,6 @@ def _draw_chat_list(session: Session) -> None:
 
 def _list_more() -> None:
     st.session_state["listed"] = st.session_state.get("listed", LISTED) + 4 * LISTED
-
-
-def _tell_what_is_wrong(session: Session) -> None:
-    store = session.chats.store
-    if problem := session.chats.problem or (store.notice if store else ""):
-        st.warning(as_label(problem), icon=":material/database_off:")
 
 
 def _draw_days(session: Session, store: ChatStore, conversations: Sequence[Conversation]) -> None:

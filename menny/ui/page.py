@@ -130,7 +130,7 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             _tell(hindrance, choices, session)
         elif session.notice:
             st.warning(as_label(session.notice), icon=":material/info:")
-        if problem := session.chat.unkept or session.chat.unread:
+        if problem := session.chats.problem or session.chat.unkept or session.chat.unread:
             st.warning(as_label(problem), icon=":material/database_off:")
         if session.run is not None and not typed:  # else the message box has a stop button itself
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")

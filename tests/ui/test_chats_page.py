@@ -77,7 +77,7 @@ def delete(page: AppTest) -> AppTest:
         AppTest.run,
         lambda page: page.button(key="new_chat").click().run(),
         lambda page: page.text_input(key="search").set_value("Hello").run(),
-        lambda page: open_chat(page.query_params["chat"][0]),
+        lambda page: open_chat(page.session_state[KEY].chat.id),
         rename,
         delete,
     ],
@@ -99,6 +99,47 @@ def test_a_chat_goes_on_while_its_store_is_damaged(stage: Stage) -> None:
     say(page, "Again")
     assert "You said: Again" in texts(page)[3]
     assert "This chat isn't being kept at the moment. chats.db is damaged" in warnings(page)
+
+
+def test_on_a_full_disk_the_reply_is_shown_and_the_page_says_that_it_is_not_kept(stage: Stage) -> None:
+    stage.engine.context_length = 100_000
+    page = say(stage.open_page(), "Hello")
+    store = page.session_state[KEY].chats.store
+    db = store._database._writer
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    say(page, "A long story. " * 2000)
+    assert "You said: A long story." in texts(page)[3]
+    assert "This chat isn't being kept at the moment. The disk is full, or fails" in warnings(page)
+    db.execute("PRAGMA max_page_count = 1000000")
+    say(page, "And now?")
+    assert "isn't being kept" not in warnings(page)
+    assert len(store.path(page.session_state[KEY].chat.id)) == 6
+
+
+def test_a_store_of_a_newer_menny_is_told_and_what_is_said_is_taken_in_when_it_can_be(stage: Stage) -> None:
+    file = stage.home / "chats.db"
+    db = sqlite3.connect(file)
+    db.execute("PRAGMA user_version = 99")
+    page = say(stage.open_page(), "Hello")
+    assert "chats.db: these chats were written by a newer Menny (version 99;" in warnings(page)
+    assert "You said: Hello" in texts(page)[1]
+    db.execute("PRAGMA user_version = 0")
+    db.close()
+    page.session_state[KEY].chats._next_try = 0.0
+    page.run()
+    assert not warnings(page)
+    assert [entry.text for entry in ChatStore(file).path(page.session_state[KEY].chat.id)] == [
+        "Hello",
+        "You said: Hello ",
+    ]
+
+
+def test_a_damaged_store_is_set_aside_which_is_told_and_a_new_one_is_begun(stage: Stage) -> None:
+    (stage.home / "chats.db").write_bytes(b"no database at all, " * 1000)
+    page = say(stage.open_page(), "Hello")
+    (aside,) = stage.home.glob("chats.db.damaged-*")
+    assert f"chats.db was damaged: it was set aside as {aside.name}, and a new one was begun." in warnings(page)
+    assert len(ChatStore(stage.home / "chats.db").conversations()) == 1
 
 
 def warnings(page: AppTest) -> str:
