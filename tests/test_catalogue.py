@@ -9,8 +9,11 @@ from typing import get_args
 
 import pytest
 from huggingface_hub import snapshot_download
+from huggingface_hub.utils import validate_repo_id
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from menny.catalogue import ModelSpec, RepoSource, ServerSource, TemplateName, load_catalogue
+from menny.catalogue import ModelSpec, RepoSource, ServerSource, TemplateName, is_repo, load_catalogue
 from menny.config import CONFIGS, PROJECT
 from menny.prompts import TEMPLATES
 
@@ -304,3 +307,21 @@ def test_a_model_in_the_hubs_cache_that_no_entry_names_is_found(tmp_path: Path, 
 def test_a_shape_that_is_not_told_is_a_sentence(tmp_path: Path, models: Path) -> None:
     (tmp_path / "models.yaml").write_text("models: [{id: x, name: X, path: a, shape: y, bits: 4}]\n")
     assert "the shape 'y' doesn't stand under 'shapes'" in str(load_catalogue(tmp_path / "models.yaml", models)[1][0])
+
+
+@given(st.from_regex(r"[\w.-]{1,60}/[\w.-]{1,60}", fullmatch=True) | st.text(max_size=20))
+@example("a/b.git")
+@example("a--b/c")
+def test_what_is_told_to_be_a_repositorys_name_the_hub_takes_for_one(name: str) -> None:
+    if is_repo(name):
+        validate_repo_id(name)
+        assert name.count("/") == 1
+
+
+def test_a_folder_of_the_hubs_cache_that_is_no_repositorys_is_passed_over(models: Path, cache: Path) -> None:
+    for name in ("models--foo--bar.", "models--foo--", "models----x", "models--a--b--..--c", "models--é--x"):
+        (cache / name / "snapshots").mkdir(parents=True)
+
+    specs, problems = load_catalogue(CONFIGS / "models.yaml", models, cache)
+    assert problems == []
+    assert [spec.path() for spec in specs if "foo" in spec.id] == []

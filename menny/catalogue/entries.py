@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from menny.catalogue.places import is_repo
 from menny.config import Line, StrictModel
 
 TemplateName = Literal["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
@@ -19,10 +20,16 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _repository(text: str) -> str:
+    if not is_repo(text):
+        raise ValueError("must be a repository of the hub, such as owner/name")
+    return text
+
+
 Id = Annotated[str, _matching(r"[a-z0-9][a-z0-9._-]{0,59}", "small letters, digits, dots and dashes")]
 Package = Annotated[str, _matching(r"[A-Za-z_]\w*", "the name of a Python package")]
 FileName = Annotated[str, _matching(r"[\w-][\w.-]*", "a file's name, without a folder")]
-Repo = Annotated[str, _matching(r"[\w-][\w.-]*/[\w-][\w.-]*", "a repository of the hub, such as owner/name")]
+Repo = Annotated[str, AfterValidator(_repository)]
 
 
 EnvironmentVariable = Annotated[str, _matching(r"[A-Za-z_]\w*", "the name of an environment variable")]

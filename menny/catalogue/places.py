@@ -17,8 +17,10 @@ WEIGHT_FILES = ("*.safetensors", "weights*.npz", "consolidated*.pth", "consolida
 INDEX_FILES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
 MAX_INDEX_BYTES = 16 * 1024 * 1024
 MAX_CONFIG_BYTES = 1024 * 1024
+MAX_REPO_NAME = 96
 COMPUTED_TYPES = ("mistral", "mixtral", "llama")  # the model_types of a config.json that make up Menny's own kind
 
+_REPO = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 
 
@@ -47,7 +49,7 @@ class RepoSource:
 
     def places(self) -> Iterator[Path]:
         """The cached snapshot, whole or not."""
-        for name in CONFIG_FILES:
+        for name in CONFIG_FILES if is_repo(self.repo) else ():
             found = try_to_load_from_cache(self.repo, name, cache_dir=self.cache, revision=self.revision)
             if isinstance(found, str):
                 yield Path(found).parent
@@ -75,6 +77,11 @@ class ServerSource:
     def places(self) -> Iterator[Path]:
         """None: it lies on no disk of this machine."""
         return iter(())
+
+
+def is_repo(name: str) -> bool:
+    """Whether the hub could have a repository of this name, owner/name: huggingface_hub raises for any other."""
+    return bool(_REPO.fullmatch(name)) and len(name) <= MAX_REPO_NAME
 
 
 def model_at(place: Path) -> Path:

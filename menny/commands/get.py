@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from menny.catalogue import ModelSpec, RepoSource, hub_cache, resolve
+from menny.catalogue import ModelSpec, RepoSource, hub_cache, is_repo, resolve
 from menny.commands.shared import catalogue
 from menny.config import models_folder
 from menny.errors import ModelError
@@ -40,7 +40,7 @@ def _wanted(model: str) -> ModelSpec:
     try:
         return resolve(model, catalogue()[0])
     except ModelError:
-        if model.count("/") != 1 or model.startswith(("/", ".", "~")):
+        if not is_repo(model):
             raise
     name = model.split("/")[1]
     source = RepoSource(model, None, hub_cache(), models_folder() / name)

@@ -90,15 +90,25 @@ def _held(job: Job) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ModelError(f"{job.repo} is being got already: wait for it to end.") from None
         remove_leftovers(job)
-        yield
-    except BlockingIOError:
-        raise ModelError(f"{job.repo} is being got already: wait for it to end.") from None
+        try:
+            yield
+        finally:
+            if folder.exists():
+                _tidy(job)
     finally:
-        if folder.exists():
-            remove_leftovers(job)
         os.close(handle)
+
+
+def _tidy(job: Job) -> None:
+    """After a download that failed: keep what is finished, and nothing else."""
+    remove_leftovers(job)
+    if not any(entry.is_file() for entry in job.unfinished.iterdir()):
+        shutil.rmtree(job.unfinished)
 
 
 def _listing(job: Job) -> tuple[str, dict[str, RemoteFile]]:

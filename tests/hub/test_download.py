@@ -227,7 +227,7 @@ def test_a_model_that_is_here_already_is_not_written_over(hub: FakeHub, job: Job
 
 
 @pytest.mark.slow
-def test_one_model_is_got_once_at_a_time(hub: FakeHub, job: Job) -> None:
+def test_one_model_is_got_once_at_a_time_and_who_comes_second_disturbs_nothing(hub: FakeHub, job: Job) -> None:
     hub.pause, hub.piece = 0.2, 20_000
     first = Download(job)
     reach(first, 1)
@@ -235,4 +235,6 @@ def test_one_model_is_got_once_at_a_time(hub: FakeHub, job: Job) -> None:
     with pytest.raises(ModelError, match="is being got already"):
         downloaded(job)
     assert not first.progress.is_over
-    first.cancel()
+    hub.pause = 0.0
+    first.result()
+    assert {path.name: path.read_bytes() for path in job.into.iterdir()} == {name: FILES[name] for name in WANTED}

@@ -59,8 +59,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def get(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Get:
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["menny", "get", REPO, *words])
+    def run(name: str = REPO) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["menny", "get", name])
         with pytest.raises(SystemExit) as ended:
             main()
         return int(ended.value.code or 0), *capsys.readouterr()
@@ -113,6 +113,7 @@ def test_a_fault_is_one_sentence_and_the_next_try_goes_on(
     assert words in err
     assert not (models(temporary_home) / "little").exists()
     assert list(models(temporary_home).rglob("*.incomplete")) == []
+    assert models(temporary_home).joinpath(".little.getting").exists() == (hub.sent > 0)
     finished = [name for name in FILES if (models(temporary_home) / ".little.getting" / name).exists()]
 
     plain = FakeHub(REPO, {})
@@ -123,6 +124,17 @@ def test_a_fault_is_one_sentence_and_the_next_try_goes_on(
     assert out == f"little is here: {models(temporary_home) / 'little'}.\n"
     assert {name: (models(temporary_home) / "little" / name).read_bytes() for name in FILES} == FILES
     assert {name: hub.got(name) for name in finished} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["foo/..", "foo/a b", "foo/-x", "foo/x.", "foo/a--b", "foo/x.git", "é/b", "a/b/c", "/"]
+)
+def test_what_is_no_repository_is_a_sentence(get: Get, temporary_home: Path, name: str) -> None:
+    code, out, err = get(name=name)
+    assert (code, out) == (2, "")
+    assert err.startswith("menny: ")
+    assert err.count("\n") == 1
+    assert not models(temporary_home).exists()
 
 
 def test_what_arrived_whole_before_the_fault_is_kept(hub: FakeHub, get: Get, temporary_home: Path) -> None:

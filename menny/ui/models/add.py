@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from menny.catalogue import add_entry, model_at
+from menny.catalogue import add_entry, is_repo, model_at
 from menny.config import own_models_file
 from menny.errors import MennyError
 from menny.hub import forget_token, has_token, keep_token
@@ -36,7 +36,7 @@ def _draw_add_model(session: Session, library: Library) -> None:
 
     def add() -> None:
         told = str(st.session_state["add_path"]).strip()
-        if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", told) and not Path(told).exists():
+        if is_repo(told) and not Path(told).exists():
             source = {"repo": told}
         else:
             source = {"path": str(model_at(Path(told).expanduser().absolute()))}
