@@ -45,8 +45,8 @@ CSS = """
 .stChatMessage [data-testid="stVerticalBlock"] { gap: .35rem; }
 
 /* The list of chats: titles to the left, the open one on a ground of its own; it scrolls by itself when it is long. */
-.st-key-chats { max-height: max(14rem, 40vh); overflow-y: auto; width: calc(100% + 1rem); margin: 0 -.5rem;
-  padding: 0 .1rem; }
+.st-key-chats { max-height: max(14rem, 40vh); overflow-y: auto; width: calc(100% + 1rem); max-width: none;
+  margin: 0 -.5rem; padding: 0 .1rem; }
 .st-key-chats [data-testid="stCaptionContainer"] { padding: .35rem .4rem 0; }
 [class*="st-key-chat-row-"], [class*="st-key-hit-"] { border-radius: .6rem; padding: 0 .4rem; }
 [class*="st-key-chat-row-"]:hover, [class*="st-key-chat-row-open-"], [class*="st-key-hit-"]:hover {
