@@ -63,9 +63,7 @@ def load(
     """
     if isinstance(spec.source, ServerSource):
         return connect(server_of(spec.source, context or spec.context_length))
-    path = spec.path()
-    if path is None:
-        raise ModelError(f"{spec.name} is not on this machine. Get it by: {spec.how_to_get}")
+    path = spec.present()
     try:
         return load_engine(path, context_length=context, force=force)
     except TooLargeError as error:

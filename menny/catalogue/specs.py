@@ -55,6 +55,14 @@ class ModelSpec:
                 continue
         return None
 
+    def present(self) -> Path:
+        """As `path`; raises ModelError, with how to get it, where no whole copy is on this machine."""
+        path = self.path()
+        if path is None:
+            by = "" if isinstance(self.source, PathSource | ServerSource) else "Get it by: "
+            raise ModelError(f"{self.name} is not on this machine. {by}{self.how_to_get}")
+        return path
+
     def target(self) -> Path | ServerSource | None:
         """What an engine can be made of: the path, or a server's address; None where the model has yet to be got."""
         return self.source if isinstance(self.source, ServerSource) else self.path()

@@ -23,7 +23,7 @@ def get(
     """Get a model from the Hugging Face hub. Stopped by Ctrl-C or a crash, it goes on where it was."""
     spec = _wanted(model)
     if not isinstance(spec.source, RepoSource) or (spec.path() is not None and revision is None):
-        typer.echo(f"{spec.name} is here: {spec.path()}." if spec.path() else spec.how_to_get)
+        typer.echo(f"{spec.name} is here: {spec.present()}.")
         return
     download = Download(Job(spec.source.repo, revision or spec.source.revision, spec.source.into))
     try:

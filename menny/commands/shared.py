@@ -12,7 +12,7 @@ from menny.config import CONFIGS, models_folder, own_models_file
 from menny.engine import load_engine, plan_for
 from menny.engine.ring import join
 from menny.engine.sharing import Shared
-from menny.errors import ModelError, TooLargeError
+from menny.errors import TooLargeError
 from menny.loading import AnyEngine, load
 from menny.prompts import guess_template
 
@@ -40,10 +40,7 @@ def catalogue() -> tuple[list[ModelSpec], list[Any]]:
 def find_model(name: str) -> tuple[ModelSpec, Path]:
     """A model's entry, and where it lies on this machine."""
     spec = resolve(name, catalogue()[0])
-    path = spec.path()
-    if path is None:
-        raise ModelError(f"{spec.name} is not on this machine. Get it by: {spec.how_to_get}")
-    return spec, path
+    return spec, spec.present()
 
 
 def find_fitting(name: str, force: bool) -> Path:

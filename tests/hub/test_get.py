@@ -137,6 +137,18 @@ def test_what_is_no_repository_is_a_sentence(get: Get, temporary_home: Path, nam
     assert not models(temporary_home).exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("path: nowhere", "There is no model at "), ("server: 'http://127.0.0.1:9/v1'", "It is on a server: http://127")],
+)
+def test_what_cannot_be_got_is_a_sentence(get: Get, temporary_home: Path, source: str, words: str) -> None:
+    (temporary_home / "menny").mkdir()
+    (temporary_home / "menny" / "models.yaml").write_text(f"models:\n- {{id: own, name: Own, {source}}}\n")
+    code, out, err = get("own")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"menny: Own is not on this machine. {words}")
+
+
 def test_what_arrived_whole_before_the_fault_is_kept(hub: FakeHub, get: Get, temporary_home: Path) -> None:
     misbehave(hub, {"breaks_after": 400_000})
     get()

@@ -104,6 +104,14 @@ def test_a_model_of_ones_own_is_added_and_removed_again(page: AppTest, stage: St
     assert other.exists()
 
 
+def test_a_repository_without_a_name_of_ones_own_keeps_its_name(page: AppTest) -> None:
+    page.text_input(key="add_path").set_value("owner/Model-v0.3-4bit").run()
+    page.button(key="add_now").click().run()
+
+    assert "name: Model-v0.3-4bit\n" in own_models_file().read_text()
+    assert "get-model-v0.3-4bit" in {button.key for button in page.button}
+
+
 def test_what_is_no_model_is_a_sentence(page: AppTest, tmp_path: Path) -> None:
     page.text_input(key="add_path").set_value(str(tmp_path)).run()
     page.button(key="add_now").click().run()

@@ -40,7 +40,7 @@ def _draw_add_model(session: Session, library: Library) -> None:
             source = {"repo": told}
         else:
             source = {"path": str(model_at(Path(told).expanduser().absolute()))}
-        name = str(st.session_state["add_name"]).strip() or Path(told).stem
+        name = str(st.session_state["add_name"]).strip() or Path(told).name.removesuffix(".gguf")
         add_entry(own_models_file(), id=free_id(name, library), name=name, **source)
         session.told = f"{name} was added."
 
