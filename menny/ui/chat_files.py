@@ -69,7 +69,7 @@ def draw_export(store: ChatStore, chat_id: str) -> None:
     names = {persona.id: persona.name for persona in read_library().personas}
     st.download_button(
         "Markdown, to read",
-        data=lambda: as_markdown(transcript, names),
+        data=as_markdown(transcript, names),
         file_name=f"{name}.md",
         mime="text/markdown",
         key="save-markdown",
@@ -79,7 +79,7 @@ def draw_export(store: ChatStore, chat_id: str) -> None:
     )
     st.download_button(
         "JSON, with all its versions",
-        data=lambda: as_json(transcript),
+        data=as_json(transcript),
         file_name=f"{name}.json",
         mime="application/json",
         key="save-json",
