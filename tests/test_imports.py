@@ -23,7 +23,7 @@ MENNY = [path for path in (ROOT / "app.py", *sorted(ROOT.glob("menny/**/*.py")))
 ALL = MENNY + sorted(path for folder in ("tests", "tools") for path in ROOT.glob(f"{folder}/**/*.py"))
 ENGINE_MODULES = {path.stem for path in ROOT.glob("menny/engine/*.py")}
 
-ROOMS = {"personas", "guardrails", "catalogue", "prompts", "memory", "summary", "storage", "hub"}
+ROOMS = {"personas", "guardrails", "catalogue", "prompts", "memory", "summary", "storage", "hub", "settings"}
 BUILT_ON = {
     "avatars": (),
     "persona_files": ("menny.personas", "menny.plain_yaml"),

@@ -4,14 +4,16 @@ import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import streamlit as st
 
 from menny import chat, moderation
+from menny.errors import ConfigError
 from menny.loading import Place
 from menny.loading import load_place as load_engine
+from menny.settings import load_settings
 
 
 class PageEngine(chat.Engine, moderation.Engine, Protocol):
@@ -167,5 +169,8 @@ class SharedEngine:
 
 @st.cache_resource(show_spinner=False)
 def shared_engine() -> SharedEngine:
-    """The process's one."""
-    return SharedEngine(load_engine)
+    """The process's one, with the timer that the user has set."""
+    engines = SharedEngine(load_engine)
+    with suppress(ConfigError):  # which the page of models tells
+        engines.idle_seconds = load_settings().unload_after
+    return engines

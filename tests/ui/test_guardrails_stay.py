@@ -82,6 +82,13 @@ def test_the_address_changes_no_guardrail(stage: Stage) -> None:
     assert stage.engine.prompts[0].startswith(FIRST)
 
 
+def test_settings_change_no_guardrail(stage: Stage) -> None:
+    (stage.home / "settings.yaml").write_text("\n".join(f"{rule}: none" for rule in RULES))
+    page = stage.open_page()
+    say(page, "Hi")
+    assert stage.engine.prompts[0].startswith(FIRST)
+
+
 def test_a_message_changes_no_guardrail(stage: Stage) -> None:
     page = stage.open_page()
     attacks = [

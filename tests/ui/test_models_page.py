@@ -172,6 +172,27 @@ def test_the_timer_is_the_same_in_every_tab(page: AppTest) -> None:
     assert (page.selectbox(key="idle").value, shared_engine().idle_seconds) == (0, None)
 
 
+def test_the_timer_is_kept_over_a_restart(page: AppTest, stage: Stage) -> None:
+    page.selectbox(key="idle").select(900).run()
+    shared_engine.clear()
+    assert shared_engine().idle_seconds == 900
+    assert (stage.home / "settings.yaml").read_text() == "unload_after: 900\n"
+
+    page.selectbox(key="idle").select(0).run()
+    shared_engine.clear()
+    assert shared_engine().idle_seconds is None
+
+
+@pytest.mark.parametrize("text", ["unload_after: soon\n", "unload_after: 0\n", "[", "unlod_after: 3\n"])
+def test_settings_that_cannot_be_read_are_told_and_left_as_they_are(page: AppTest, stage: Stage, text: str) -> None:
+    (stage.home / "settings.yaml").write_text(text)
+    page.run()
+    assert "settings.yaml" in plain(one.value for one in page.warning)
+    page.selectbox(key="idle").select(900).run()
+    assert shared_engine().idle_seconds == 900
+    assert (stage.home / "settings.yaml").read_text() == text
+
+
 def test_the_catalogue_that_comes_along_is_drawn_whole(page: AppTest, monkeypatch) -> None:
     monkeypatch.setattr(menny.ui.library, "CONFIGS", CONFIGS)
     page.run()

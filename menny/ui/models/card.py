@@ -78,10 +78,10 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             st.button("Cancel", key=f"cancel-conversion-{spec.id}", icon=":material/close:", on_click=conversion.cancel)
         elif conversion.doing == "failed":
             _told(spec, conversion.error, work)
-        elif conversion.doing == "done":
-            st.caption(as_label(f"Converted: {conversion.target.name} is here."))
-        else:
+        elif conversion.doing == "cancelled":
             st.caption("The conversion was cancelled; nothing of it is left.")
+        elif conversion.target.exists():
+            st.caption(as_label(f"Converted: {conversion.target.name} is here."))
     if engines.loading is not None and engines.loading == session.place_of(spec):
         whole = fit.plan.weights if fit else 0
         held = min(held_bytes(), whole)

@@ -3,7 +3,9 @@
 import streamlit as st
 
 from menny.catalogue import Fit, ModelSpec
+from menny.errors import MennyError
 from menny.loading import Planner, fit_of
+from menny.settings import Settings, keep_settings, settings_problem
 from menny.ui.engines import SharedEngine, shared_engine
 from menny.ui.library import Library, read_library
 from menny.ui.models.add import draw_adding
@@ -24,6 +26,8 @@ def draw_models() -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.title("Models", anchor=False, width="content")
             draw_adding(session, library)
+        if problem := settings_problem():
+            st.warning(as_label(str(problem)), icon=":material/warning:")
         for problem in library.problems:
             if str(problem).startswith(("models", "configs/models", "menny/models")) or "models.yaml" in str(problem):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
@@ -67,8 +71,17 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
             format_func=lambda seconds: IDLE.get(seconds) or f"After {seconds} s",
             key="idle",
             width=190,
-            on_change=lambda: setattr(engines, "idle_seconds", st.session_state["idle"] or None),
+            on_change=_set_timer,
+            args=(session, engines),
         )
+
+
+def _set_timer(session: Session, engines: SharedEngine) -> None:
+    engines.idle_seconds = st.session_state["idle"] or None
+    try:
+        keep_settings(Settings(unload_after=st.session_state["idle"] or None))
+    except MennyError as error:
+        session.told = str(error)
 
 
 def _unload(engines: SharedEngine) -> None:

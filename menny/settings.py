@@ -1,0 +1,54 @@
+"""What a user has set for good: settings.yaml in MENNY_HOME, which needn't be there."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from menny.config import StrictModel, file_name, home, load_yaml
+from menny.errors import ConfigError, StorageError
+
+
+class Settings(StrictModel):
+    """What settings.yaml may say."""
+
+    unload_after: int | None = Field(
+        default=None, ge=1, le=604_800, description="Seconds without use after which the model is unloaded; else never."
+    )
+
+
+def settings_file() -> Path:
+    """Where it lies."""
+    return home() / "settings.yaml"
+
+
+def load_settings() -> Settings:
+    """What is set; raises ConfigError for a file that can't be used."""
+    return load_yaml(settings_file(), Settings) if os.path.lexists(settings_file()) else Settings()
+
+
+def keep_settings(settings: Settings) -> None:
+    """Write what is set, all or nothing. Raises StorageError; and ConfigError for a file that somebody has broken."""
+    load_settings()
+    told = settings.model_dump(exclude_none=True)
+    text = "".join(f"{name}: {value}\n" for name, value in told.items()) or "{}\n"
+    file = settings_file()
+    unfinished = file.with_name(f".{file.name}.new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, file)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(
+            f"{file_name(file)} can't be written ({error.strerror}): it holds until Menny ends."
+        ) from None
+
+
+def settings_problem() -> ConfigError | None:
+    """Why the file can't be used, if it can't."""
+    try:
+        load_settings()
+    except ConfigError as problem:
+        return problem
+    return None
