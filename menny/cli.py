@@ -6,6 +6,7 @@ A wrong input gets one line, and exit code 2.
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -17,6 +18,8 @@ from menny.commands.together import run_together
 from menny.engine.ring import join
 from menny.errors import MennyError
 
+INTERRUPTED = 130  # by Ctrl-C: 128 and the number of its signal
+
 
 def main() -> None:
     """Run a command; where mlx.launch has started it on several machines, run it on all of them together."""
@@ -25,7 +28,14 @@ def main() -> None:
         ring = join()
     except MennyError as error:
         sys.exit(complain(str(error), error.exit_code))
-    sys.exit(_run() if ring is None else run_together(ring, _run))
+    if ring is not None:
+        run_together(ring, _run)
+    code = _run()
+    if code == INTERRUPTED:  # perhaps while a thread loads a model, which an orderly end would wait for
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:
@@ -38,7 +48,7 @@ def _run() -> int:
         sentence = error.format_message().rstrip(".")
         return complain(f"{sentence}: `python -m menny --help` tells what can be said.", 2)
     except (typer.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone
         _drop_output()
         return 1

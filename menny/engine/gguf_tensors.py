@@ -40,10 +40,11 @@ def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
 def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, Arrays]]:
     """The tensors of these names, one after the other, each as the arrays that `sizes` tells."""
     try:
-        with file.path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            for tensor in file.tensors.values():
-                if tensor.name in wanted:
-                    yield tensor.name, _read(mapped, tensor)
+        with file.path.open("rb") as source:
+            mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)  # goes with the last that reads from it
+        for tensor in file.tensors.values():
+            if tensor.name in wanted:
+                yield tensor.name, _read(mapped, tensor)
     except (OSError, ValueError) as error:
         raise ModelError(f"{file.path} can't be read ({error}): get the file again") from error
 

@@ -58,14 +58,19 @@ class Engine:
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
         self._thread.start()
-        failure = self._loaded.get()
+        atexit.register(self.close)
+        try:
+            failure = self._loaded.get()
+        except BaseException:  # interrupted: the thread ends when it has loaded
+            self._closed = True
+            raise
         if failure:
             self._thread.join()
+            atexit.unregister(self.close)
             try:
                 raise failure
             finally:
                 del failure  # with its traceback it would keep what was loaded
-        atexit.register(self.close)
 
     def stream(
         self,

@@ -1,6 +1,7 @@
 """An engine is loaded whole or not at all, and once closed leaves nothing behind: no reply, no thread, no memory."""
 
 import gc
+import signal
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from scripts import SIZE, TEXT, write_script
 from serving import ENDLESS, begun, models_loaded, say, start
 from tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
-from menny.engine import load_engine
+from menny.engine import load_engine, worker
 from menny.errors import EngineError, ModelError
 
 
@@ -84,4 +85,22 @@ def test_a_model_that_is_refused_at_the_end_isnt_kept(tmp_path, monkeypatch):
             load_engine(folder)
     finally:
         gc.enable()
+    assert [model() for model in models] == [None]
+
+
+def test_an_engine_that_is_interrupted_while_it_loads_ends_when_it_has_loaded(folder, monkeypatch):
+    models, before, went_on = models_loaded(monkeypatch), set(threading.enumerate()), threading.Event()
+    load = worker.load_model
+
+    def interrupted(path):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        went_on.wait()
+        return load(path)
+
+    monkeypatch.setattr(worker, "load_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_engine(folder)
+    went_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
     assert [model() for model in models] == [None]

@@ -88,6 +88,15 @@ def test_any_bits_are_numbers_and_no_noise_is_made_of_it(tmp_path: Path, kind: s
     assert read(tmp_path / "m.gguf", (width,), kind, data)["weight"].size > 0
 
 
+def test_ctrl_c_within_a_tensor_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("menny.engine.gguf_tensors.pack", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(tmp_path / "m.gguf", (2, 32), "Q4_0", bytes(36))
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_numbers_are_packed_as_mlx_packs_them(bits: int) -> None:
     numbers = np.random.default_rng(3).integers(0, 1 << bits, (9, 32), np.uint8)
