@@ -1,13 +1,12 @@
 """From a catalogue's entry to an engine: whether it fits here, and then the model itself, or the server that has it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from menny import secrets
-from menny.catalogue import Fit, ModelSpec, ServerSource, Shape, will_it_fit
+from menny.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
 from menny.engine.remote import RemoteEngine, Server, connect, served_models
 from menny.errors import ConfigError, ModelError, TooLargeError
@@ -97,7 +96,7 @@ def load_place(place: Place) -> AnyEngine:
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
     """The models of a server that isn't in the catalogue yet. Raises MennyError."""
-    if not re.fullmatch(r"https?://\S+", address):
+    if not is_address(address):
         raise ConfigError("That is no address: it looks like http://127.0.0.1:8000/v1.")
     return served_models(Server(address, key=key or secrets.key_of(address, variable)))
 

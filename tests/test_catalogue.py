@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -325,3 +326,12 @@ def test_a_folder_of_the_hubs_cache_that_is_no_repositorys_is_passed_over(models
     specs, problems = load_catalogue(CONFIGS / "models.yaml", models, cache)
     assert problems == []
     assert [spec.path() for spec in specs if "foo" in spec.id] == []
+
+
+@pytest.mark.parametrize("name", [b"\xff.gguf", b"a\nb.gguf"])
+def test_a_name_that_no_page_can_show_is_a_problem(models: Path, cache: Path, name: bytes) -> None:
+    (models / os.fsdecode(name)).write_bytes(b"GGUF")
+
+    specs, (problem,) = load_catalogue(CONFIGS / "models.yaml", models, cache)
+    assert "can't be shown; give it another name" in str(problem).encode().decode()
+    assert all(spec.name.isprintable() for spec in specs)

@@ -3,7 +3,16 @@
 from menny.catalogue.entries import CatalogueFile, ModelEntry, Shape, TemplateName
 from menny.catalogue.fit import Fit, will_it_fit
 from menny.catalogue.own import add_entry, own_ids, remove_entry
-from menny.catalogue.places import PackageSource, PathSource, RepoSource, ServerSource, hub_cache, is_repo, model_at
+from menny.catalogue.places import (
+    PackageSource,
+    PathSource,
+    RepoSource,
+    ServerSource,
+    hub_cache,
+    is_address,
+    is_repo,
+    model_at,
+)
 from menny.catalogue.specs import ModelSpec, load_catalogue, local_spec, resolve
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
     "TemplateName",
     "add_entry",
     "hub_cache",
+    "is_address",
     "is_repo",
     "load_catalogue",
     "local_spec",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from menny.catalogue.places import is_repo
+from menny.catalogue.places import is_address, is_repo
 from menny.config import Line, StrictModel
 
 TemplateName = Literal["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
@@ -26,6 +26,12 @@ def _repository(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+    return text
+
+
 Id = Annotated[str, _matching(r"[a-z0-9][a-z0-9._-]{0,59}", "small letters, digits, dots and dashes")]
 Package = Annotated[str, _matching(r"[A-Za-z_]\w*", "the name of a Python package")]
 FileName = Annotated[str, _matching(r"[\w-][\w.-]*", "a file's name, without a folder")]
@@ -33,7 +39,7 @@ Repo = Annotated[str, AfterValidator(_repository)]
 
 
 EnvironmentVariable = Annotated[str, _matching(r"[A-Za-z_]\w*", "the name of an environment variable")]
-Address = Annotated[str, _matching(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", "an address such as http://127.0.0.1:8000/v1")]
+Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
 
 

@@ -20,6 +20,7 @@ MAX_CONFIG_BYTES = 1024 * 1024
 MAX_REPO_NAME = 96
 COMPUTED_TYPES = ("mistral", "mixtral", "llama")  # the model_types of a config.json that make up Menny's own kind
 
+_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 _REPO = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 
@@ -82,6 +83,11 @@ class ServerSource:
 def is_repo(name: str) -> bool:
     """Whether the hub could have a repository of this name, owner/name: huggingface_hub raises for any other."""
     return bool(_REPO.fullmatch(name)) and len(name) <= MAX_REPO_NAME
+
+
+def is_address(text: str) -> bool:
+    """Whether it looks like a server's address, without a name and password in it."""
+    return bool(_ADDRESS.fullmatch(text))
 
 
 def model_at(place: Path) -> Path:

@@ -103,7 +103,12 @@ def load_catalogue(
             problems.append(problem)
     known = {name for spec in specs.values() for name in (spec.id, f"{spec.id}.gguf")}
     try:
-        specs |= {name: local_spec(place, name) for name, place in _own_models(folder) if name not in known}
+        for name, place in _own_models(folder):
+            if not name.isprintable():
+                told = f"models folder: {file_name(place)!r} can't be shown; give it another name."
+                problems.append(ConfigError(told))
+            elif name not in known:
+                specs[name] = local_spec(place, name)
     except OSError as error:
         problems.append(ConfigError(f"{file_name(folder)}: the models folder can't be read ({error.strerror})."))
     repos = {spec.source.repo.casefold() for spec in specs.values() if isinstance(spec.source, RepoSource)}

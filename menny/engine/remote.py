@@ -235,7 +235,10 @@ def connect(server: Server) -> RemoteEngine:
 
 def _client(server: Server, silence: float) -> openai.OpenAI:
     """Follows no redirect, which could carry a chat and the key to another host; asks no proxy for this machine."""
-    here = httpx2.URL(server.address).host in ("127.0.0.1", "localhost", "::1")
+    try:
+        here = httpx2.URL(server.address).host in ("127.0.0.1", "localhost", "::1")
+    except httpx2.InvalidURL as error:
+        raise EngineError("The server's address is none: it looks like http://127.0.0.1:8000/v1.") from error
     http = httpx2.Client(
         follow_redirects=False, trust_env=not here, timeout=httpx2.Timeout(silence, connect=CONNECT_SECONDS)
     )

@@ -258,6 +258,12 @@ def test_a_list_that_is_none_is_a_sentence(server: FakeServer, models) -> None:
         connect(Server(server.address))
 
 
+@pytest.mark.parametrize("address", ["http://[::1", "http://a:b/v1", "http://\u0000"])
+def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
+    with pytest.raises(EngineError, match="it looks like http://127"):
+        served_models(Server(address))
+
+
 def test_a_server_that_is_not_there_is_a_sentence() -> None:
     with pytest.raises(EngineError, match=r"There is no connection to http://127\.0\.0\.1:9/v1: is the server running"):
         connect(Server("http://127.0.0.1:9/v1"))
