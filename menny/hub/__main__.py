@@ -57,7 +57,7 @@ def _report(job: Job, state: State) -> None:
 
 def _write(state: State, error: str = "") -> None:
     told = asdict(state)
-    del told["checked"]
+    del told["alive"]
     sys.stdout.write(json.dumps({**told, "error": error}) + "\n")
     sys.stdout.flush()
 

@@ -52,7 +52,11 @@ class State:
     files_done: int = 0
     size: int = 0
     done: int = 0
-    checked: int = 0  # bytes read to see whether they are right; more than `done`, as files are looked at again
+    alive: int = 0  # grows with whatever is received or checked: a sign of life, no figure
+
+    def lives(self, count: int) -> None:
+        """So many bytes more were received or checked; several threads may tell it."""
+        self.alive += count
 
 
 def fetch(job: Job, state: State) -> None:
@@ -165,7 +169,7 @@ def _get(job: Job, commit: str, file: RemoteFile, state: State, on_bytes: OnByte
     """One file, whole and as the repository has it."""
     folder = job.unfinished
     if not _is_here(folder, file, state):
-        bar = type("Bar", (_Bar,), {"on_bytes": staticmethod(on_bytes)})
+        bar = bar_of(on_bytes, state)
         (folder / file.name).unlink(missing_ok=True)  # the hub's program would believe its notes, not the file
         try:
             hf_hub_download(job.repo, file.name, revision=commit, local_dir=folder, tqdm_class=bar)
@@ -181,23 +185,37 @@ def _get(job: Job, commit: str, file: RemoteFile, state: State, on_bytes: OnByte
 
 
 def _is_here(folder: Path, file: RemoteFile, state: State) -> bool:
-    def on_bytes(count: int) -> None:
-        state.checked += count  # several threads may: it is a sign of life, no figure
-
     path = folder / file.name
-    return path.is_file() and not path.is_symlink() and is_intact(path, file, on_bytes)
+    return path.is_file() and not path.is_symlink() and is_intact(path, file, state.lives)
+
+
+def bar_of(on_bytes: OnBytes, state: State) -> type[tqdm]:  # type: ignore[type-arg]
+    """The class of a progress bar that tells of bytes here, and of life there."""
+    return type("Bar", (_Bar,), {"on_bytes": staticmethod(on_bytes), "on_life": staticmethod(state.lives)})
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
-    """What huggingface_hub takes for a progress bar: it draws nothing, and passes on how many bytes came."""
+    """What huggingface_hub takes for a progress bar: it draws nothing, and passes on how many bytes are here.
+
+    Of a file that comes by Xet it is told twice: what was received, which may be compressed, and what is written. A
+    class without `update_transfer` would get two bars, and count both.
+    """
 
     on_bytes: OnBytes
+    on_life: OnBytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.pop("name", None)
         super().__init__(*args, **{**kwargs, "disable": True})
 
     def update(self, n: float | None = 1) -> bool | None:
-        """So many bytes more."""
+        """So many bytes more are written."""
         self.on_bytes(int(n or 0))
         return None
+
+    def update_transfer(self, n: float) -> None:
+        """So many bytes more were received."""
+        self.on_life(int(n))
+
+    def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
+        """What would be drawn beside it."""

@@ -3,15 +3,18 @@
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from menny.errors import ConfigError, ModelError
 from menny.hub import forget_token, has_token, keep_token
+from menny.hub.fetch import State, bar_of
 from menny.hub.files import RemoteFile, chosen, is_intact, is_safe
 from menny.hub.words import explained
 from tests.hub.fake_hub import digest_of
@@ -143,3 +146,19 @@ def test_a_token_is_kept_where_the_hubs_programs_look_and_nowhere_else(tmp_path:
     assert place.stat().st_mode & 0o777 == 0o600
     forget_token()
     assert not has_token()
+
+
+def test_a_file_that_comes_by_xet_is_counted_once_and_what_is_received_is_a_sign_of_life() -> None:
+    """By huggingface_hub's own teller, which has two bars for a class that doesn't know of transfers."""
+    state, counted = State(), list[int]()
+    with XetDownloadProgressReporter(
+        reconstruction_desc="a", total=100, log_level=30, name="b", tqdm_class=bar_of(counted.append, state)
+    ) as teller:
+        for received, written in ((30, 0), (60, 50), (80, 100)):
+            report = SimpleNamespace(total_bytes_completed=written, total_transfer_bytes_completed=received)
+            report.total_bytes, report.total_bytes_completion_rate = 100, None
+            report.total_transfer_bytes_completion_rate = None
+            teller.update_progress(report)
+
+    assert counted == [50, 50]
+    assert state.alive == 80
