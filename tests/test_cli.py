@@ -1,12 +1,15 @@
 """The command line as its users meet it: in a process of its own."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from menny.commands.shared import tell_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -176,3 +179,11 @@ def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
     listed = menny("models").stdout.splitlines()
     assert any(line.startswith("● smollm2") for line in listed)
     assert any("-m menny get mixtral-8x7b-4bit" in line for line in listed)
+
+
+def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_json({"largest": math.nan, "ways": [{"share": math.inf, "name": "é"}, (1, True)]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "largest": None,
+        "ways": [{"share": None, "name": "é"}, [1, True]],
+    }

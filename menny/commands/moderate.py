@@ -1,6 +1,5 @@
 """The commands that moderate: reflect, and evaluate with its guardrails and reflection."""
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -9,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from menny.commands.shared import AsJson, Force, ModelName, open_engine
+from menny.commands.shared import AsJson, Force, ModelName, open_engine, tell_json
 from menny.config import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
@@ -33,7 +32,7 @@ def reflect(
     with open_engine(model, force=force) as (engine, template):
         verdict = Moderator(settings, engine, template).judge(text)
     if as_json:
-        typer.echo(json.dumps({"model": model, **asdict(verdict)}))
+        tell_json({"model": model, **asdict(verdict)})
         return
     ranked = sorted(verdict.probabilities.items(), key=lambda one: -one[1])
     rows = [[settings.labels[name].name, percent(probability)] for name, probability in ranked]
@@ -67,7 +66,7 @@ def guardrails(
         ]
     if as_json:
         told = {"model": model, "set": chosen.name, "guardrails": [asdict(one) for one in found]}
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        tell_json(told)
     else:
         typer.echo(guardrails_text(model, chosen.name, found))
 
@@ -94,7 +93,10 @@ def reflection(
         found = replace(found, cost=cost)
     if picture is not None:
         picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
-    typer.echo(json.dumps({"model": model, **asdict(found)}) if as_json else reflection_text(model, found))
+    if as_json:
+        tell_json({"model": model, **asdict(found)})
+    else:
+        typer.echo(reflection_text(model, found))
 
 
 def _settings() -> ModerationFile:

@@ -1,6 +1,8 @@
 """What several commands need: their common options, the catalogue, an engine, and how an error is told."""
 
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +31,19 @@ def complain(sentence: str, code: int) -> int:
     """Tell what is wrong, in one line on standard error; returns the exit code."""
     typer.echo("menny: " + " ".join(sentence.split()), err=True)
     return code
+
+
+def tell_json(told: Mapping[str, Any]) -> None:
+    """Print one JSON object. What isn't a number, or has no end, is null in it: JSON has no word for either."""
+    typer.echo(json.dumps(_finite(told), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def catalogue() -> tuple[list[ModelSpec], list[Any]]:

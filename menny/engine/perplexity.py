@@ -5,6 +5,7 @@ uncertain would have to choose.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def measure_perplexity(path: str | Path, text: str) -> Perplexity:
     if len(tokens) < 2:
         raise ModelError("The text has fewer than two tokens: take a longer one.")
     model = build_model(args, source)
-    return Perplexity(len(tokens), math.exp(mean_surprise(model, tokens)), sum(source.sizes.values()))
+    surprise = mean_surprise(model, tokens)
+    perplexity = math.exp(surprise) if surprise < math.log(sys.float_info.max) else surprise + math.inf  # NaN stays NaN
+    return Perplexity(len(tokens), perplexity, sum(source.sizes.values()))
 
 
 def mean_surprise(model: Mistral, tokens: list[int]) -> float:

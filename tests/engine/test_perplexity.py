@@ -40,6 +40,14 @@ def test_a_model_that_knows_nothing_chooses_among_all_its_tokens(tmp_path: Path)
         measure_perplexity(tmp_path, "W")
 
 
+def test_a_surprise_beyond_all_numbers_is_infinite(tmp_path: Path) -> None:
+    args = tiny_args(dim=260, vocab_size=260)
+    weights = scripted_weights(args, {token: [0] for token in range(260)})  # each certain of what never comes
+    write_folder(tmp_path, args, weights | {"lm_head.weight": 1000 * weights["lm_head.weight"]})
+    write_vocabulary(tmp_path)
+    assert measure_perplexity(tmp_path, "Whatever is said here.").perplexity == math.inf
+
+
 def menny(*words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "menny", "perplexity", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
