@@ -84,6 +84,7 @@ def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, t
         expect(source.get_by_text("The conversion was cancelled")).to_be_visible()
         assert list(folder.iterdir()) == []
 
+        expect(source.get_by_role("button", name="Convert")).to_have_count(1)  # the page has been drawn anew
         source.get_by_role("button", name="Convert").click()
         page.get_by_role("radio", name="4", exact=True).click()
         convert_now.click()
