@@ -236,7 +236,7 @@ def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(saved["JSON"])
     expect(page.get_by_text("1 chat read")).to_be_visible()
     expect(visitor.messages).to_have_count(2)
-    assert [message.inner_text() for message in visitor.messages.all()] == said
+    expect(visitor.messages).to_have_text(said, use_inner_text=True)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save all chats").click()
     archive = tmp_path / download.value.suggested_filename
