@@ -11,6 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import index
@@ -57,10 +58,10 @@ class Engine:
         self._prefixes = Prefixes(prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
         try:
-            failure = self._loaded.get()
+            self._thread.start()
+            atexit.register(self.close)
+            failure = self._heard()
         except BaseException:  # interrupted: the thread ends when it has loaded
             self._closed = True
             raise
@@ -71,6 +72,12 @@ class Engine:
                 raise failure
             finally:
                 del failure  # with its traceback it would keep what was loaded
+
+    def _heard(self) -> BaseException | None:
+        """How loading went. A Ctrl-C that comes just before a wait is heard of after it, so none is long."""
+        while True:
+            with suppress(queue.Empty):
+                return self._loaded.get(timeout=0.5)
 
     def stream(
         self,

@@ -126,9 +126,10 @@ class Visitor:
         self.box.press("Enter")
 
     def wait_for_reply(self, number: int = 1) -> str:
-        """The text of a reply that is over: only then can it be copied."""
+        """The text of a reply that is over: only then can it be copied. The line below it is drawn after that."""
         reply = self.messages.nth(2 * number - 1)
         expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=120_000)
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         return reply.inner_text()
 
     def choose(self, label: str, option: str) -> None:

@@ -226,6 +226,9 @@ def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_
     visitor.wait_for_reply()
     use(visitor.messages.nth(1), "Regenerate the reply")
     expect(visitor.messages.nth(1)).to_contain_text("2/2")
+    page.reload()  # what is drawn first is whole: nothing of the first reply stands there any more
+    for text in ("2/2", "first after"):
+        expect(visitor.messages.nth(1)).to_contain_text(text)
     said = [message.inner_text() for message in visitor.messages.all()]
     saved = save(page, "a chat to save", tmp_path)
     assert saved["Markdown"].name == "a-chat-to-save.md"
