@@ -2,12 +2,11 @@
 
 import hashlib
 import io
-import os
-import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from menny.config import write_whole
 from menny.errors import ConfigError, StorageError
 
 KINDS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -38,12 +37,8 @@ def keep_avatar(images: Path, png: bytes) -> str:
     """Put an avatar into the images folder under a name of its own; tells what a persona's file calls it."""
     name = f"avatar-{hashlib.sha256(png).hexdigest()[:16]}.png"
     try:
-        images.mkdir(parents=True, exist_ok=True)
         if not (images / name).is_file():
-            handle, temporary = tempfile.mkstemp(prefix=".", dir=images)
-            with os.fdopen(handle, "wb") as file:
-                file.write(png)
-            os.replace(temporary, images / name)
+            write_whole(images / name, png)
     except OSError as error:
         raise StorageError(
             f"The picture can't be kept in {images} ({error.strerror}); make room or give Menny the right to write."

@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -108,6 +109,20 @@ def load_folder(folder: Path | str, load: Callable[[Path], T]) -> tuple[dict[Pat
         except ConfigError as problem:
             problems.append(problem)
     return loaded, problems
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file into its place in one step, so that it is there whole or as it was before. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
 
 
 def file_name(path: Path) -> str:

@@ -6,10 +6,7 @@ by the strict reader before it takes its place.
 """
 
 import io
-import os
 import re
-import shutil
-import tempfile
 import unicodedata
 from collections.abc import Container
 from pathlib import Path
@@ -20,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from menny.config import CONFIGS, file_name, parse_yaml
+from menny.config import CONFIGS, file_name, parse_yaml, write_whole
 from menny.errors import ConfigError, FileChangedError, StorageError
 from menny.personas import PersonaFile
 from menny.plain_yaml import MAX_BYTES, PlainYamlError, parse, read
@@ -71,19 +68,10 @@ def save(folder: Path, persona_id: str, persona: PersonaFile, base: str = "", ex
 def put(path: Path, text: str, expected: str | None = None) -> None:
     """Move a text into a file's place in one step, if the file still says what is expected (None: isn't there)."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _put_schema(path.parent)
         if (text_of(path) if path.is_file() else None) != expected:
             raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
-        handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(path, text.encode())
     except OSError as error:
         raise StorageError(
             f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
@@ -254,5 +242,4 @@ def _put_schema(folder: Path) -> None:
     """The schema that the files' first line names, so that editors check them here too."""
     target = folder.parent / "schemas" / SCHEMA.name
     if not target.is_file() or target.read_bytes() != SCHEMA.read_bytes():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(SCHEMA, target)
+        write_whole(target, SCHEMA.read_bytes())

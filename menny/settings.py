@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from menny.config import StrictModel, file_name, home, load_yaml
+from menny.config import StrictModel, file_name, home, load_yaml, write_whole
 from menny.errors import ConfigError, StorageError
 
 
@@ -33,13 +33,9 @@ def keep_settings(settings: Settings) -> None:
     told = settings.model_dump(exclude_none=True)
     text = "".join(f"{name}: {value}\n" for name, value in told.items()) or "{}\n"
     file = settings_file()
-    unfinished = file.with_name(f".{file.name}.new")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, file)
+        write_whole(file, text.encode())
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise StorageError(
             f"{file_name(file)} can't be written ({error.strerror}): it holds until Menny ends."
         ) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.commands.shared import tell_json
+from menny.commands.shared import json_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -181,9 +181,9 @@ def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
     assert any("-m menny get mixtral-8x7b-4bit" in line for line in listed)
 
 
-def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_json({"largest": math.nan, "ways": [{"share": math.inf, "name": "é"}, (1, True)]})
-    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+def test_json_has_null_for_what_is_no_number() -> None:
+    told = json_text({"largest": math.nan, "ways": [{"share": math.inf, "name": "é"}, (1, True)]})
+    assert json.loads(told, parse_constant=pytest.fail) == {
         "largest": None,
         "ways": [{"share": None, "name": "é"}, [1, True]],
     }

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from menny.catalogue.entries import CatalogueFile, ModelEntry
-from menny.config import file_name, load_yaml
+from menny.config import file_name, load_yaml, write_whole
 from menny.errors import ConfigError
 
 
@@ -65,11 +65,7 @@ def _write(file: Path, document: Any) -> None:
     yaml = YAML()
     yaml.width = 4096
     yaml.dump(document, text)
-    unfinished = file.with_name(f".{file.name}.new")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(unfinished, file)
+        write_whole(file, text.getvalue().encode())
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ConfigError(f"{file_name(file)} can't be written ({error.strerror}).") from None

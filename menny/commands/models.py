@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from menny.commands.shared import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model, tell_json
+from menny.commands.shared import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model, json_text
 from menny.config import CONFIGS
 from menny.engine.bench import Settings
 from menny.engine.bench import bench as measure
@@ -80,10 +80,7 @@ def bench(
     """Measure how fast a model is on this machine, and how much memory it takes."""
     settings = Settings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
     report = measure(find_fitting(model, force), settings, _tell)
-    if as_json:
-        tell_json({"model": model, **asdict(report)})
-    else:
-        typer.echo(bench_text(model, report))
+    typer.echo(json_text({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
 
 
 def verify(
@@ -97,10 +94,7 @@ def verify(
 ) -> None:
     """Check that one pass, chunks, and token by token give the same logits; exit code 1 where they don't."""
     result = compare(find_fitting(model, force), tolerance, tokens)
-    if as_json:
-        tell_json({"model": model, **asdict(result)})
-    else:
-        typer.echo(verify_text(model, result))
+    typer.echo(json_text({"model": model, **asdict(result)}) if as_json else verify_text(model, result))
     if not result.agrees:
         raise typer.Exit(1)
 
@@ -131,10 +125,7 @@ def perplexity(
     read = read_text(text)
     results = {name: measure_perplexity(find_fitting(name, force), read) for name in models}
     told = [{"model": name, **asdict(result)} for name, result in results.items()]
-    if as_json:
-        tell_json({"text": str(text), "models": told})
-    else:
-        typer.echo(perplexity_text(results))
+    typer.echo(json_text({"text": str(text), "models": told}) if as_json else perplexity_text(results))
 
 
 @contextmanager

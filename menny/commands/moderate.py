@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from menny.commands.shared import AsJson, Force, ModelName, open_engine, tell_json
+from menny.commands.shared import AsJson, Force, ModelName, json_text, open_engine
 from menny.config import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
@@ -32,7 +32,7 @@ def reflect(
     with open_engine(model, force=force) as (engine, template):
         verdict = Moderator(settings, engine, template).judge(text)
     if as_json:
-        tell_json({"model": model, **asdict(verdict)})
+        typer.echo(json_text({"model": model, **asdict(verdict)}))
         return
     ranked = sorted(verdict.probabilities.items(), key=lambda one: -one[1])
     rows = [[settings.labels[name].name, percent(probability)] for name, probability in ranked]
@@ -64,11 +64,8 @@ def guardrails(
         found = [
             evaluate_guardrail(chosen, one, engine, params, template, _counter(f"under {one.id}")) for one in available
         ]
-    if as_json:
-        told = {"model": model, "set": chosen.name, "guardrails": [asdict(one) for one in found]}
-        tell_json(told)
-    else:
-        typer.echo(guardrails_text(model, chosen.name, found))
+    told = {"model": model, "set": chosen.name, "guardrails": [asdict(one) for one in found]}
+    typer.echo(json_text(told) if as_json else guardrails_text(model, chosen.name, found))
 
 
 def reflection(
@@ -93,10 +90,7 @@ def reflection(
         found = replace(found, cost=cost)
     if picture is not None:
         picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
-    if as_json:
-        tell_json({"model": model, **asdict(found)})
-    else:
-        typer.echo(reflection_text(model, found))
+    typer.echo(json_text({"model": model, **asdict(found)}) if as_json else reflection_text(model, found))
 
 
 def _settings() -> ModerationFile:

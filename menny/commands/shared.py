@@ -33,9 +33,9 @@ def complain(sentence: str, code: int) -> int:
     return code
 
 
-def tell_json(told: Mapping[str, Any]) -> None:
-    """Print one JSON object. What isn't a number, or has no end, is null in it: JSON has no word for either."""
-    typer.echo(json.dumps(_finite(told), ensure_ascii=False, allow_nan=False))
+def json_text(told: Mapping[str, Any]) -> str:
+    """One JSON object. What isn't a number, or has no end, is null in it: JSON has no word for either."""
+    return json.dumps(_finite(told), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

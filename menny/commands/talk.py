@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from menny.chat import Brief, Chat
-from menny.commands.shared import AsJson, Context, Force, ModelName, Seed, complain, open_engine, tell_json
+from menny.commands.shared import AsJson, Context, Force, ModelName, Seed, complain, json_text, open_engine
 from menny.commands.typed import typed_lines
 from menny.config import CONFIGS
 from menny.engine import Chunk, SamplingParams
@@ -99,7 +99,7 @@ def generate(
             ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)
         chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
     if as_json:
-        tell_json({**_summary(model, chunks), "stage_bytes": engine.stage_bytes})
+        typer.echo(json_text({**_summary(model, chunks), "stage_bytes": engine.stage_bytes}))
 
 
 def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:

@@ -1,6 +1,7 @@
 """Chats as files, in the page: one saved to read or to take along, all of them in an archive, and what is taken in."""
 
 import re
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -28,15 +29,8 @@ def draw_files(session: Session) -> None:
             on_change=_import,
             args=(session, store),
         )
-        st.download_button(
-            "Save all chats",
-            data=lambda: pack(store.transcripts()),
-            file_name="menny-chats.zip",
-            mime="application/zip",
-            key="archive",
-            icon=":material/archive:",
-            on_click="ignore",
-            width="stretch",
+        _draw_saving(
+            "Save all chats", lambda: pack(store.transcripts()), "menny-chats.zip", "application/zip", "archive"
         )
         if session.imported:
             st.caption(as_label(session.imported))
@@ -67,27 +61,15 @@ def draw_export(store: ChatStore, chat_id: str) -> None:
     transcript = store.transcript(chat_id)
     name = file_stem(transcript.conversation.title)
     names = {persona.id: persona.name for persona in read_library().personas}
-    st.download_button(
-        "Markdown, to read",
-        data=as_markdown(transcript, names),
-        file_name=f"{name}.md",
-        mime="text/markdown",
-        key="save-markdown",
-        icon=":material/article:",
-        on_click="ignore",
-        width="stretch",
-    )
-    st.download_button(
-        "JSON, with all its versions",
-        data=as_json(transcript),
-        file_name=f"{name}.json",
-        mime="application/json",
-        key="save-json",
-        icon=":material/data_object:",
-        on_click="ignore",
-        width="stretch",
-    )
+    _draw_saving("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
+    _draw_saving("JSON, with all its versions", as_json(transcript), f"{name}.json", "application/json", "data_object")
     st.caption("Menny can import the JSON again.")
+
+
+def _draw_saving(label: str, data: str | Callable[[], bytes], file_name: str, mime: str, icon: str) -> None:
+    """A button that saves a file, and leaves the page as it is."""
+    icon = f":material/{icon}:"
+    st.download_button(label, data, file_name, mime, icon=icon, key=f"save-{mime}", on_click="ignore", width="stretch")
 
 
 def file_stem(title: str) -> str:
