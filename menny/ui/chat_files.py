@@ -1,4 +1,4 @@
-"""Chats as files, in the page: one saved to read or to take along, all of them in an archive, and what is taken in."""
+"""Chats as files, in the page: one saved to read or to take along, an archive of everything, and what is taken in."""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
 from menny.ui.library import read_library
+from menny.ui.personas.shelf import from_archive, take_away, to_archive
 from menny.ui.state import Session
 from menny.ui.text import as_label
 
@@ -21,7 +22,7 @@ def draw_files(session: Session) -> None:
         return
     with st.expander("Import and archive", type="compact"):
         st.file_uploader(
-            "Import chats",
+            "Import chats, or an archive",
             type=["json", "zip"],
             key="import",
             help="A chat or an archive of Menny's, or an export of ChatGPT's (conversations.json, or its zip).",
@@ -29,9 +30,7 @@ def draw_files(session: Session) -> None:
             on_change=_import,
             args=(session, store),
         )
-        _draw_saving(
-            "Save all chats", lambda: pack(store.transcripts()), "menny-chats.zip", "application/zip", "archive"
-        )
+        _draw_saving("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
         if session.imported:
             st.caption(as_label(session.imported))
         if session.import_problem:
@@ -45,15 +44,30 @@ def _import(session: Session, store: ChatStore) -> None:
     if file is None:
         return
     try:
-        transcripts = unpack(file.name, file.getvalue())
-        added = store.merge(transcripts)
+        unpacked = unpack(file.name, file.getvalue())
+        personas = from_archive(unpacked.files)
+        try:
+            added = store.merge(unpacked.transcripts)
+        except MennyError:
+            for persona_id in personas:
+                take_away(persona_id)
+            raise
     except MennyError as error:
         session.import_problem = str(error)
         return
-    chats = f"{len(transcripts):,} chat{'s' if len(transcripts) != 1 else ''}"
-    session.imported = f"{chats} read, {added:,} new message{'s' if added != 1 else ''}."
-    if len(transcripts) == 1:
-        session.open(transcripts[0].conversation.id)
+    chats = _counted(len(unpacked.transcripts), "chat")
+    besides = f", {_counted(len(personas), 'persona')} brought back" if personas else ""
+    session.imported = f"{chats} read, {_counted(added, 'new message')}{besides}."
+    if len(unpacked.transcripts) == 1:
+        session.open(unpacked.transcripts[0].conversation.id)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
+
+def _archive(store: ChatStore) -> bytes:
+    return pack(store.transcripts(), to_archive())
 
 
 def draw_export(store: ChatStore, chat_id: str) -> None:

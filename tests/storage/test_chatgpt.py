@@ -49,7 +49,7 @@ GARDEN = export(
 
 
 def read(*chats: Any) -> list[Any]:
-    return unpack("conversations.json", json.dumps(list(chats)).encode())
+    return unpack("conversations.json", json.dumps(list(chats)).encode()).transcripts
 
 
 def test_what_was_shown_is_a_chat_with_its_alternatives() -> None:
@@ -80,7 +80,7 @@ def test_its_zip_is_read_too_and_other_files_in_it_are_left_alone() -> None:
         made.writestr("conversations.json", json.dumps([GARDEN]))
         made.writestr("chat.html", "<script>")
         made.writestr("dalle-generations/picture.webp", b"\0")
-    assert len(unpack("export.zip", packed.getvalue())) == 1
+    assert len(unpack("export.zip", packed.getvalue()).transcripts) == 1
 
 
 def test_parts_that_are_no_text_are_left_out() -> None:

@@ -44,7 +44,7 @@ def test_a_chat_that_was_saved_and_deleted_comes_back_equal(store: ChatStore) ->
     store.finish(store.transcript(chat).entries[-1].id, "Late", "stop")
     before = store.transcript(chat)
     elsewhere = ChatStore()
-    assert elsewhere.merge(unpack("chat.json", as_json(before).encode())) == len(before.entries)
+    assert elsewhere.merge(unpack("chat.json", as_json(before).encode()).transcripts) == len(before.entries)
     assert elsewhere.transcript(chat) == before
     assert texts(elsewhere, chat) == texts(store, chat)
 
@@ -52,29 +52,29 @@ def test_a_chat_that_was_saved_and_deleted_comes_back_equal(store: ChatStore) ->
 def test_a_reply_that_grows_is_saved_as_interrupted(store: ChatStore) -> None:
     chat = new_id()
     store.ask(chat, None, "Hi")
-    (read,) = unpack("chat.json", as_json(store.transcript(chat)).encode())
+    (read,) = unpack("chat.json", as_json(store.transcript(chat)).encode()).transcripts
     assert read.entries[1].status == "interrupted"
 
 
 def test_the_archive_of_everything_restores_everything_and_nothing_twice(store: ChatStore) -> None:
     chats = [branched(store), say(store, "Two", "two"), say(store, "Three", "three")]
-    saved = pack(store.transcripts())
+    saved = pack(store.transcripts(), {})
     elsewhere = ChatStore()
     say(elsewhere, "Mine", "stays")
-    elsewhere.merge(unpack("all.zip", saved))
+    elsewhere.merge(unpack("all.zip", saved).transcripts)
     assert [elsewhere.transcript(chat).active for chat in chats] == [store.transcript(chat).active for chat in chats]
-    assert elsewhere.merge(unpack("all.zip", saved)) == 0
+    assert elsewhere.merge(unpack("all.zip", saved).transcripts) == 0
     assert len(elsewhere.conversations()) == 4
 
 
 def test_a_restore_brings_back_what_was_deleted_and_keeps_what_was_said_since(store: ChatStore) -> None:
     chat = say(store, "Hi", "Hello")
     say(store, "More", "More it is", chat)
-    saved = pack(store.transcripts())
+    saved = pack(store.transcripts(), {})
     store.cut(store.path(chat)[2].id)
     say(store, "Since", "then", chat)
     store.delete(chat)
-    store.merge(unpack("all.zip", saved))
+    store.merge(unpack("all.zip", saved).transcripts)
     assert store.conversations()[0].id == chat
     said = {entry.text for entry in store.transcript(chat).entries}
     assert said == {"Hi", "Hello", "More", "More it is", "Since", "then"}
@@ -195,7 +195,7 @@ def test_a_chat_that_claims_another_chats_message_changes_nothing(store: ChatSto
     document["active"][0] = document["messages"][0]["id"]
     before = store.transcript(mine)
     with pytest.raises(StorageError, match="stands elsewhere"):
-        store.merge(unpack("chat.json", json.dumps(document).encode()))
+        store.merge(unpack("chat.json", json.dumps(document).encode()).transcripts)
     assert (store.transcript(mine), len(store.conversations())) == (before, 1)
 
 

@@ -241,7 +241,7 @@ def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_
     expect(visitor.messages).to_have_count(2)
     expect(visitor.messages).to_have_text(said, use_inner_text=True)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save all chats").click()
+        page.get_by_role("button", name="Save everything").click()
     archive = tmp_path / download.value.suggested_filename
     download.value.save_as(archive)
     again = save(page, "a chat to save", tmp_path / "again")["JSON"]

@@ -33,7 +33,6 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
         if fit is not None and not isinstance(spec.source, ServerSource):
             icon = ":material/check_circle:" if fit.fits else ":material/block:"
             st.progress(min(1.0, fit.share), text=f"{icon} {as_label(str(fit))}")
-        _draw_moving(spec, fit, session, work, engines)
         with st.container(horizontal=True, gap="xsmall"):
             if place is None:
                 _draw_get(spec, work)
@@ -41,6 +40,7 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
                 _draw_load(spec, fit, session, work, engines)
                 _draw_convert(spec, work)
             _draw_remove(spec, engines, session)
+        _draw_moving(spec, fit, session, work, engines)  # last: what comes and goes mustn't push buttons from a pointer
 
 
 def _key(spec: ModelSpec) -> str:

@@ -1,14 +1,16 @@
 """What the page of personas does with files: presets are read, one's own are written."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from menny.avatars import as_avatar, blank_avatar, keep_avatar
-from menny.config import home
-from menny.errors import ConfigError
+from menny.config import home, parse_yaml
+from menny.errors import ConfigError, MennyError
 from menny.persona_files import find, new_id, put, remove, save, text_of
 from menny.persona_imports import Imported
-from menny.personas import Persona, PersonaFile, own_folder
+from menny.personas import Persona, PersonaFile, load_personas, own_folder
+from menny.plain_yaml import MAX_BYTES
 from menny.ui.library import presets_folder, read_library
 
 
@@ -69,6 +71,48 @@ def picture_of(persona: Persona) -> bytes:
     """The avatar as a PNG, for a card."""
     path = persona.avatar_path()
     return as_avatar(path.read_bytes()) if path else blank_avatar()
+
+
+def to_archive() -> dict[str, bytes]:
+    """The files of one's own personas, and their pictures, by the names that an archive has them under."""
+    files: dict[str, bytes] = {}
+    for persona in load_personas(own_folder())[0]:
+        files[f"personas/{persona.id}.yaml"] = texts_of(persona.id)[0].encode()
+        picture = persona.avatar_path(home())
+        if persona.avatar and picture:
+            files[persona.avatar] = picture.read_bytes()
+    return files
+
+
+def from_archive(files: Mapping[str, bytes]) -> list[str]:
+    """Put back the personas that aren't here, or, where one can't be used, none; tells their ids."""
+    found = [_from_archive(name, files) for name in files if name.startswith("personas/")]
+    kept: list[str] = []
+    try:
+        for persona_id, persona, text, picture in found:
+            if own_file(persona_id) is None:
+                kept.append(keep(persona, persona_id, picture, base=text, expected=None))
+    except MennyError:
+        for persona_id in kept:
+            take_away(persona_id)
+        raise
+    return kept
+
+
+def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFile, str, bytes | None]:
+    """A persona of an archive, checked: its id, what it is, its file's text, and its picture as one of ours."""
+    is_name, data = re.fullmatch(r"personas/(\w[\w .-]{0,79})\.yaml", name), files[name]
+    try:
+        if not is_name or len(data) > MAX_BYTES:
+            raise ValueError
+        text = data.decode()
+        persona = parse_yaml(text, PersonaFile, name)
+        picture = files.get(persona.avatar or "")
+        return is_name[1], persona, text, as_avatar(picture) if picture else None
+    except ValueError:
+        raise ConfigError(f"{name} in the archive is no file of a persona. Nothing was imported.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{error} Nothing was imported.") from None
 
 
 def _file_names() -> set[str]:
