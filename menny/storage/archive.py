@@ -6,9 +6,11 @@ that it brings along.
 
 import io
 import json
+import re
 import stat
 import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
@@ -20,7 +22,8 @@ from menny.storage.values import Transcript
 
 MOST_BYTES = 256 * 2**20  # of a file, and of all that is unpacked from one
 MOST_FILES = 50_000
-MANIFEST, CHATS, EXPORT = "menny-archive.json", "chats", "conversations.json"
+MANIFEST, CHATS = "menny-archive.json", "chats"
+EXPORT = re.compile(r"conversations(-\d+)?\.json")  # a large export of ChatGPT's is in numbered parts
 BESIDES = ("personas", "images")  # the folders of what an archive holds besides chats
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
@@ -62,6 +65,7 @@ def unpack(name: str, data: bytes) -> Unpacked:
 
 
 def _from_json(data: bytes) -> list[Transcript]:
+    data = data.removeprefix(BOM_UTF8)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -84,8 +88,8 @@ def _from_zip(data: bytes) -> Unpacked:
             for member in members:
                 path = PurePosixPath(member.filename)
                 is_chat = path.parent == PurePosixPath(CHATS) and path.suffix == ".json"
-                is_besides = is_ours and path.parts[0] in BESIDES and not member.is_dir()
-                if not (is_chat or is_besides or path.name == EXPORT):
+                is_besides = is_ours and len(path.parts) > 1 and path.parts[0] in BESIDES and not member.is_dir()
+                if not (is_chat or is_besides or EXPORT.fullmatch(path.name)):
                     continue
                 content = _read(archive, member, left)
                 left -= len(content)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from menny.errors import StorageError
 from menny.messages import Role, clean
 from menny.storage.documents import MOST_CHARACTERS, MOST_MESSAGES
-from menny.storage.rows import title_of
+from menny.storage.rows import title_given, title_of
 from menny.storage.values import Conversation, Entry, Transcript
 
 
@@ -53,6 +53,7 @@ class _Chat(_Lenient):
     mapping: dict[str, _Node]
 
 
+PICTURE = "(a picture)"  # what stands for a message without a word, so that its answer keeps its place
 _CHATS = TypeAdapter(list[_Chat])
 
 
@@ -85,7 +86,7 @@ def _transcript(chat: _Chat) -> Transcript:
         parent_id = shown[parent].id if parent else None
         shown[node_id] = Entry(_id_of(source, node_id), parent_id, role, text, created=time)
     entries = tuple(shown.values())
-    title = clean(chat.title or "").strip()[:200] or (title_of(entries[0].text) if entries else "")
+    title = title_given(chat.title or "") or (title_of(entries[0].text) if entries else "")
     conversation = Conversation(_id_of(source), title, False, begun, _seconds(chat.update_time) or begun)
     return Transcript(conversation, entries, tuple(_active(above.get(chat.current_node or ""), shown)))
 
@@ -111,7 +112,8 @@ def _said(message: _Message | None) -> tuple[Role | None, str]:
         return None, ""
     if message.content.content_type not in ("text", "multimodal_text"):
         return None, ""
-    text = clean("\n\n".join(part for part in message.content.parts if isinstance(part, str) and part.strip()))
+    parts = [_text_of(part) for part in message.content.parts]
+    text = clean("\n\n".join(part for part in parts if part.strip())) or (PICTURE if any(message.content.parts) else "")
     if len(text) > MOST_CHARACTERS:
         raise StorageError(f"one of its messages has more than {MOST_CHARACTERS:,} characters")
     match message.author.role:
@@ -121,6 +123,12 @@ def _said(message: _Message | None) -> tuple[Role | None, str]:
             return "assistant", text
         case _:
             return None, ""
+
+
+def _text_of(part: Any) -> str:
+    """A part's text; what was spoken stands in it as an object with what was understood."""
+    told = part.get("text") if isinstance(part, dict) else part
+    return told if isinstance(told, str) else ""
 
 
 def _active(node_id: str | None, shown: Mapping[str, Entry]) -> list[str]:

@@ -19,7 +19,14 @@ from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
 BUSY_SECONDS = 5.0
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's own words quote what is damaged
 BELONGINGS = ("", "-wal", "-shm")
+WHOLE = (  # what a store of ours can answer
+    "SELECT id, chosen, revision FROM conversations LIMIT 1",
+    "SELECT id, parent, text, status, writer FROM messages LIMIT 1",
+    "SELECT rowid FROM titles WHERE titles MATCH 'a' LIMIT 1",
+    "SELECT rowid FROM said WHERE said MATCH 'a' LIMIT 1",
+)
 
 
 class UnkeptError(StorageError):
@@ -82,7 +89,7 @@ class Database:
         try:
             self._prepare(self._writer)
             self._reader = self._writer if self.path is None else self._connect()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._writer.close()
             raise self._fault(error) from error
         except StorageError:
@@ -100,29 +107,33 @@ class Database:
             uri=True,
         )
         connection.row_factory = sqlite3.Row
+        connection.text_factory = _readable
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Make sure that the file is whole and of our version, bringing it there from an earlier one."""
-        if version_of(db) > len(self._migrations):
+        version = version_of(db)
+        if version > len(self._migrations):
             raise UnkeptError(
-                f"{self._name}: these chats were written by a newer Menny (version {version_of(db)}; this one knows "
+                f"{self._name}: these chats were written by a newer Menny (version {version}; this one knows "
                 f"version {len(self._migrations)}). Update Menny, or move the file elsewhere to begin anew."
             )
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise DamagedError(f"{self._name} is damaged.")
         if self.path is not None and not _is_writable(self.path):
             self.notice = f"{self._name} can't be written: chats can be read, and nothing new is kept."
-        elif version_of(db) < len(self._migrations) or self.path is None:
-            if not version_of(db) and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        elif version < len(self._migrations) or self.path is None:
+            if version <= 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 raise DamagedError(f"{self._name} isn't a store of chats.")
             db.execute("PRAGMA journal_mode = WAL")
             migrate(db, self._migrations)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
-        db.execute("SELECT id, chosen, revision FROM conversations LIMIT 1")
-        db.execute("SELECT id, parent, text, status, writer FROM messages LIMIT 1")
+        for statement in WHOLE:
+            db.execute(statement).fetchone()
+        if db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone() is None:
+            raise DamagedError(f"{self._name} is damaged.")
 
     def _set_aside(self) -> str:
         assert self.path is not None  # noqa: S101 - what is in memory isn't damaged
@@ -144,18 +155,19 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._fault(error) from error
         except OSError as error:
             raise UnkeptError(
                 f"{self._name} can't be kept in its folder ({error.strerror}): check the folder."
             ) from error
 
-    def _fault(self, error: sqlite3.Error) -> UnkeptError:
+    def _fault(self, error: Exception) -> UnkeptError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in LOCKED:
             return UnkeptError(f"{self._name} is locked by another program: close that, then try again.")
-        if code in DAMAGED or (code == sqlite3.SQLITE_ERROR and "no such" in str(error)):
+        is_strange = code == sqlite3.SQLITE_ERROR and any(word in str(error) for word in ("no such", "fts5"))
+        if code in DAMAGED or is_strange or isinstance(error, UnicodeDecodeError):
             return DamagedError(f"{self._name} is damaged: start Menny anew, and it is set aside.")
         if code == sqlite3.SQLITE_READONLY:
             return UnkeptError(f"{self._name} can't be written: check who may write to it.")
@@ -164,6 +176,11 @@ class Database:
         if code == sqlite3.SQLITE_CANTOPEN:
             return UnkeptError(f"{self._name} can't be opened: check that its folder is there and may be written.")
         return UnkeptError(f"{self._name} can't be used: {error}.")
+
+
+def _readable(text: bytes) -> str:
+    """A text as it is kept, also one of which a failing disk has spoilt some letters."""
+    return text.decode(errors="replace")
 
 
 def _create(path: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from menny.config import StrictModel
 from menny.errors import StorageError
+from menny.storage.rows import title_given, title_of
 from menny.storage.values import Conversation, Entry, Figures, FinishReason, Transcript
 
 FORMAT, VERSION = "menny-chat", 1
@@ -79,7 +80,8 @@ def from_json(data: bytes | str) -> Transcript:
     except ValidationError as error:
         raise StorageError(_explain(error)) from None
     entries = tuple(_entry(message) for message in document.messages)
-    conversation = Conversation(document.id, document.title, document.pinned, document.created, document.updated)
+    title = title_given(document.title) or title_of(entries[0].text)
+    conversation = Conversation(document.id, title, document.pinned, document.created, document.updated)
     return checked(Transcript(conversation, entries, tuple(document.active)))
 
 

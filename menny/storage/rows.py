@@ -7,6 +7,7 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
+from menny.messages import clean
 from menny.storage.values import Conversation, Entry, Figures
 
 TITLE_LENGTH = 60
@@ -30,11 +31,32 @@ def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> Entry:
         error=row["error"],
         persona=row["persona"],
         model=row["model"],
-        figures=Figures(**json.loads(row["figures"])),
+        figures=figures_of(row["figures"]),
         created=row["created"],
         alternatives=tuple(alternatives),
-        extra=json.loads(row["extra"]),
+        extra=notes_of(row["extra"]),
     )
+
+
+def figures_of(kept: str) -> Figures:
+    """What was measured of a reply; nothing where a damaged file no longer tells it: what was said matters more."""
+    try:
+        return Figures(**json.loads(kept))
+    except (ValueError, TypeError):
+        return Figures()
+
+
+def notes_of(kept: str) -> dict[str, Any]:
+    """What is kept beside a message; nothing where a damaged file no longer tells it."""
+    try:
+        return dict(json.loads(kept))
+    except (ValueError, TypeError):
+        return {}
+
+
+def title_given(title: str) -> str:
+    """A title from somebody else, as a list can show it."""
+    return " ".join(clean(title).split())[:200]
 
 
 def title_of(text: str) -> str:
@@ -104,7 +126,7 @@ def revise_list(db: Connection) -> None:
 
 def add_notes(db: Connection, entry_id: str, notes: Mapping[str, Any]) -> None:
     """Keep notes beside a message; None takes one away."""
-    kept = {**json.loads(message_row(db, entry_id)["extra"]), **notes}
+    kept = {**notes_of(message_row(db, entry_id)["extra"]), **notes}
     kept = {key: value for key, value in kept.items() if value is not None}
     db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
 

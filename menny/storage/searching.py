@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from sqlite3 import Connection, Row
 
+from menny.messages import clean
+
 Excerpt = tuple[tuple[str, bool], ...]
 Found = tuple[Row, str | None, Excerpt]
 
@@ -17,17 +19,16 @@ _IN_TITLES = """SELECT c.*, NULL AS entry, highlight(titles, 0, char(2), char(3)
 _IN_MESSAGES = """SELECT c.*, m.id AS entry, snippet(said, 0, char(2), char(3), '…', 12) AS excerpt
     FROM said JOIN messages m ON m.number = said.rowid JOIN conversations c ON c.id = m.conversation
     WHERE said MATCH :words AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY said.rank LIMIT 20 * :limit"""
-_LIKE_TITLES = """SELECT *, NULL AS entry, title AS excerpt FROM conversations
-    WHERE title LIKE :like ESCAPE '\\' AND deleted IS NULL ORDER BY updated DESC LIMIT :limit"""
+_LIKE_TITLES = """SELECT c.*, NULL AS entry, c.title AS excerpt FROM conversations c
+    WHERE {holds} AND c.deleted IS NULL ORDER BY c.updated DESC LIMIT ?"""
 _LIKE_MESSAGES = """SELECT c.*, m.id AS entry, m.text AS excerpt
     FROM messages m JOIN conversations c ON c.id = m.conversation
-    WHERE m.text LIKE :like ESCAPE '\\' AND m.deleted IS NULL AND c.deleted IS NULL
-    ORDER BY m.number DESC LIMIT 20 * :limit"""
+    WHERE {holds} AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY m.number DESC LIMIT 20 * ?"""
 
 
 def search(db: Connection, text: str, limit: int) -> list[Found]:
     """The rows of conversations in which all words of a text occur, one hit each; titles come first."""
-    text = " ".join(text.split())[:200]
+    text = " ".join(clean(text).split())[:200]
     words = re.findall(r"\w+", text)
     found: dict[str, Found] = {}
     if not text:
@@ -38,10 +39,12 @@ def search(db: Connection, text: str, limit: int) -> list[Found]:
             for row in db.execute(query, {"words": match, "limit": limit}):
                 found.setdefault(row["id"], (row, row["entry"], tuple(_marked(row["excerpt"]))))
     else:
-        like = "%" + re.sub(r"([%_\\])", r"\\\1", text) + "%"
-        for query in (_LIKE_TITLES, _LIKE_MESSAGES):
-            for row in db.execute(query, {"like": like, "limit": limit}):
-                found.setdefault(row["id"], (row, row["entry"], tuple(_around(row["excerpt"], text))))
+        pieces = text.split()
+        likes = ["%" + re.sub(r"([%_\\])", r"\\\1", piece) + "%" for piece in pieces]
+        for query, column in ((_LIKE_TITLES, "c.title"), (_LIKE_MESSAGES, "m.text")):
+            holds = " AND ".join(f"{column} LIKE ? ESCAPE '\\'" for _ in likes)
+            for row in db.execute(query.format(holds=holds), (*likes, limit)):
+                found.setdefault(row["id"], (row, row["entry"], tuple(_around(row["excerpt"], pieces[0]))))
     return list(found.values())[:limit]
 
 

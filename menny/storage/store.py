@@ -29,6 +29,7 @@ from menny.storage.rows import (
     revise,
     revise_list,
     set_chosen,
+    title_given,
     title_of,
     touch,
     walk,
@@ -244,8 +245,8 @@ class ChatStore:
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Give a conversation another title; a blank one changes nothing."""
-        if cleaned := " ".join(title.split()):
-            self._change(conversation_id, "title", cleaned[:200])
+        if cleaned := title_given(title):
+            self._change(conversation_id, "title", cleaned)
 
     def pin(self, conversation_id: str, pinned: bool) -> None:
         """Keep a conversation at the head of the list, or no longer."""

@@ -83,6 +83,30 @@ def test_its_zip_is_read_too_and_other_files_in_it_are_left_alone() -> None:
     assert len(unpack("export.zip", packed.getvalue()).transcripts) == 1
 
 
+def test_a_large_export_in_numbered_parts_is_read_whole() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as made:
+        for number in range(3):
+            made.writestr(f"conversations-{number:03}.json", json.dumps([{**GARDEN, "conversation_id": str(number)}]))
+        made.writestr("export_manifest.json", "{}")
+    assert len(unpack("export.zip", packed.getvalue()).transcripts) == 3
+
+
+def test_what_was_spoken_is_text_and_a_lone_picture_keeps_its_answer_in_its_place() -> None:
+    spoken = {"content_type": "audio_transcription", "text": "Can you hear me?", "direction": "in"}
+    picture = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
+    chat = export(
+        node("a", None, "user", kind="multimodal_text"),
+        node("b", "a", "assistant", "Yes."),
+        node("c", "b", "user", kind="multimodal_text"),
+        node("d", "c", "assistant", "A rose."),
+    )
+    chat["mapping"]["a"]["message"]["content"]["parts"] = [spoken, {"content_type": "audio_asset_pointer"}]
+    chat["mapping"]["c"]["message"]["content"]["parts"] = [picture]
+    (transcript,) = read(chat)
+    assert [entry.text for entry in transcript.entries] == ["Can you hear me?", "Yes.", "(a picture)", "A rose."]
+
+
 def test_parts_that_are_no_text_are_left_out() -> None:
     chat = export(node("a", None, "user", None, kind="multimodal_text"), node("b", "a", "user", "x"))
     chat["mapping"]["a"]["message"]["content"]["parts"] = [{"asset_pointer": "file://x"}, "What is this?"]

@@ -4,13 +4,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from menny.config import PROJECT
 from menny.errors import StorageError
-from menny.storage import ChatStore, new_id
+from menny.storage import ChatStore, Figures, new_id
 from menny.storage.database import Database
 from menny.storage.schema import MIGRATIONS
 
@@ -45,8 +46,30 @@ def of_our_version_without_tables(file: Path) -> None:
     db.close()
 
 
+def by(*statements: str) -> Callable[[Path], None]:
+    def damage(file: Path) -> None:
+        db = sqlite3.connect(file, isolation_level=None)
+        for statement in (*statements, "PRAGMA wal_checkpoint(TRUNCATE)"):
+            db.execute(statement)
+        db.close()
+
+    return damage
+
+
+of_a_version_that_is_none = by("PRAGMA user_version = -1")
+of_names_that_are_no_text = by(
+    "PRAGMA writable_schema = ON",
+    "UPDATE sqlite_schema SET name = CAST(x'ba64' AS TEXT), sql = 'nothing' WHERE type = 'trigger'",
+)
+
+
 @pytest.mark.parametrize(
-    "damage", [damage_header, damage_pages, cut_off, of_somebody_else, of_our_version_without_tables]
+    "damage",
+    [
+        *(damage_header, damage_pages, cut_off, of_somebody_else, of_our_version_without_tables),
+        *(by("DROP TABLE said"), by("DROP TABLE titles"), by("DELETE FROM counters")),
+        *(of_a_version_that_is_none, of_names_that_are_no_text),
+    ],
 )
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(store: ChatStore, file: Path, damage: object) -> None:
     for number in range(40):
@@ -61,6 +84,18 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(store: ChatStore, file:
     assert again.notice == f"chats.db was damaged: it was set aside as {aside.name}, and a new one was begun."
     assert texts(again, say(again, "Hi", "Hello")) == ["Hi", "Hello"]
     again.close()
+
+
+def test_what_is_damaged_beside_a_message_does_not_take_the_message_along(store: ChatStore, file: Path) -> None:
+    chat = say(store, "Hi", "Hello")
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE messages SET figures = '{\"completfon_tokens\": 3}', extra = '{\"usage'")
+        db.execute("UPDATE messages SET text = CAST(x'48e9' AS TEXT) WHERE role = 'user'")
+    db.close()
+    assert texts(store, chat) == ["H\ufffd", "Hello"]
+    reply = store.path(chat)[1]
+    store.note(reply.id, mood="calm")
+    assert (store.entry(reply.id).figures, store.entry(reply.id).extra) == (Figures(), {"mood": "calm"})
 
 
 def test_a_second_damaged_file_does_not_take_the_first_ones_place(file: Path) -> None:

@@ -39,6 +39,14 @@ def archive(**members: bytes | str) -> bytes:
     return packed.getvalue()
 
 
+def test_a_chat_that_an_editor_saved_with_a_mark_before_it_and_an_odd_title_is_read(store: ChatStore) -> None:
+    document = json.loads(as_json(store.transcript(say(store, "Hi there", "Hello"))))
+    for title, shown in ((" \n", "Hi there"), ("two\nlines\x07", "two lines"), ("x" * 900, "x" * 200)):
+        data = json.dumps({**document, "title": title}).encode("utf-8-sig")
+        (read,) = unpack("chat.json", data).transcripts
+        assert read.conversation.title == shown
+
+
 def test_a_chat_that_was_saved_and_deleted_comes_back_equal(store: ChatStore) -> None:
     chat = branched(store)
     store.finish(store.transcript(chat).entries[-1].id, "Late", "stop")
