@@ -133,8 +133,8 @@ def checked(said: Mapping[str, Any]) -> PersonaFile:
         return from_data({key: value for key, value in said.items() if value is not None}, PersonaFile)
     except ValidationError as error:
         (place, finding), *_ = findings(error, PersonaFile)
-        where = ".".join(str(part) for part in place)
-        raise ConfigError(f"its {where} {finding[0].lower()}{finding[1:].rstrip('.')}") from None
+        where = "" if finding.startswith("Unknown key") else f"its {'.'.join(str(part) for part in place)} "
+        raise ConfigError(f"{where}{finding[0].lower()}{finding[1:].rstrip('.')}") from None
 
 
 def exchanges(dialogue: str, *names: str) -> list[dict[str, str]]:

@@ -80,7 +80,8 @@ def _from_text(name: str, data: bytes) -> PersonaFile:
     except UnicodeDecodeError:
         raise ConfigError("it is none of PNG, JSON, YAML and Modelfile, which Menny reads") from None
     is_yaml = PurePath(name).suffix.lower() in (".yaml", ".yml")
-    if not is_yaml and re.search(r"^\s*FROM[ \t]+\S", text, re.IGNORECASE | re.MULTILINE):
+    first, _ = _parted(next((line for line in text.splitlines() if not _says_nothing(line)), ""))
+    if not is_yaml and first.lower() in INSTRUCTIONS:  # a key of YAML would have a colon
         return _from_modelfile(name, text)
     try:
         found = parse(text).data
@@ -120,15 +121,13 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
     """Ollama's SYSTEM, PARAMETER and MESSAGE; the rest is kept as it is."""
     system, messages = "", list[tuple[str, str]]()
     parameters, rest = dict[str, list[str]](), dict[str, Any]()
-    for instruction, value in _instructions(clean(text)):
+    for instruction, key, value in _instructions(clean(text)):
         if instruction == "system":
             system = value
         elif instruction == "message":
-            role, said = _parted(value)
-            messages.append((role.lower(), _unquoted(said)))
+            messages.append((key, value))
         elif instruction == "parameter":
-            key, setting = _parted(value)
-            parameters.setdefault(key.lower(), []).append(_unquoted(setting))
+            parameters.setdefault(key, []).append(value)
         else:
             rest[instruction] = value
     told = joined(system.strip(), *(said for role, said in messages if role == "system"))
@@ -155,36 +154,34 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
     )
 
 
-def _instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each instruction with its value, which three quotes can spread over lines."""
-    lines = iter(enumerate(text.splitlines(), start=1))
+def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each instruction, what it is about (a parameter's name, a message's role), and its value, which quotes can spread
+    over lines."""
+    lines = iter(enumerate(text.split("\n"), start=1))
     for number, line in lines:
-        if not line.strip() or line.lstrip().startswith("#"):
+        if _says_nothing(line):
             continue
         word, value = _parted(line)
         if word.lower() not in INSTRUCTIONS:
             raise ConfigError(f"line {number}: {shortened(word, 20)} is no instruction of a Modelfile")
-        opening = value.count('"""')
-        while opening == 1:
+        key, value = _parted(value) if word.lower() in ("parameter", "message") else ("", value.strip())
+        quote = next((mark for mark in ('"""', '"') if value.startswith(mark)), "")
+        while quote and not (len(value) >= 2 * len(quote) and value.endswith(quote)):
             more = next(lines, None)
             if more is None:
-                raise ConfigError(f'line {number}: the """ that opens here isn\'t closed')
-            value += "\n" + more[1]
-            opening += more[1].count('"""')
-        yield word.lower(), _unquoted(value.strip()) if word.lower() != "message" else value.strip()
+                raise ConfigError(f"line {number}: the {quote} that opens here isn't closed")
+            value = f"{value}\n{more[1].rstrip()}"
+        yield word.lower(), key.lower(), value[len(quote) : len(value) - len(quote)].strip()
+
+
+def _says_nothing(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _parted(text: str) -> tuple[str, str]:
     """The first word, and the rest."""
     first, *rest = text.strip().split(None, 1) or [""]
     return first, rest[0] if rest else ""
-
-
-def _unquoted(text: str) -> str:
-    for quote in ('"""', '"'):
-        if len(text) >= 2 * len(quote) and text.startswith(quote) and text.endswith(quote):
-            return text[len(quote) : -len(quote)].strip()
-    return text
 
 
 def _number(key: str, text: str) -> float | int:
