@@ -16,7 +16,7 @@ def key_of(address: str, variable: str | None) -> str | None:
     Raises ConfigError where the named variable isn't set.
     """
     if variable:
-        if key := os.environ.get(variable):
+        if key := os.environ.get(variable, "").strip():  # a file's last line end comes along with it easily
             return key
         raise ConfigError(f"{address} wants the key in {variable}, which isn't set: set it, and start Menny again.")
     try:

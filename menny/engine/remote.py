@@ -158,6 +158,7 @@ class RemoteEngine:
             text = (getattr(delta, "content", None) if delta is not None else getattr(choice, "text", None)) or ""
             if not isinstance(text, str):
                 raise EngineError(f"{self.server.address} sends text that is none: it may not be a server for chats.")
+            text = text.encode(errors="replace").decode()  # half a character can be neither stored nor shown
             letters += len(text)
             if letters > MOST_LETTERS * (params.max_tokens + 100):
                 raise EngineError(f"{self.server.address} sends more than was asked for, so the reply ends here.")
@@ -239,6 +240,8 @@ def _client(server: Server, silence: float) -> openai.OpenAI:
         here = httpx2.URL(server.address).host in ("127.0.0.1", "localhost", "::1")
     except httpx2.InvalidURL as error:
         raise EngineError("The server's address is none: it looks like http://127.0.0.1:8000/v1.") from error
+    if server.key and not (server.key.isascii() and server.key.isprintable()):
+        raise EngineError(f"The key for {server.address} has letters that no key has: copy it once more.")
     http = httpx2.Client(
         follow_redirects=False, trust_env=not here, timeout=httpx2.Timeout(silence, connect=CONNECT_SECONDS)
     )

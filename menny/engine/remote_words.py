@@ -1,6 +1,5 @@
 """What a server can do wrong, each in one sentence that says what to do."""
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,7 +22,8 @@ BY_STATUS = {
 
 def explained(error: BaseException, server: "Server") -> MennyError:
     """The sentence for an error of a request."""
-    sentence = _sentence(error, server.address)
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
+    sentence = _sentence(cause if isinstance(cause, httpx2.HTTPError) else error, server.address)
     return EngineError(sentence.replace(server.key, "…") if server.key else sentence)
 
 
@@ -35,13 +35,11 @@ def _sentence(error: BaseException, address: str) -> str:
             return _by_status(error, address)
         case openai.APITimeoutError() | httpx2.TimeoutException():
             return f"{address} doesn't answer: look whether it is still at work, or ask again."
-        case openai.APIConnectionError() if isinstance(error.__cause__, httpx2.TimeoutException):
-            return f"{address} doesn't answer: look whether it is still at work, or ask again."
-        case openai.APIConnectionError() | httpx2.ConnectError():
+        case openai.APIConnectionError() | httpx2.ConnectError() | httpx2.ProxyError() | httpx2.UnsupportedProtocol():
             return f"There is no connection to {address}: is the server running, and its address right?"
         case httpx2.TransportError():
             return f"{address} dropped the connection in the middle: what came stays; ask again."
-        case openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError():
+        case openai.APIResponseValidationError() | httpx2.DecodingError() | ValueError():  # no JSON, or no UTF-8
             return f"{address} sends what isn't the protocol: it may not be an OpenAI-compatible server."
         case openai.APIError():
             return f"{address} reports a fault ({_short(error.message)}): ask again, or look into its log."
@@ -55,8 +53,8 @@ def _by_status(error: openai.APIStatusError, address: str) -> str:
         return f"{address} sends on to {_short(host)}, where Menny doesn't follow: give the server's own address."
     if status in BY_STATUS:
         return BY_STATUS[status].format(address=address)
-    whose = "has a fault" if status >= 500 else "refuses the request"
-    return f"{address} {whose} (HTTP {status}: {_short(_told(error))}): change the request, or look into its log."
+    whose, todo = ("has a fault", "ask again later") if status >= 500 else ("refuses the request", "change the request")
+    return f"{address} {whose} (HTTP {status}: {_short(_told(error))}): {todo}, or look into its log."
 
 
 def _told(error: openai.APIStatusError) -> str:

@@ -80,7 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(self.fake.status, self.fake.body)
             return
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        for name, value in {"Content-Type": "text/event-stream", **self.fake.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         try:
             self.fake.answer(self._write)

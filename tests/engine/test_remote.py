@@ -216,13 +216,44 @@ def test_what_a_server_sends_wrongly_is_a_sentence_and_what_came_stays(
 
 
 @pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Content-Length": "5000"}, "dropped the connection in the middle: what came stays"),
+        ({"Transfer-Encoding": "chunked"}, "dropped the connection in the middle: what came stays"),
+        ({"Content-Encoding": "gzip"}, "sends what isn't the protocol"),
+    ],
+)
+def test_a_stream_that_breaks_off_is_told_from_a_server_that_is_not_there(
+    engine: RemoteEngine, server: FakeServer, headers: dict[str, str], words: str
+) -> None:
+    server.answer, server.headers = dropped, headers
+    with pytest.raises(EngineError, match=words):
+        said(engine)
+
+
+def test_half_a_character_from_a_server_is_marked_so_that_it_can_be_kept(
+    engine: RemoteEngine, server: FakeServer
+) -> None:
+    server.answer = lambda write: write(event("a \ud800", "stop"))
+    assert "".join(chunk.text for chunk in said(engine)) == "a ?"
+
+
+@pytest.mark.parametrize("key", ["cl\u00e9", "two\nlines", "tab\t"])
+def test_a_key_that_can_be_none_is_refused_before_it_is_sent(server: FakeServer, key: str) -> None:
+    with pytest.raises(EngineError, match="letters that no key has: copy it once more") as refused:
+        connect(Server(server.address, key=key))
+    assert key not in str(refused.value)
+    assert server.keys == []
+
+
+@pytest.mark.parametrize(
     ("status", "body", "headers", "words"),
     [
         (401, b'{"error": {"message": "bad key sk-secret"}}', {}, "refuses the key"),
         (403, b"{}", {}, "refuses the key"),
         (404, b"{}", {}, "its address should end in /v1"),
         (429, b"{}", {}, "wait a little"),
-        (500, b"<html>", {}, "has a fault (HTTP 500"),
+        (500, b"<html>", {}, "has a fault (HTTP 500: without a word): ask again later"),
         (400, b'{"error": {"message": "too\\nlong"}}', {}, "refuses the request (HTTP 400: too long)"),
         (302, b"", {"Location": "https://evil.example/v1"}, "sends on to evil.example, where Menny doesn't follow"),
         (307, b"", {"Location": "/elsewhere"}, "sends on to elsewhere"),
