@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from unittest import mock
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -28,6 +30,8 @@ CHROMIUM_ARGS = [
     "--disable-sync",
 ]
 
+REST = 2000  # milliseconds that a page may take to come to rest before a click
+
 
 def chromium() -> str:
     """The browser; where there is none, tests that need it are left out, though not where CI runs them."""
@@ -40,10 +44,25 @@ def chromium() -> str:
     return found
 
 
+def patiently(click: Callable[..., None]) -> Callable[..., None]:
+    """A click as a person makes it, on a page that has come to rest: while it is drawn, a button may move away between
+    the press and the release, and nothing is clicked. A reply that is written keeps the page busy; it is clicked then.
+    """
+
+    def wait_and_click(self: Locator, **options: Any) -> None:
+        self.wait_for(timeout=options.get("timeout"))
+        with suppress(AssertionError):
+            resting = expect(self.page.get_by_test_id("stApp"))
+            resting.to_have_attribute("data-test-script-state", "notRunning", timeout=REST)
+        click(self, **options)
+
+    return wait_and_click
+
+
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     path = chromium()
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, mock.patch.object(Locator, "click", patiently(Locator.click)):
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
         try:
             yield browser

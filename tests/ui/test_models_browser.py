@@ -47,6 +47,7 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
 
         hub.pause, hub.piece = 0.0, 1 << 20
         little.get_by_role("button", name="Get").click()
+        expect(little).to_contain_text("Load")
         little.get_by_role("button", name="Load").click()
         expect(little.get_by_text("loaded")).to_be_visible()
 
