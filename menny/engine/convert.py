@@ -26,7 +26,7 @@ from menny.engine.gguf import read_gguf
 from menny.engine.gguf_vocabulary import vocabulary_files
 from menny.engine.names import HUB, KINDS
 from menny.engine.safetensors import write_safetensors
-from menny.engine.sources import Source, open_model
+from menny.engine.sources import Source, only_gguf, open_model
 from menny.engine.weights import Form, check_forms, check_names
 from menny.errors import EngineError, ModelError
 
@@ -76,7 +76,7 @@ def convert(
     `on_progress` is told how many numbers of how many are done. Raises ModelError for a source that can't be
     converted, and EngineError for a target that can't be written; then nothing of it is left.
     """
-    source, target = _absolute(source), _absolute(target)
+    source, target = only_gguf(_absolute(source)), _absolute(target)
     if os.path.lexists(target):
         raise EngineError(f"{target} is there already: choose another name, or move it away first.")
     args, found = open_model(source)

@@ -31,6 +31,7 @@ from menny.errors import ModelError
 
 Weights = dict[str, mx.array]
 
+CONFIGS = ("config.json", "params.json")
 INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
 PATTERNS = (  # the first that a folder has any file of
     "model*.safetensors",
@@ -104,7 +105,20 @@ def open_model(path: Path) -> tuple[ModelArgs, Source]:
 
     No weight is read yet: the files' headers are checked, and what is in them is listed.
     """
+    path = only_gguf(path)
     return _open_folder(path) if path.is_dir() else _open_gguf(path)
+
+
+def only_gguf(path: Path) -> Path:
+    """The .gguf file that a folder without a config holds; anything else as it is."""
+    if not path.is_dir() or any((path / name).exists() for name in CONFIGS):
+        return path
+    files = sorted(path.glob("*.gguf"))
+    if len(files) > 1:
+        raise ModelError(f"{path} holds {len(files)} .gguf files: give one of them, such as {files[0]}")
+    if not files:
+        raise ModelError(f"{path / CONFIGS[0]} is missing: get the whole model folder")
+    return files[0]
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -119,8 +133,6 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
-    if not any((folder / name).exists() for name in ("config.json", "params.json")):
-        raise ModelError(f"{folder / 'config.json'} is missing: get the whole model folder")
     sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
     names = max((HUB, REFERENCE, BLOCK_SPARSE), key=lambda names: sum(map(names.knows, sizes.values())))
     args = args_from_folder(folder, original=names is not HUB)

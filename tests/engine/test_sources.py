@@ -184,6 +184,17 @@ def test_a_sparse_gguf_of_any_type(tmp_path, monkeypatch, kind, stacked, memory)
     assert close(logits(load_model(tmp_path / "m.gguf")), logits_of(args, meant, TOKENS))
 
 
+def test_a_folder_that_holds_one_gguf_stands_for_it(tmp_path):
+    args = tiny_args()
+    weights = random_weights(args)
+    folder = tmp_path / "m"
+    folder.mkdir()
+    write_gguf(folder / "one.gguf", args, weights)
+    assert close(logits(load_model(folder)), logits(load_model(folder / "one.gguf")))
+    write_gguf(folder / "two.gguf", args, weights)
+    assert "holds 2 .gguf files" in refusal(folder)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_catalogue_takes_every_format_for_a_whole_model(tmp_path, kind):
     place = FORMATS[kind](tmp_path / "m", tiny_args(), random_weights(tiny_args()))
