@@ -86,7 +86,7 @@ def from_data(data: Any, model: type[ModelT]) -> ModelT:
 
 def findings(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
     """What is wrong at which place, in sentences without the key: for a form, where the message stands at the field."""
-    found = [(e["loc"], _finding(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in error.errors()]
+    found = [(e["loc"], _finding(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in _faults(error)]
     return [(loc, _sentence(text[0].upper() + text[1:])) for loc, text in found]
 
 
@@ -147,13 +147,25 @@ def _fault(fault: PlainYamlError, name: str) -> ConfigError:
 
 def _explain(error: ValidationError, model: type[BaseModel], lines: dict[KeyPath, int]) -> str:
     """All that is wrong: `, line 7: unknown key 'x'. Line 9: …`, in the file's order, what is missing last."""
-    found = [(_line_of(e["loc"], lines), _finding(e, model)) for e in error.errors(include_url=False)]
+    found = [(_line_of(e["loc"], lines), _finding(e, model)) for e in _faults(error)]
     found.sort(key=lambda finding: finding[0] or math.inf)
     parts = [(f"line {line}: " if line else "") + _sentence(text) for line, text in found[:MAX_PROBLEMS]]
     if len(found) > MAX_PROBLEMS:
         parts.append(f"And {len(found) - MAX_PROBLEMS} more.")
     start = ", " if found[0][0] else ": "
     return start + " ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, but for lists that are too short only because an item in them is wrong."""
+    found = error.errors(include_url=False)
+    places = [e["loc"] for e in found]
+    return [
+        e
+        for e in found
+        if e["type"] != "too_short"
+        or not any(len(place) > len(e["loc"]) and place[: len(e["loc"])] == e["loc"] for place in places)
+    ]
 
 
 def _line_of(loc: KeyPath, lines: dict[KeyPath, int]) -> int:
@@ -198,9 +210,9 @@ def _wanted(kind: str, ctx: dict[str, Any], given: Any) -> str | None:
         case "string_too_long":
             return f"at most {ctx['max_length']} characters; it has {len(given)}"
         case "too_long":
-            return f"at most {ctx['max_length']} items; it has {ctx['actual_length']}"
+            return f"a list of at most {ctx['max_length']}; it has {ctx['actual_length']}"
         case "too_short":
-            return f"at least {ctx['min_length']} items; it has {ctx['actual_length']}"
+            return f"a list of at least {ctx['min_length']}; it has {ctx['actual_length']}"
         case "greater_than" | "greater_than_equal":
             return ("more than " if "gt" in ctx else "at least ") + f"{ctx.get('gt', ctx.get('ge')):g}{instead}"
         case "less_than" | "less_than_equal":

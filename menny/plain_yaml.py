@@ -40,7 +40,7 @@ def read(path: Path) -> str:
     """A file's text; raises PlainYamlError where it isn't a small file of UTF-8."""
     try:
         if not path.is_file():
-            raise PlainYamlError(0, "there is no such file")
+            raise PlainYamlError(0, "it isn't a file" if path.exists() else "there is no such file")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

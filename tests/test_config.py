@@ -92,7 +92,7 @@ def test_a_key_like_no_other_gets_the_list_of_keys(said) -> None:
             "line 4: 'items' item 2 'user' must be text, not 3; put quotes",
         ),
         ("name: x\nitems:\n  - {}\n", "line 3: 'items' item 1 'user' is missing."),
-        ("name: x\nitems: [{user: a}, {user: a}, {user: a}]\n", "'items' must be at most 2 items; it has 3."),
+        ("name: x\nitems: [{user: a}, {user: a}, {user: a}]\n", "'items' must be a list of at most 2; it has 3."),
         ("name: x\nparameters: 3\n", "line 2: 'parameters' must be keys with values, not 3."),
         ("name: x\nparameters:\n  temperature: 3\n", "line 3: 'parameters.temperature' must be at most 2, not 3"),
         ("name: x\nparameters:\n  temperature: '1'\n", "line 3: 'parameters.temperature' must be a number, not \"1\"."),

@@ -73,7 +73,7 @@ def test_the_shipped_categories_are_those_of_the_paper() -> None:
         ("{categories}", "", "'instruction' must hold {categories} once"),
         ("question: What is it?", "", "'question' is missing"),
         ("question:", "questoin:", "did you mean 'question'?"),
-        ("categories:\n", "categories: []\nothers:\n", "'categories' must be at least 1 items"),
+        ("categories:\n", "categories: []\nothers:\n", "'categories' must be a list of at least 1; it has 0."),
     ],
 )
 def test_a_mistake_in_the_file_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
@@ -85,6 +85,15 @@ def test_a_mistake_in_the_file_is_named(old: str, new: str, said: str, tmp_path:
         load_moderation(path)
     assert said in str(error.value).replace("  ", " ")
     assert "moderation.yaml" in str(error.value)
+
+
+def test_of_a_wrong_item_nothing_is_said_but_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "moderation.yaml"
+    path.write_text(GOOD.replace("id: rude", "id: rude, threshold: 7").replace("id: loud", "id: loud, threshold: 7"))
+    with pytest.raises(ConfigError) as error:
+        load_moderation(path)
+    wrong = [f"ine {5 + place}: 'categories' item {place} 'threshold' must be at most 1, not 7." for place in (1, 2)]
+    assert str(error.value).endswith(f"moderation.yaml, l{wrong[0]} L{wrong[1]}")
 
 
 def test_off_without_quotes_means_off_and_another_category_is_judged_like_the_rest(tmp_path: Path) -> None:

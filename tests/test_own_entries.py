@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.catalogue import CatalogueFile, add_entry, own_ids, remove_entry
+from menny.catalogue import CatalogueFile, add_entry, load_catalogue, own_ids, remove_entry
 from menny.config import load_yaml
 from menny.errors import ConfigError
 
@@ -51,3 +51,16 @@ def test_a_file_that_can_not_be_used_is_left_as_it_is(tmp_path: Path) -> None:
         add_entry(file, id="a", name="A", path="a")
     assert file.read_text() == "models: [{id: x}]"
     assert own_ids(file) == set()
+
+
+def test_an_entry_of_a_module_that_is_no_package_is_not_here_and_harms_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    add_entry(file, id="a", name="A", package="__main__", file="x.gguf")
+    (spec,), problems = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
+    assert (spec.path(), problems) == (None, [])
+
+
+def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").mkdir()
+    _, (problem,) = load_catalogue(tmp_path / "models.yaml", tmp_path / "models", tmp_path / "cache")
+    assert str(problem).endswith("models.yaml: it isn't a file.")

@@ -34,7 +34,10 @@ class PackageSource:
 
     def places(self) -> Iterator[Path]:
         """Where the file lies."""
-        spec = importlib.util.find_spec(self.package)
+        try:
+            spec = importlib.util.find_spec(self.package)
+        except ValueError:  # a module that was made in another way than by import
+            return
         for folder in (spec and spec.submodule_search_locations) or ():
             yield Path(folder) / self.file
 
