@@ -53,9 +53,12 @@ def test_a_file_that_can_not_be_used_is_left_as_it_is(tmp_path: Path) -> None:
     assert own_ids(file) == set()
 
 
-def test_an_entry_of_a_module_that_is_no_package_is_not_here_and_harms_nothing(tmp_path: Path) -> None:
+def test_an_entry_of_a_module_that_is_no_package_is_not_here_and_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "models.yaml"
-    add_entry(file, id="a", name="A", package="__main__", file="x.gguf")
+    monkeypatch.setattr("__main__.__spec__", None)
+    file.write_text("models: [{id: a, name: A, package: __main__, file: x.gguf}]\n")
     (spec,), problems = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
     assert (spec.path(), problems) == (None, [])
 

@@ -64,6 +64,8 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
             return f"{repo} no longer has the revision {revision or 'main'}: leave it out of the entry, or update it."
         case RepositoryNotFoundError():
             return f"The hub has no {repo}, or shows it to its friends only: check the name, or give a token."
+        case UnicodeEncodeError():
+            return "The token for the hub (HF_TOKEN) has letters that no token has: copy it once more."
         case HFValidationError():
             return f"{repo!r} is no name of a repository: it is owner/name."
         case HfHubHTTPError() if error.response is not None:

@@ -149,6 +149,12 @@ def test_what_cannot_be_got_is_a_sentence(get: Get, temporary_home: Path, source
     assert err.startswith(f"menny: Own is not on this machine. {words}")
 
 
+@pytest.mark.usefixtures("hub")
+def test_a_token_that_can_be_none_is_a_sentence(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_cl\u00e9")
+    assert "(HF_TOKEN) has letters that no token has: copy it once more" in get()[2]
+
+
 def test_what_arrived_whole_before_the_fault_is_kept(hub: FakeHub, get: Get, temporary_home: Path) -> None:
     misbehave(hub, {"breaks_after": 400_000})
     get()
