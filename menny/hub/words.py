@@ -70,7 +70,7 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
             return f"{repo!r} is no name of a repository: it is owner/name."
         case HfHubHTTPError() if error.response is not None:
             return _by_status(error.response.status_code, repo)
-        case FileMetadataError() | json.JSONDecodeError():
+        case FileMetadataError() | json.JSONDecodeError() | TypeError() | LookupError() | AttributeError():
             return (
                 f"{_host()} doesn't answer as the hub does: check HF_ENDPOINT, and whether the network wants a sign-in."
             )

@@ -100,6 +100,7 @@ FILE, LISTING = f"/{REPO}/resolve/", "/api/models/"
         ({"breaks_after": 400_000}, "There is no connection to 127.0.0.1"),
         ({"damaged": {SECOND}}, f"{SECOND} of {REPO} arrived damaged (its hash differs) and was thrown away"),
         ({"portal": True}, "doesn't answer as the hub does"),
+        ({"listed": {"extra.json": "large"}}, "doesn't answer as the hub does"),
     ],
 )
 def test_a_fault_is_one_sentence_and_the_next_try_goes_on(
