@@ -39,7 +39,7 @@ class Chats:
                 try:
                     self._store, self.problem = ChatStore(self._file), ""
                 except StorageError as error:
-                    self.problem = str(error)
+                    self.problem = f"Chats aren't being kept at the moment. {error}"
                     self._next_try = time.monotonic() + TRY_AGAIN
                 else:
                     for chat in list(self._open.values()):
