@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -128,11 +128,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The id of a text's category, how likely each label is (together 1), and the seconds that it took."""
+    """The id of a text's category, how likely each label is (together 1), and the seconds that it took.
+
+    `counting` are all categories that the text, or a piece of it, counts as, with how likely each is there.
+    """
 
     category: str
     probabilities: Mapping[str, float]
     seconds: float
+    counting: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_acceptable(self) -> bool:
@@ -165,13 +169,16 @@ class Moderator:
         bias = self._learn_bias(on_progress)
         verdicts = [self._judge_piece(piece, bias, on_progress) for piece in overlapping_pieces(text, self._fits)]
         worst = min(verdicts, key=lambda one: (one.is_acceptable, one.probabilities[ACCEPTABLE]))
-        return Verdict(worst.category, worst.probabilities, time.perf_counter() - began)
+        found = sorted((likely, name) for one in verdicts for name, likely in one.counting.items())
+        counting = {name: likely for likely, name in found}  # where it is likeliest
+        return replace(worst, seconds=time.perf_counter() - began, counting=counting)
 
     def _judge_piece(self, piece: str, bias: Sequence[float], on_progress: OnProgress | None) -> Verdict:
         scores = self._scores(piece, on_progress)
         likely = _softmax([score - expected for score, expected in zip(scores, bias, strict=True)])
         probabilities = dict(zip(self.settings.labels, likely, strict=True))
-        return Verdict(decide(probabilities, self.settings.categories), probabilities, 0.0)
+        counting = counted(probabilities, self.settings.categories)
+        return Verdict(next(iter(counting), ACCEPTABLE), probabilities, 0.0, counting)
 
     def _learn_bias(self, on_progress: OnProgress | None) -> list[float]:
         """How likely each label is after a text that says nothing: the mean over the neutral texts."""
@@ -206,15 +213,15 @@ def quoted(text: str) -> str:
     return "\n".join("> " + line for line in text.splitlines() or [""])
 
 
-def decide(probabilities: Mapping[str, float], categories: Sequence[CategoryFile]) -> str:
-    """The likeliest category among those that count: by their threshold, or, without one, by being the likeliest."""
+def counted(probabilities: Mapping[str, float], categories: Sequence[CategoryFile]) -> dict[str, float]:
+    """The categories that count, the likeliest first: by their threshold, or, without one, by being the likeliest."""
     likeliest = max(probabilities, key=lambda name: probabilities[name])
     counting = [
         one.id
         for one in categories
         if (one.id == likeliest if one.threshold is None else probabilities[one.id] >= one.threshold)
     ]
-    return max(counting, key=lambda name: probabilities[name], default=ACCEPTABLE)
+    return {name: probabilities[name] for name in sorted(counting, key=lambda name: -probabilities[name])}
 
 
 def overlapping_pieces(text: str, fits: Callable[[str], bool]) -> list[str]:

@@ -1,7 +1,7 @@
 """What becomes of a message or a reply by the model's verdict on it: off, warn, or block, for each category."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 Side = Literal["messages", "replies"]
 Judge = Callable[[str, OnProgress | None], Verdict]
 
+ACTIONS: Sequence[Action] = ("off", "warn", "block")  # the mildest first
 NOTE = "moderation"  # the key under which a finding is kept beside a message
 UNCHECKED = "it ended before it could be checked"
 WITHHELD = "(This reply was withheld.)"  # what stands in a blocked reply's place, also for the model
@@ -100,10 +101,11 @@ class Watch:
         except Exception as error:
             logger.exception("A check failed")
             return Finding(worst, problem=f"it couldn't be checked ({type(error).__name__})")
-        action = self._policy.action(side, verdict.category)
-        if action == "off":
-            return None
-        return Finding(action, self._names[verdict.category], verdict.probabilities[verdict.category])
+        # A text may count as several, and what one of them lets pass is no pass for the others.
+        likely = {verdict.category: verdict.probabilities[verdict.category], **verdict.counting}
+        found = [(ACTIONS.index(self._policy.action(side, name)), p, name) for name, p in likely.items()]
+        strictness, probability, name = max(found)
+        return Finding(ACTIONS[strictness], self._names[name], probability) if strictness else None
 
     def unchecked(self, side: Side) -> Finding | None:
         """What holds of a text before it is checked; None: nothing is going to be."""

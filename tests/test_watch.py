@@ -58,6 +58,35 @@ def test_a_check_that_fails_counts_as_the_worst_that_might_have_been_found(
         assert "couldn't be checked. The model gave no numbers." in finding.sentence
 
 
+def test_a_text_of_two_categories_is_blocked_for_the_one_though_the_other_is_likelier_and_off() -> None:
+    rude, loud = (one.model_copy(update={"threshold": 0.2}) for one in SETTINGS.categories[:2])
+    settings = SETTINGS.model_copy(update={"categories": (rude, loud)})
+    judge = Judge(lambda text: f"is {rude.id}.")
+    judging = Moderator(settings, judge, "chatml")
+    assert judging.judge("a text").category == rude.id
+    loud_too = settings.model_copy(update={"categories": (rude, loud.model_copy(update={"threshold": 0.05}))})
+    judging = Moderator(loud_too, judge, "chatml")
+    for policy, action, category in (
+        (Policy(messages={rude.id: "off", loud.id: "block"}), "block", loud),
+        (Policy(messages={rude.id: "warn", loud.id: "block"}), "block", loud),
+        (Policy(messages={rude.id: "warn", loud.id: "warn"}), "warn", rude),
+    ):
+        finding = Watch(policy, NAMES, judging.judge).check("messages", "a text")
+        assert finding is not None
+        assert (finding.action, finding.category) == (action, category.name)
+
+
+def test_a_long_text_is_blocked_for_a_piece_that_is_not_its_worst() -> None:
+    judge = Judge(lambda text: "is illegal." if "fraud" in text else "is hateful." if "insult" in text else "is acc")
+    judge.context_length = 700
+    text = "fraud " + "harmless words " * 300 + "insult"
+    for blocked in ("illegal", "hateful"):
+        policy = Policy(replies={blocked: "block"})
+        finding = Watch(policy, NAMES, Moderator(SETTINGS, judge, "chatml").judge).check("replies", text)
+        assert finding is not None
+        assert (finding.category, finding.action) == (NAMES[blocked], "block")
+
+
 def test_a_fault_of_our_own_in_a_check_is_a_failed_check(caplog: pytest.LogCaptureFixture) -> None:
     def broken(text: str, on_progress: object) -> None:
         raise KeyError("secret detail")

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from menny.moderation import Action, ModerationFile
+from menny.moderation import ModerationFile
 from menny.ui.moderators import Moderation, shared_moderators
 from menny.ui.state import set_default
 from menny.ui.text import as_label
-from menny.watch import Finding, Policy, Side
+from menny.watch import ACTIONS, Finding, Policy, Side
 
-ACTIONS: Sequence[Action] = ("off", "warn", "block")
 SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", "Replies"))
 
 
