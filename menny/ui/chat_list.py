@@ -114,9 +114,8 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
             store.delete(conversation.id)
             if conversation.id == session.chat.id:
                 session.open("")
-            session.undo = Undo(
-                f"“{conversation.title}” was deleted.", partial(_bring_back, session, store, conversation)
-            )
+            title = conversation.title if len(conversation.title) <= 40 else f"{conversation.title[:39]}…"
+            session.undo = Undo(f"“{title}” was deleted.", partial(_bring_back, session, store, conversation))
 
 
 def _bring_back(session: Session, store: ChatStore, conversation: Conversation) -> None:

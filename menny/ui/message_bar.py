@@ -17,7 +17,7 @@ button { all: unset; box-sizing: border-box; position: relative; display: grid; 
 button:hover { opacity: 1; background: color-mix(in srgb, currentColor 9%, transparent); }
 button:focus-visible { opacity: 1; outline: 2px solid var(--st-primary-color); }
 button:disabled { cursor: default; opacity: .25; background: none; }
-.pick { width: 20px; margin-left: -5px; }
+.pick { width: 24px; margin-left: -5px; }
 .menu { position: fixed; inset: auto; margin: 0; padding: 6px; min-width: 190px; max-height: 55vh; overflow-y: auto;
   font: 14px var(--st-font); color: var(--st-text-color); background: var(--st-background-color);
   border: 1px solid var(--st-border-color); border-radius: 12px; box-shadow: 0 8px 28px rgb(0 0 0 / .18); }
@@ -88,6 +88,13 @@ function picker(label, groups, tell) {
         choice.setAttribute("role", "menuitem")
         menu.append(choice)
       }
+    }
+    menu.onkeydown = event => {
+      const way = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+      if (!way) return
+      event.preventDefault()
+      const rows = [...menu.querySelectorAll("button")], at = rows.indexOf(event.target)
+      rows[(at + way + rows.length) % rows.length].focus()
     }
     menu.ontoggle = event => { if (event.newState === "closed") { menu.remove(); made.focus() } }
     made.parentElement.append(menu)

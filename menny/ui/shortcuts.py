@@ -1,4 +1,4 @@
-"""What the browser does by itself: keys press the buttons that are used most, and on a phone the sidebar makes way."""
+"""What the browser does by itself: keys press buttons, a phone's sidebar makes way, popovers take the page's theme."""
 
 import streamlit as st
 
@@ -28,9 +28,12 @@ function search() {
 
 const stop = () => press('[data-testid="stChatInputStopButton"]') || press(".st-key-stop button")
 
+const EDITED = '[class*="st-key-edit-"] textarea'
+
 function done(event) {
   const combined = event.ctrlKey || event.metaKey
   const isInFront = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
+  if (event.key === "Escape" && event.target.matches?.(EDITED)) return press('[class*="st-key-leave-"] button')
   if (event.key === "Escape" && !isInFront) return stop()
   if (!combined || event.altKey) return false
   const key = event.key.toLowerCase()
@@ -49,20 +52,51 @@ function makeWay(event) {
   setTimeout(() => press(shown))
 }
 
+function show(event) {
+  const [target] = event.composedPath(), isKey = event.type === "keydown"
+  if (!isKey && target.closest?.('[aria-label="Edit the message"]')) return focusSoon(30)
+  const sends = isKey
+    ? event.key === "Enter" && !event.shiftKey && !event.isComposing && target.dataset?.testid === "stChatInputTextArea"
+    : target.closest?.('[data-testid="stChatInputSubmitButton"]')
+  const main = document.querySelector(".stMain")
+  if (sends) main.scrollTo(0, main.scrollHeight)  // from its end on, the page follows what is said
+}
+
+function focusSoon(tries) {
+  const found = document.querySelector(EDITED)
+  if (!found) return tries && setTimeout(() => focusSoon(tries - 1), 100)
+  found.focus()
+  found.setSelectionRange(found.value.length, found.value.length)
+}
+
+function followTheme(signal) {
+  const app = document.querySelector(".stApp")
+  const follow = () => { document.documentElement.style.colorScheme = getComputedStyle(app).colorScheme }
+  const watching = new MutationObserver(follow)
+  watching.observe(app, { attributes: true, attributeFilter: ["class"] })
+  signal.addEventListener("abort", () => watching.disconnect())
+  follow()
+}
+
 export default function () {
   const listen = event => { if (done(event)) event.preventDefault() }
   window.mennyKeys?.abort()
   window.mennyKeys = new AbortController()
+  followTheme(window.mennyKeys.signal)
   const options = { capture: true, signal: window.mennyKeys.signal }
   document.addEventListener("keydown", listen, options)
   document.addEventListener("click", makeWay, options)
+  for (const kind of ["keydown", "click"]) document.addEventListener(kind, show, options)
 }
 """
 
 
 def listen_to_keys() -> None:
-    """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop.
+    """Ctrl or ⌘ with K: search, with Shift O: a new chat, with Shift Enter: regenerate; Esc: stop, or leave a message.
 
-    Where the sidebar covers the page, choosing a chat or another page in it closes it.
+    Who sends a message wants to see what becomes of it, who edits one to write in it: the page goes there.
+
+    Where the sidebar covers the page, choosing a chat or another page in it closes it. Popovers and dialogs lie outside
+    of the app's element, which alone knows whether it is light or dark: the whole document is told.
     """
     st.components.v2.component("menny_shortcuts", html="<span></span>", js=_JS)(key="shortcuts", height=0)

@@ -188,9 +188,10 @@ class Session:
 
     def cut(self, entry_id: str) -> None:
         """Delete a message and what follows it."""
-        chat, count = self.chat, len(self.chat.entries)
+        chat = self.chat
+        shown = [entry.id for entry in chat.entries]
+        gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # an alternative may take their place
         chat.cut(entry_id)
-        gone = count - len(chat.entries)
         what = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
         self.undo = Undo(what, partial(chat.mend, entry_id))
 

@@ -41,6 +41,41 @@ CSS = """
   .st-key-persona-preview { max-height: calc(100vh - 11rem); overflow-y: auto; }
 }
 
+/* Words on the colour of what matters most: white on the dark theme's orange would be hard to read. */
+[data-testid^="stBaseButton-primary"]:not(:disabled) { color: light-dark(#fff, #14172f); }
+[data-testid^="stBaseButton-primary"]:is(:hover, :active):not(:disabled) {
+  background-color: light-dark(#a8330c, #ff8a55); border-color: transparent; }
+.stMultiSelect span[title] { color: light-dark(#fff, #14172f); }
+[kind="tertiary"][aria-expanded="true"] { color: inherit; }
+
+/* A list of choices shows its words whole, also where the box it hangs on is narrower. */
+[data-testid="stSelectboxVirtualDropdown"] { width: max-content !important; min-width: var(--trigger-width);
+  max-width: calc(100vw - 3.5rem); }
+
+/* What lies behind a dialog goes dark. */
+[data-testid="stDialog"] { background: rgb(10 12 30 / .5); }
+
+/* In a narrow window the sidebar begins with the other pages. */
+[data-testid="stSidebarNav"] { margin-bottom: .75rem; }
+
+/* Moderation: what becomes of messages and of replies, side by side. */
+.st-key-moderation [data-testid="stWidgetLabel"] p { font-size: .8rem; white-space: nowrap; }
+
+/* Markdown in a message: headings that don't shout, tables that scroll by themselves, code that can be read. */
+.stChatMessage :is(h1, h2, h3) { padding: .5rem 0 .35rem; }
+.stChatMessage h1 { font-size: 1.45rem; }
+.stChatMessage h2 { font-size: 1.25rem; }
+.stChatMessage h3 { font-size: 1.1rem; }
+.stChatMessage [data-testid="stMarkdownContainer"] > :is(h1, h2, h3):first-child { padding-top: 0; }
+.stChatMessage table { display: block; max-width: 100%; overflow-x: auto; }
+.stChatMessage :is(th, td) { min-width: 5.5rem; }
+.stCode pre .token:is(.comment, .prolog, .doctype, .cdata, .punctuation) { color: light-dark(#5f6380, #a3a8c8); }
+.stCode pre .token:is(.attr-name, .property, .variable) { color: light-dark(#00669e, #7cc4ff); }
+.stCode pre .token:is(.number, .regex, .boolean, .constant, .symbol) { color: light-dark(#00706b, #4fd1b8); }
+.stCode pre .token:is(.string, .char, .attr-value) { color: light-dark(#0e7a2c, #5fd38d); }
+.stCode pre .token:is(.operator, .entity, .decorator, .atrule) { color: light-dark(#9a4d00, #ffb45e); }
+.stCode pre .token:is(.keyword, .tag, .function, .class-name, .selector) { color: light-dark(#1a5fa8, #7db4ff); }
+
 /* A message's small buttons keep close to it. */
 .stChatMessage [data-testid="stVerticalBlock"] { gap: .35rem; }
 
@@ -48,12 +83,15 @@ CSS = """
 .st-key-chats { max-height: max(14rem, 40vh); overflow-y: auto; width: calc(100% + 1rem); max-width: none;
   margin: 0 -.5rem; padding: 0 .1rem; }
 .st-key-chats [data-testid="stCaptionContainer"] { padding: .35rem .4rem 0; }
-[class*="st-key-chat-row-"], [class*="st-key-hit-"] { border-radius: .6rem; padding: 0 .4rem; }
+[class*="st-key-chat-row-"], [class*="st-key-hit-"] { border-radius: .6rem; margin: 0; padding: 0 .4rem; }
 [class*="st-key-chat-row-"]:hover, [class*="st-key-chat-row-open-"], [class*="st-key-hit-"]:hover {
   background: color-mix(in srgb, currentColor 7%, transparent); }
 [class*="st-key-open-"] button, [class*="st-key-found-"] button { justify-content: flex-start; text-align: left; }
 [class*="st-key-open-"] button > div, [class*="st-key-found-"] button > div { justify-content: flex-start; }
-[class*="st-key-open-"] button { min-height: 2rem; }
+:is([class*="st-key-open-"], [class*="st-key-menu-"]) button { min-height: 2rem; }
+:is([class*="st-key-open-"], [class*="st-key-found-"]) button { color: inherit; }
+[class*="st-key-menu-"] button { min-width: 1.75rem; }
+.st-key-more-chats { padding-left: .4rem; }
 [class*="st-key-menu-"] button p { position: absolute; width: 1px; height: 1px; clip-path: inset(50%); overflow: hidden;
 }
 [class*="st-key-menu-"] button > div > :last-child:not(:first-child) { display: none; }
@@ -87,6 +125,11 @@ CSS = """
 /* The message box keeps close to the lower edge. */
 [data-testid="stBottomBlockContainer"] { padding-bottom: .75rem; }
 [data-testid="stBottomBlockContainer"] [data-testid="stVerticalBlock"] { gap: .5rem; }
+@media (max-width: 640px) {
+  [data-testid="stHorizontalBlock"]:has(> .st-key-shield) { row-gap: 0; }
+  [data-testid="stHorizontalBlock"]:has(> .st-key-shield) [data-testid="stCaptionContainer"] p { font-size: .75rem; }
+  .stChatMessage { padding: .75rem; }
+}
 
 @media (prefers-reduced-motion: reduce) { * { animation-duration: .01ms !important; transition: none !important; } }
 </style>

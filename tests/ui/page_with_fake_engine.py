@@ -27,9 +27,22 @@ graph TD; A["<img src='{ELSEWHERE}/diagram.png'>"]-->B
 
 It costs $5 and $10 :red[in red] :tada: a -> b. The end."""
 
+CODE = """# How it is done
+
+It takes `one` [function](https://example.org):
+
+```python
+@cache
+def area(radius: float = 2.5) -> float:
+    # pi comes from elsewhere
+    return math.pi * radius**2 if radius else "nothing"
+```"""
+TABLE = "\n".join(["| a column with a title " * 6 + "|", "| --- " * 6 + "|", "| 93.4 gigabytes " * 6 + "|"])
+SHOWN = {"show code": CODE, "show table": TABLE, "hostile": HOSTILE}
+
 
 def answer(prompt: str) -> Iterable[str]:
-    """The hostile text to who asks for it, a summary, a word to moderate; to all others, the question and a count.
+    """Texts to who asks for them, a summary, a word to moderate; to all others, the question and a count.
 
     A question that ends with "until" and a name is answered until there is a file of that name in the home.
     """
@@ -38,8 +51,8 @@ def answer(prompt: str) -> Iterable[str]:
         return ["They spoke ", "of this ", "and that."]
     if question.startswith("say ") or "[" in question:
         return answered(prompt)
-    if "hostile" in question:
-        return re.findall(r"\S+\s*", HOSTILE)
+    if asked := next((text for name, text in SHOWN.items() if name in question), ""):
+        return re.findall(r"\s*\S+\s*", asked)
     count = range(WORDS) if "until " not in question else _until(home() / question.split("until ")[1])
     return itertools.chain([f"You said {question}. "], (f"word{number} " for number in count), ["The end."])
 

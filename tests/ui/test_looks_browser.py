@@ -1,0 +1,106 @@
+"""How the pages look in a real browser, light and dark, on a desktop and on a phone: nothing is cut or unreadable."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from .browsing import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+RULES = {"runOnly": ["color-contrast", "button-name", "label", "link-name", "image-alt", "target-size"]}
+
+
+@pytest.fixture(params=["light", "dark"])
+def visitor(request: pytest.FixtureRequest, browser: Browser, staged: str) -> Iterator[Visitor]:
+    with browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=request.param) as context:
+        yield Visitor(context.new_page(), staged)
+
+
+@pytest.fixture
+def phone(browser: Browser, staged: str) -> Iterator[Visitor]:
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        yield Visitor(context.new_page(), staged)
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds: text with too little contrast, controls without a name or too small for a finger."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
+
+
+def test_a_chat_can_be_read_and_its_controls_have_names(visitor: Visitor) -> None:
+    visitor.say("show code")
+    visitor.wait_for_reply()
+    assert faults(visitor.page) == []
+    visitor.page.get_by_role("button", name="Edit the message").click()
+    edited = visitor.page.get_by_role("textbox", name="Edit the message")
+    expect(edited).to_be_focused()
+    assert faults(visitor.page) == []
+    edited.press("Escape")
+    expect(edited).to_have_count(0)
+
+
+@pytest.mark.parametrize("where", ["personas", "models"])
+def test_a_page_and_what_pops_up_on_it_can_be_read(visitor: Visitor, where: str) -> None:
+    page = visitor.page
+    page.get_by_role("link", name=where.capitalize()).click()
+    expect(page.get_by_role("heading", name=where.capitalize())).to_be_visible()
+    assert faults(page) == []
+    page.get_by_role("button", name="Import" if where == "personas" else "Add a model").click()
+    expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
+    assert faults(page) == []
+
+
+def test_on_a_phone_a_wide_table_scrolls_by_itself(phone: Visitor) -> None:
+    phone.say("show table")
+    phone.wait_for_reply()
+    expect(phone.messages.last.get_by_role("table")).to_be_visible()
+    widths = "e => [e.scrollWidth, e.clientWidth]"
+    whole, seen = phone.page.locator(".stMain").evaluate(widths)
+    assert whole == seen
+    whole, seen = phone.messages.last.locator("table").evaluate(widths)
+    assert whole > seen
+
+
+def test_who_sends_a_message_is_shown_what_becomes_of_it(phone: Visitor) -> None:
+    phone.say("show table")
+    phone.wait_for_reply()
+    main = phone.page.locator(".stMain")
+    main.evaluate("e => e.scrollTo(0, 0)")
+    phone.say("show code")
+    phone.wait_for_reply(2)
+    expect(phone.messages.last.get_by_role("button", name="Copy the reply")).to_be_in_viewport()
+
+
+def test_rows_of_chats_keep_apart_and_choices_are_shown_whole(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.say("show code")
+    visitor.wait_for_reply()
+    page.get_by_role("button", name="New chat").click()
+    expect(visitor.messages).to_have_count(1)  # the greeting
+    visitor.say("show table")
+    visitor.wait_for_reply()
+    expect(page.locator("[class*=st-key-chat-row-]").nth(1)).to_be_visible()
+    rows = page.locator("[class*=st-key-chat-row-]").evaluate_all(
+        "rows => rows.map(row => row.getBoundingClientRect())"
+    )
+    assert all(below["top"] >= above["bottom"] for above, below in pairwise(rows))
+    page.get_by_role("combobox", name="Model").click()
+    choice = page.get_by_role("option", name="16-bit").first
+    expect(choice).to_be_visible()
+    assert choice.evaluate("e => [...e.querySelectorAll('*')].every(one => one.scrollWidth <= one.clientWidth)")
+
+
+def test_of_several_versions_one_is_deleted(visitor: Visitor) -> None:
+    visitor.say("show code")
+    visitor.wait_for_reply()
+    visitor.page.get_by_role("button", name="Regenerate the reply").click()
+    expect(visitor.page.get_by_text("2/2")).to_be_visible()
+    visitor.wait_for_reply()
+    visitor.page.get_by_role("button", name="Delete from here").last.click()
+    expect(visitor.page.get_by_text("The message was deleted.")).to_be_visible()
