@@ -66,3 +66,9 @@ def test_a_reply_to_warn_of_is_printed_with_the_warning(
 
 def test_where_all_is_off_nothing_is_judged() -> None:
     assert talk._watch(FakeEngine(answered), "chatml") is None  # type: ignore[arg-type]
+
+
+def test_a_reply_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some letters of a reply would rename the window, clear the screen, or ring."""
+    say(FakeEngine(lambda _: ["\x1b]0;owned\x07", "fine", "\x9b2J", "\r", "."]), Chat(), "Hi")
+    assert capsys.readouterr().out == "Ann: ]0;ownedfine2J\n.\n\n"

@@ -16,6 +16,7 @@ from menny.engine.ring import join
 from menny.engine.sharing import Shared
 from menny.errors import TooLargeError
 from menny.loading import AnyEngine, load
+from menny.messages import clean
 from menny.prompts import guess_template
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
@@ -29,7 +30,7 @@ Seed = Annotated[int | None, typer.Option(help="The same seed gives the same rep
 
 def complain(sentence: str, code: int) -> int:
     """Tell what is wrong, in one line on standard error; returns the exit code."""
-    typer.echo("menny: " + " ".join(sentence.split()), err=True)
+    typer.echo("menny: " + " ".join(clean(sentence).split()), err=True)
     return code
 
 

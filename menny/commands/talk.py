@@ -16,7 +16,7 @@ from menny.errors import MennyError, PipelineError, PromptError
 from menny.guardrails import combine, load_guardrails
 from menny.loading import AnyEngine
 from menny.memory import Memory, Strategy
-from menny.messages import Message, is_blank
+from menny.messages import Message, clean, is_blank
 from menny.moderation import Moderator, load_moderation
 from menny.personas import Persona, choose, load_all
 from menny.prompts import encode_chat
@@ -174,17 +174,17 @@ def _watch(engine: AnyEngine, template: str) -> Watch | None:
 def _tell_findings(turn: Sequence[Entry], is_held: bool) -> None:
     """A reply that was held back until it was judged, and what is to be said of either."""
     if is_held:
-        typer.echo(turn[-1].text)
+        typer.echo(clean(turn[-1].text))
     for what, entry in zip(("This message", "This reply"), turn, strict=True):
         if finding := Finding.of_note(entry.extra.get(NOTE)):
             typer.echo(f"({what}: {finding.sentence})", err=True)
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
-    """Pass the chunks on, printing their text as it comes unless `silent`."""
+    """Pass the chunks on, printing their text as it comes unless `silent`; a terminal takes no orders from a model."""
     for chunk in chunks:
         if not silent:
-            typer.echo(chunk.text, nl=False)
+            typer.echo(clean(chunk.text), nl=False)
             sys.stdout.flush()
         yield chunk
     if not silent:
