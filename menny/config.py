@@ -1,11 +1,13 @@
 """A YAML file becomes a strict pydantic model; whatever is wrong with it is told by file, key and line."""
 
 import difflib
+import fcntl
 import json
 import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -123,6 +125,17 @@ def write_whole(path: Path, content: bytes) -> None:
         os.replace(unfinished, path)
     finally:
         Path(unfinished).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Change something in a folder while no other process that asks for the same does. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # which goes with the handle, and with the process
+        yield
+    finally:
+        os.close(handle)
 
 
 def file_name(path: Path) -> str:

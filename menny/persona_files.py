@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from menny.config import CONFIGS, file_name, parse_yaml, write_whole
+from menny.config import CONFIGS, alone, file_name, parse_yaml, write_whole
 from menny.errors import ConfigError, FileChangedError, StorageError
 from menny.personas import PersonaFile
 from menny.plain_yaml import MAX_BYTES, PlainYamlError, parse, read
@@ -69,9 +69,11 @@ def put(path: Path, text: str, expected: str | None = None) -> None:
     """Move a text into a file's place in one step, if the file still says what is expected (None: isn't there)."""
     try:
         _put_schema(path.parent)
-        if (text_of(path) if path.is_file() else None) != expected:
-            raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
-        write_whole(path, text.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path.parent):
+            if (text_of(path) if path.is_file() else None) != expected:
+                raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
+            write_whole(path, text.encode())
     except OSError as error:
         raise StorageError(
             f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "

@@ -1,5 +1,6 @@
 """The user's own entries: added and removed with the file's comments kept, and nothing broken overwritten."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_an_entry_of_a_module_that_is_no_package_is_not_here_and_harms_nothing(
     file.write_text("models: [{id: a, name: A, package: __main__, file: x.gguf}]\n")
     (spec,), problems = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
     assert (spec.path(), problems) == (None, [])
+
+
+def test_entries_that_are_added_at_the_same_time_are_all_there(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    names = [f"m{number}" for number in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: add_entry(file, id=name, name=name, path=name), names))
+    assert own_ids(file) == set(names)
 
 
 def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A user's own persona files: what is written, what is kept, and what is never overwritten."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,25 @@ def test_nobody_else_is_overwritten_and_a_change_on_disk_is_noticed(tmp_path: Pa
     assert "# by hand" in path.read_text()
     with pytest.raises(FileChangedError):
         save(tmp_path, "gone", persona(), seen, expected=seen)
+
+
+def test_of_changes_at_the_same_time_none_is_lost_unseen(tmp_path: Path) -> None:
+    path = save(tmp_path, "basil", persona(greeting="0"))
+
+    def count(_: int) -> None:
+        done = 0
+        while done < 20:
+            seen = text_of(path)
+            now = parse_yaml(seen, PersonaFile, "x")
+            try:
+                save(tmp_path, "basil", now.model_copy(update={"greeting": str(int(now.greeting) + 1)}), seen, seen)
+            except FileChangedError:
+                continue
+            done += 1
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(count, range(3)))
+    assert parse_yaml(text_of(path), PersonaFile, "x").greeting == "60"
 
 
 def test_a_deleted_file_can_be_put_back(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The user's own entries of the catalogue: added and removed in their file, with its comments kept."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from menny.catalogue.entries import CatalogueFile, ModelEntry
-from menny.config import file_name, load_yaml, write_whole
+from menny.config import alone, file_name, load_yaml, write_whole
 from menny.errors import ConfigError
 
 
@@ -24,10 +26,8 @@ def add_entry(file: Path, **values: Any) -> ModelEntry:
         where = ".".join(map(str, first["loc"])) or "the entry"
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise ConfigError(f"That can't be added: {where} {reason}.") from None
-    document = _read(file)
-    others = [one for one in document["models"] if one.get("id") != entry.id]
-    document["models"][:] = [*others, told]
-    _write(file, document)
+    with _changing(file) as models:
+        models[:] = [*(one for one in models if one.get("id") != entry.id), told]
     return entry
 
 
@@ -35,9 +35,8 @@ def remove_entry(file: Path, model_id: str) -> None:
     """Remove the entry of this id, where there is one."""
     if not os.path.lexists(file):
         return
-    document = _read(file)
-    document["models"][:] = [one for one in document["models"] if one.get("id") != model_id]
-    _write(file, document)
+    with _changing(file) as models:
+        models[:] = [one for one in models if one.get("id") != model_id]
 
 
 def own_ids(file: Path) -> set[str]:
@@ -46,6 +45,19 @@ def own_ids(file: Path) -> set[str]:
         return {entry.id for entry in load_yaml(file, CatalogueFile).models}
     except ConfigError:
         return set()
+
+
+@contextmanager
+def _changing(file: Path) -> Iterator[Any]:
+    """The file's entries, which are written when the block ends: all or nothing, and nobody else changes them then."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with alone(file.parent):
+            document = _read(file)
+            yield document["models"]
+            write_whole(file, _written(document))
+    except OSError as error:
+        raise ConfigError(f"{file_name(file)} can't be written ({error.strerror}).") from None
 
 
 def _read(file: Path) -> Any:
@@ -59,13 +71,9 @@ def _read(file: Path) -> Any:
         raise ConfigError(f"{file_name(file)} can't be read ({type(error).__name__}).") from None
 
 
-def _write(file: Path, document: Any) -> None:
-    """All or nothing, so that a full disk leaves the file as it was."""
+def _written(document: Any) -> bytes:
     text = StringIO()
     yaml = YAML()
     yaml.width = 4096
     yaml.dump(document, text)
-    try:
-        write_whole(file, text.getvalue().encode())
-    except OSError as error:
-        raise ConfigError(f"{file_name(file)} can't be written ({error.strerror}).") from None
+    return text.getvalue().encode()

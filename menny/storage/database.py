@@ -4,7 +4,6 @@ Both connections are used by many threads, one at a time. Readers see the last w
 writer (WAL); writers, of this process and of others, wait for each other.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from menny.config import alone
 from menny.errors import StorageError
 from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
 
@@ -207,12 +207,8 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
         return
     _create(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with alone(path.parent):
         yield
-    finally:
-        os.close(folder)
 
 
 def _numbered(stem: str, number: int) -> str:
