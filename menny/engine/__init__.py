@@ -6,7 +6,7 @@ preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
 from menny.engine.conversion import Conversion  # noqa: E402
-from menny.engine.convert import Numbers  # noqa: E402
+from menny.engine.convert import Numbers, fitting_group_size  # noqa: E402
 from menny.engine.footprint import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
 from menny.engine.heap import held_bytes  # noqa: E402
@@ -33,6 +33,7 @@ __all__ = [
     "Score",
     "Stream",
     "Tokenizer",
+    "fitting_group_size",
     "held_bytes",
     "load_engine",
     "load_model",

@@ -32,6 +32,7 @@ from menny.errors import EngineError, ModelError
 
 SHARD_BYTES = 2 << 30
 GROUP_SIZES = (32, 64, 128)  # that MLX's affine quantization has
+GROUP_SIZE = 64  # the usual one
 BITS = (4, 8)
 DTYPES = {"float16": mx.float16, "bfloat16": mx.bfloat16, "float32": mx.float32}
 VOCABULARY_FILES = re.compile(
@@ -49,7 +50,7 @@ class Numbers:
 
     dtype: str = "float16"
     bits: int | None = None
-    group_size: int = 64
+    group_size: int = GROUP_SIZE
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -107,11 +108,28 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
+def fitting_group_size(source: Path) -> int | None:
+    """The usual size of groups, or the largest that divides a model's widths where that doesn't; None: none does.
+
+    Raises ModelError for a source that can't be read.
+    """
+    fitting = _fitting(_widths(check_names(*open_model(only_gguf(_absolute(source))))))
+    return GROUP_SIZE if GROUP_SIZE in fitting else max(fitting, default=None)
+
+
+def _widths(shapes: Shapes) -> dict[str, int]:
+    return {name: shape[-1] for name, shape in shapes.items() if _is_quantizable(name, shape)}
+
+
+def _fitting(widths: dict[str, int]) -> list[int]:
+    return [size for size in GROUP_SIZES if not any(width % size for width in widths.values())]
+
+
 def _check_groups(source: Path, shapes: Shapes, numbers: Numbers) -> None:
-    widths = {name: shape[-1] for name, shape in shapes.items() if _is_quantizable(name, shape)}
+    widths = _widths(shapes)
     wrong = next((name for name, width in widths.items() if width % numbers.group_size), None)
     if numbers.form and wrong:
-        fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths.values())]
+        fitting = _fitting(widths)
         advice = f"take --group-size {fitting[-1]}" if fitting else "leave out --bits"
         raise ModelError(
             f"{source}: {HUB.theirs(f'{wrong}.weight')} is {widths[wrong]} wide, which groups of {numbers.group_size} "

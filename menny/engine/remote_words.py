@@ -16,7 +16,7 @@ BY_STATUS = {
     403: "{address} refuses the key: check the key that its entry names.",
     404: "{address} doesn't know this model, or this request: its address should end in /v1, the model be its own.",
     413: "{address} finds the conversation too long: begin a new chat.",
-    429: "{address} has too much to do: wait a little, then ask again.",
+    429: "{address} has too much to do: wait {wait}, then ask again.",
 }
 
 
@@ -52,9 +52,15 @@ def _by_status(error: openai.APIStatusError, address: str) -> str:
         host = urlsplit(error.response.headers.get("Location", "")).netloc or "elsewhere"
         return f"{address} sends on to {_short(host)}, where Menny doesn't follow: give the server's own address."
     if status in BY_STATUS:
-        return BY_STATUS[status].format(address=address)
+        return BY_STATUS[status].format(address=address, wait=_wait(error.response.headers.get("Retry-After", "")))
     whose, todo = ("has a fault", "ask again later") if status >= 500 else ("refuses the request", "change the request")
     return f"{address} {whose} (HTTP {status}: {_short(_told(error))}): {todo}, or look into its log."
+
+
+def _wait(told: str) -> str:
+    """How long, by what the server says of it: seconds, or a date, which isn't read."""
+    is_number = told.isascii() and told.isdecimal() and len(told) < 9
+    return f"{int(told):,} seconds" if is_number and int(told) > 1 else "a little"
 
 
 def _told(error: openai.APIStatusError) -> str:

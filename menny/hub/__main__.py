@@ -12,9 +12,12 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import httpx2
+from huggingface_hub import get_session, set_client_factory
+
 from menny.errors import MennyError
 from menny.hub.fetch import Job, State, fetch, remove_leftovers
-from menny.hub.words import explained, silence
+from menny.hub.words import explained, refuse_long_waits, silence
 
 INTERVAL = 0.2  # seconds between two lines
 PATIENCE = 60.0  # seconds that nothing may come or be checked
@@ -26,6 +29,8 @@ def main() -> None:
     job, state = Job(asked["repo"], asked["revision"], Path(asked["into"])), State()
     threading.Thread(target=_end_with_input, daemon=True).start()
     threading.Thread(target=_report, args=(job, state), daemon=True).start()
+    hooks = {**get_session().event_hooks, "response": [refuse_long_waits]}
+    set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None))
     error = ""
     try:
         fetch(job, state)

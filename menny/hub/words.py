@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from menny.errors import MennyError, ModelError
 
@@ -24,8 +25,8 @@ BY_STATUS = {
     401: "The hub doesn't know the token, or wants one for {repo}: give a valid token, then get it again.",
     403: "The hub doesn't let this token have {repo}: ask for access on its page, or give another token.",
     404: "The hub no longer has all files of {repo}: check its page, or choose another model.",
-    429: "The hub has had too many requests from here (429): wait some minutes, then get it again; a token helps.",
 }
+LONGEST_WAIT = 5  # seconds for which huggingface_hub may sleep before it asks again
 
 
 def explained(error: BaseException, repo: str, revision: str | None) -> MennyError:
@@ -69,7 +70,7 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
         case HFValidationError():
             return f"{repo!r} is no name of a repository: it is owner/name."
         case HfHubHTTPError() if error.response is not None:
-            return _by_status(error.response.status_code, repo)
+            return _by_status(error.response, repo)
         case FileMetadataError() | json.JSONDecodeError() | TypeError() | LookupError() | AttributeError():
             return (
                 f"{_host()} doesn't answer as the hub does: check HF_ENDPOINT, and whether the network wants a sign-in."
@@ -93,7 +94,30 @@ def silence(repo: str, seconds: float) -> str:
     )
 
 
-def _by_status(status: int, repo: str) -> str:
+def refuse_long_waits(response: httpx2.Response) -> None:
+    """Raise ModelError for an answer after which huggingface_hub would sleep, in silence, for as long as it names."""
+    if response.status_code == 429 and (_seconds_to_wait(response) or 0) > LONGEST_WAIT:
+        raise ModelError(_too_many(response))
+
+
+def _too_many(response: httpx2.Response) -> str:
+    seconds = _seconds_to_wait(response)
+    wait = "some minutes" if seconds is None else "a moment" if seconds < 2 else f"{seconds:,} seconds"
+    return f"The hub has had too many requests from here (429): wait {wait}, then get it again; a token helps."
+
+
+def _seconds_to_wait(response: httpx2.Response) -> int | None:
+    limit = parse_ratelimit_headers(response.headers)
+    if limit is not None and limit.remaining == 0:
+        return limit.reset_in_seconds
+    told = response.headers.get("Retry-After", "")
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 9 else None
+
+
+def _by_status(response: httpx2.Response, repo: str) -> str:
+    status = response.status_code
+    if status == 429:
+        return _too_many(response)
     if status in BY_STATUS:
         return BY_STATUS[status].format(repo=repo)
     whose = "has a fault" if status >= 500 else "refuses"

@@ -34,6 +34,7 @@ class FakeHub:
     commit: str = COMMIT
     status: int = 200  # of every answer about the repository, or of those to questions with `refuses` in them
     refuses: str = ""  # part of a question such as "GET /owner/name/resolve/…"
+    headers: dict[str, str] = field(default_factory=dict)  # of refusals, besides
     error: str = ""  # the header X-Error-Code, by which the hub says more
     silent: str | None = None  # part of the questions that are never answered
     portal: bool = False  # a page of the network stands before it, and answers everything
@@ -99,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(path, with_body)
 
     def _refuse(self, status: int) -> None:
-        self._json({"error": "no"}, status, {"X-Error-Code": self.hub.error, "X-Error-Message": "no"})
+        told = {"X-Error-Code": self.hub.error, "X-Error-Message": "no", **self.hub.headers}
+        self._json({"error": "no"}, status, told)
 
     def _describe(self, path: str) -> None:
         hub = self.hub

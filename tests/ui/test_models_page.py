@@ -20,7 +20,6 @@ from menny.engine.convert import convert
 from menny.errors import TooLargeError
 from menny.loading import Tuned
 from menny.ui.engines import SharedEngine, shared_engine
-from menny.ui.models.card import converted_name
 from menny.ui.models.work import shared_work
 from tests.engine.fake_server import FakeServer, serving
 from tests.engine.tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
@@ -205,11 +204,11 @@ def test_the_catalogue_that_comes_along_is_drawn_whole(page: AppTest, monkeypatc
 
 
 @pytest.fixture
-def tiny(stage: Stage) -> Path:
-    """A small model of random weights in the models folder."""
+def tiny(stage: Stage, request: pytest.FixtureRequest) -> Path:
+    """A small model of random weights in the models folder, as wide as a test wants."""
     folder = stage.home / "models" / "tiny"
     folder.mkdir()
-    args = tiny_args(vocab_size=262, hidden_dim=128, head_dim=16)
+    args = tiny_args(vocab_size=262, hidden_dim=getattr(request, "param", 128), head_dim=16)
     write_folder(folder, args, random_weights(args))
     write_vocabulary(folder, "<|im_end|>", "<|im_start|>", "<s>")
     return folder
@@ -264,6 +263,20 @@ def test_a_converted_model_is_in_the_list_and_can_be_loaded(page: AppTest, stage
     assert page.button(key="convert-now-tiny").disabled
     page.segmented_control(key="bits-tiny").set_value(8).run()
     assert not page.button(key="convert-now-tiny").disabled
+
+
+@pytest.mark.parametrize("tiny", [96], indirect=True)
+def test_it_is_converted_in_groups_that_divide_its_widths(page: AppTest, tiny: Path) -> None:
+    settled(page.run().button(key="convert-now-tiny").click().run())
+    assert '"group_size": 32' in (tiny.with_name("tiny-4bit") / "config.json").read_text()
+
+
+@pytest.mark.parametrize("tiny", [80], indirect=True)
+def test_one_that_no_groups_divide_is_refused_in_the_pages_own_words(page: AppTest, tiny: Path) -> None:
+    settled(page.run().button(key="convert-now-tiny").click().run())
+    assert "tiny can't be written in 4 bits, as no size of groups divides it: choose 16 bits." in plain(
+        error.value for error in page.error
+    )
 
 
 def test_it_shows_how_far_it_is_and_a_cancelled_one_leaves_nothing(
@@ -332,17 +345,3 @@ def test_one_that_fails_is_a_sentence_and_leaves_nothing(
 
     page.button(key="close-tiny").click().run()
     assert not page.error
-
-
-@pytest.mark.parametrize(
-    ("model_id", "bits", "name"),
-    [
-        ("smollm2", 4, "smollm2-4bit"),
-        ("mistral-7b-v0.3-16bit", 4, "mistral-7b-v0.3-4bit"),
-        ("owner/Some-Model-bf16", 8, "Some-Model-bf16-8bit"),
-        ("/home/me/my model.Q4_1.gguf", 16, "my-model.Q4_1-16bit"),
-        ("a-4-bit", 8, "a-8bit"),
-    ],
-)
-def test_it_is_named_by_its_source(model_id: str, bits: int, name: str) -> None:
-    assert converted_name(model_id, bits) == name

@@ -7,8 +7,8 @@ import streamlit as st
 
 from menny.catalogue import Fit, ModelSpec, RepoSource, ServerSource, own_ids, remove_entry
 from menny.config import models_folder, own_models_file
-from menny.engine import Conversion, Numbers, held_bytes
-from menny.errors import MennyError
+from menny.engine import Conversion, Numbers, fitting_group_size, held_bytes
+from menny.errors import MennyError, ModelError
 from menny.loading import Tuned, converted_bytes
 from menny.reports import download_text, size
 from menny.ui.engines import SharedEngine
@@ -162,7 +162,10 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
 
         def convert() -> None:
             work.put_away(spec.id)
-            work.conversions[spec.id] = Conversion(path, target, Numbers(bits=None if bits == 16 else bits))
+            try:
+                work.conversions[spec.id] = Conversion(path, target, _numbers(spec, path, bits))
+            except MennyError as error:
+                work.faults[spec.id] = str(error)
 
         running = work.conversions.get(spec.id)
         is_under_way = running is not None and not running.is_over
@@ -171,6 +174,18 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
             st.caption(as_label(f"{target.name} is there already: remove it first to convert anew."))
         off = is_under_way or is_there
         st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=off, on_click=convert)
+
+
+def _numbers(spec: ModelSpec, path: Path, bits: int) -> Numbers:
+    """In groups that divide the model's widths. Raises ModelError where none do."""
+    if bits == 16:
+        return Numbers()
+    group_size = fitting_group_size(path)
+    if group_size is None:
+        raise ModelError(
+            f"{spec.name} can't be written in {bits} bits, as no size of groups divides it: choose 16 bits."
+        )
+    return Numbers(bits=bits, group_size=group_size)
 
 
 def converted_name(model_id: str, bits: int) -> str:
