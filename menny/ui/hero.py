@@ -47,24 +47,12 @@ def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
     if persona.greeting:
         with st.chat_message(persona.name, avatar=avatar_of(persona)):
             _draw_greeting(session, persona)
-    if not persona.suggestions:
-        return
-
-    def ask() -> None:
-        session.ask(st.session_state["suggestion"] or "")
-        st.session_state["suggestion"] = None
-
-    labels = {suggestion: as_label(suggestion) for suggestion in persona.suggestions}
-    st.pills(
-        "Suggestions",
-        list(labels),
-        key="suggestion",
-        format_func=lambda text: labels[text],
-        label_visibility="collapsed",
-        on_change=ask,
-        disabled=not can_ask,
-        wrap=True,
-    )
+    # Buttons, though pills look the same: a browser goes on telling of a pill that was chosen for as long as the reply
+    # is drawn, which is a new choice each time to a page that has taken it back.
+    with st.container(horizontal=True, gap="xsmall", key="suggestions"):
+        for number, text in enumerate(persona.suggestions):
+            key = f"suggestion-{number}"
+            st.button(as_label(text), key=key, disabled=not can_ask, on_click=session.ask, args=(text,))
 
 
 def _draw_greeting(session: Session, persona: Persona) -> None:

@@ -31,6 +31,10 @@ CHROMIUM_ARGS = [
 ]
 
 REST = 2000  # milliseconds that a page may take to come to rest before a click
+READY = (
+    '[data-testid="stApp"][data-test-script-state="notRunning"], [data-testid="stChatInputStopButton"], '
+    ".st-key-stop button"
+)
 
 
 def chromium() -> str:
@@ -46,14 +50,13 @@ def chromium() -> str:
 
 def patiently(click: Callable[..., None]) -> Callable[..., None]:
     """A click as a person makes it, on a page that has come to rest: while it is drawn, a button may move away between
-    the press and the release, and nothing is clicked. A reply that is written keeps the page busy; it is clicked then.
+    the press and the release, and nothing is clicked. A page with a Stop button is busy, and clicked at once.
     """
 
     def wait_and_click(self: Locator, **options: Any) -> None:
         self.wait_for(timeout=options.get("timeout"))
         with suppress(AssertionError):
-            resting = expect(self.page.get_by_test_id("stApp"))
-            resting.to_have_attribute("data-test-script-state", "notRunning", timeout=REST)
+            expect(self.page.locator(READY).first).to_be_visible(timeout=REST)
         click(self, **options)
 
     return wait_and_click

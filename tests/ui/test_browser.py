@@ -131,10 +131,20 @@ def test_another_persona_goes_on_with_the_chat(watcher: Visitor) -> None:
     assert "You said and now?" in watcher.wait_for_reply(2)
 
 
+def suggest(watcher: Visitor, text: str) -> None:
+    watcher.page.get_by_test_id("stMain").get_by_role("button", name=text).click()
+
+
+def test_a_suggestion_is_asked_once(watcher: Visitor) -> None:
+    suggest(watcher, "Explain attention")
+    assert "The end." in watcher.wait_for_reply()
+    watcher.say("next")
+    assert "You said next." in watcher.wait_for_reply(2)
+    expect(watcher.messages).to_have_count(4)
+
+
 def test_a_suggestion_can_be_stopped_too(watcher: Visitor) -> None:
-    watcher.page.get_by_role("radio", name="Explain attention").or_(
-        watcher.page.get_by_role("button", name="Explain attention")
-    ).first.click()
+    suggest(watcher, "Explain attention")
     expect(watcher.messages.nth(1)).to_contain_text("word1 ")
     watcher.page.get_by_role("button", name="Stop", exact=True).click()
     assert "stopped" in watcher.wait_for_reply()

@@ -87,7 +87,7 @@ def test_a_moved_slider_keeps_the_chat_and_is_obeyed(stage: Stage) -> None:
 
 def test_a_suggestion_is_sent_when_clicked(stage: Stage) -> None:
     page = stage.open_page()
-    page.get("pills")[0].set_value("Explain attention like I'm five").run()
+    page.button(key="suggestion-0").click().run()
     assert texts(page)[0] == "Explain attention like I'm five"
     assert stage.engine.prompts
 
