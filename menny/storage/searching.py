@@ -7,6 +7,8 @@ from sqlite3 import Connection, Row
 from menny.messages import clean
 
 Excerpt = tuple[tuple[str, bool], ...]
+END = 100  # characters of either end of a long piece
+
 Found = tuple[Row, str | None, Excerpt]
 
 _MARKED = re.compile("\x02(.*?)\x03", re.DOTALL)
@@ -52,10 +54,15 @@ def _marked(excerpt: str) -> Iterator[tuple[str, bool]]:
     at = 0
     excerpt = " ".join(excerpt.split())
     for match in _MARKED.finditer(excerpt):
-        yield excerpt[at : match.start()], False
-        yield match[1], True
+        yield _shortened(excerpt[at : match.start()]), False
+        yield _shortened(match[1]), True
         at = match.end()
-    yield excerpt[at:], False
+    yield _shortened(excerpt[at:]), False
+
+
+def _shortened(piece: str) -> str:
+    """A piece of an excerpt without the middle of what is endlessly long, such as an address or a picture as text."""
+    return piece if len(piece) <= 2 * END else piece[:END] + "…" + piece[-END:]
 
 
 def _around(whole: str, text: str) -> Iterator[tuple[str, bool]]:

@@ -59,6 +59,14 @@ def test_the_excerpt_is_the_text_as_it_was_written(library: ChatStore) -> None:
     assert "".join(piece for piece, _ in hit.excerpt) == "Water them deep. <b>Never</b> at noon."
 
 
+def test_an_endless_word_makes_no_endless_excerpt(store: ChatStore) -> None:
+    say(store, "A picture", "before data:" + "x" * 100_000 + " and after")
+    for text, match in (("xxx", "x" * 100 + "…" + "x" * 100), ("before", "before")):
+        (hit,) = store.search(text)
+        assert (match, True) in hit.excerpt
+        assert sum(len(piece) for piece, _ in hit.excerpt) < 500
+
+
 def test_a_hit_tells_the_message_and_a_chat_is_listed_once(store: ChatStore) -> None:
     chat = say(store, "one apple", "two apples")
     say(store, "three apples", "four", chat)
