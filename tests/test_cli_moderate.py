@@ -56,6 +56,17 @@ def test_an_evaluation_of_reflection_prints_its_tables_and_draws_its_curve(four:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is a disk that is full")
+def test_a_picture_that_cannot_be_written_takes_no_tables_along(tmp_path: Path) -> None:
+    (tmp_path / "curve.svg").symlink_to("/dev/full")
+    (tmp_path / "one.yaml").write_text("name: One\nprompts: [{label: acceptable, text: Hi}]\n")
+    ended = menny("evaluate", "reflection", str(tmp_path / "one.yaml"), "--picture", str(tmp_path / "curve.svg"))
+    assert "smollm2 on One: 1 texts" in ended.stdout
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in ended.stderr
+
+
+@pytest.mark.slow
 def test_an_evaluation_of_guardrails_tries_every_template_as_one_json_object(four: Path) -> None:
     ended = menny("evaluate", "guardrails", str(four), "--max-tokens", "8", "--json")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -88,9 +88,9 @@ def reflection(
         one_token = SamplingParams(temperature=0, max_tokens=1)
         cost = verdict_cost([one.text for one in chosen.prompts], moderator, engine, one_token)
         found = replace(found, cost=cost)
-    if picture is not None:
-        picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
     typer.echo(json_text({"model": model, **asdict(found)}) if as_json else reflection_text(model, found))
+    if picture is not None:  # last: a disk that is full by now takes nothing else along
+        picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
 
 
 def _settings() -> ModerationFile:
