@@ -48,12 +48,18 @@ class ModelSpec:
 
     def path(self) -> Path | None:
         """The folder or .gguf file to load; None where no whole copy is on this machine."""
+        return next((path for _, path in self._whole()), None)
+
+    def place(self) -> Path | None:
+        """Where that lies: the same, or the folder around it that holds nothing else to load."""
+        return next((place for place, _ in self._whole()), None)
+
+    def _whole(self) -> Iterator[tuple[Path, Path]]:
         for place in (*self.own_places, *self.source.places()):
             try:
-                return model_at(place)
+                yield place, model_at(place)
             except ModelError:
                 continue
-        return None
 
     def present(self) -> Path:
         """As `path`; raises ModelError, with how to get it, where no whole copy is on this machine."""

@@ -77,13 +77,14 @@ def shared_work() -> Work:
 
 def removable(spec: ModelSpec) -> Path | None:
     """The folder or file that holds a model and belongs to Menny or the hub's cache; None: it is somebody else's."""
-    path = spec.path()
-    if path is None:
+    place = spec.place()
+    if place is None:
         return None
     folder = models_folder().absolute()
-    if path.absolute().is_relative_to(folder):
-        return folder / path.absolute().relative_to(folder).parts[0]
-    for parent in path.parents:
+    if place.absolute().is_relative_to(folder):
+        within = place.absolute().relative_to(folder).parts
+        return place if within and ".." not in within else None  # neither the folder itself, nor what is beside it
+    for parent in place.parents:
         if isinstance(spec.source, RepoSource) and parent.parent == spec.source.cache:
             return parent if parent.name.startswith("models--") else None
     return None
