@@ -35,6 +35,7 @@ class _Message(_Lenient):
     author: _Author
     content: _Content
     create_time: float | None = None
+    recipient: str | None = None  # a tool's name, or "all"
     metadata: dict[str, Any] | None = None
 
 
@@ -110,7 +111,7 @@ def _said(message: _Message | None) -> tuple[Role | None, str]:
     """Who said what; nothing where it wasn't shown: instructions, tools, pictures."""
     if message is None or (message.metadata or {}).get("is_visually_hidden_from_conversation"):
         return None, ""
-    if message.content.content_type not in ("text", "multimodal_text"):
+    if message.content.content_type not in ("text", "multimodal_text") or message.recipient not in (None, "all"):
         return None, ""
     parts = [_text_of(part) for part in message.content.parts]
     text = clean("\n\n".join(part for part in parts if part.strip())) or (PICTURE if any(message.content.parts) else "")
