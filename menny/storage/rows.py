@@ -7,7 +7,7 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
-from menny.messages import clean
+from menny.messages import clean, is_blank
 from menny.storage.values import Conversation, Entry, Figures
 
 TITLE_LENGTH = 60
@@ -55,8 +55,9 @@ def notes_of(kept: str) -> dict[str, Any]:
 
 
 def title_given(title: str) -> str:
-    """A title from somebody else, as a list can show it."""
-    return " ".join(clean(title).split())[:200]
+    """A title from somebody else, as a list can show it; empty where nothing of it could be seen."""
+    line = " ".join(clean(title).split())[:200]
+    return "" if is_blank(line) else line
 
 
 def title_of(text: str) -> str:

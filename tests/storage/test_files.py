@@ -41,7 +41,12 @@ def archive(**members: bytes | str) -> bytes:
 
 def test_a_chat_that_an_editor_saved_with_a_mark_before_it_and_an_odd_title_is_read(store: ChatStore) -> None:
     document = json.loads(as_json(store.transcript(say(store, "Hi there", "Hello"))))
-    for title, shown in ((" \n", "Hi there"), ("two\nlines\x07", "two lines"), ("x" * 900, "x" * 200)):
+    for title, shown in (
+        (" \n", "Hi there"),
+        ("\u200b", "Hi there"),
+        ("two\nlines\x07", "two lines"),
+        ("x" * 900, "x" * 200),
+    ):
         data = json.dumps({**document, "title": title}).encode("utf-8-sig")
         (read,) = unpack("chat.json", data).transcripts
         assert read.conversation.title == shown
