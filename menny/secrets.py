@@ -21,7 +21,7 @@ def key_of(address: str, variable: str | None) -> str | None:
         raise ConfigError(f"{address} wants the key in {variable}, which isn't set: set it, and start Menny again.")
     try:
         return keyring.get_password(SERVICE, address)
-    except KeyringError:  # a system without one keeps no keys
+    except Exception:  # a system without one, or with one that is set up badly, keeps no keys
         return None
 
 
@@ -29,7 +29,9 @@ def keep_key(address: str, key: str) -> None:
     """Keep a server's key in the keyring. Raises ConfigError on a system that has none."""
     try:
         keyring.set_password(SERVICE, address, key)
-    except KeyringError:
+        if keyring.get_password(SERVICE, address) != key:
+            raise KeyringError
+    except Exception:  # whatever the system's keyring raises
         raise ConfigError(
             "This system has no keyring to keep the key in: put it into an environment variable, and name that."
         ) from None
@@ -40,5 +42,5 @@ def forget_key(address: str) -> None:
     try:
         if keyring.get_password(SERVICE, address) is not None:
             keyring.delete_password(SERVICE, address)
-    except KeyringError:  # nothing is kept there
+    except Exception:  # nothing is kept there
         return

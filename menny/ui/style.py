@@ -30,7 +30,7 @@ CSS = """
 @media (max-width: 640px) { [class*="st-key-card-"] { padding: .5rem .65rem; } }
 
 /* What the user said stands on a ground of its own. */
-[class*="st-key-user-"] .stChatMessage { background-color: light-dark(#fdf0e0, #20254a); }
+[class*="st-key-user-"] .stChatMessage { background-color: light-dark(#fdf3e6, #20254a); }
 
 /* Personas: as wide as is still read well; what the model is told stays in sight while the fields are scrolled. */
 .stMainBlockContainer:has(.st-key-personas, .st-key-models) { max-width: 1200px; padding-top: 4.5rem; }
@@ -98,7 +98,7 @@ CSS = """
 [class*="st-key-found-"] .stMarkdownColoredBackground { background: light-dark(#ffd9a3, #6b4a16) !important; }
 
 /* What the model no longer sees stands back; read it, and it comes forward. */
-[class*="st-key-unseen-"] { opacity: .5; transition: opacity .15s; }
+[class*="st-key-unseen-"] { opacity: .66; transition: opacity .15s; }
 [class*="st-key-unseen-"]:is(:hover, :focus-within) { opacity: 1; }
 
 /* How the context is used: a bar of shares, and what they are. */
