@@ -69,6 +69,17 @@ function focusSoon(tries) {
   found.setSelectionRange(found.value.length, found.value.length)
 }
 
+// A file that is made when it is asked for can't be had in the instant in which the page is drawn anew: then once more.
+function insist(event, tries = 8) {
+  const saving = event.isTrusted && event.target.closest?.('[data-testid="stDownloadButton"]')
+  if (!saving || !tries) return
+  setTimeout(() => {
+    const hasFailed = saving.querySelector('[data-testid="stDownloadButtonError"]')
+    if (hasFailed) saving.querySelector("button").click()
+    else insist(event, tries - 1)
+  }, 250)
+}
+
 function followTheme(signal) {
   const app = document.querySelector(".stApp")
   const follow = () => { document.documentElement.style.colorScheme = getComputedStyle(app).colorScheme }
@@ -86,6 +97,7 @@ export default function () {
   const options = { capture: true, signal: window.mennyKeys.signal }
   document.addEventListener("keydown", listen, options)
   document.addEventListener("click", makeWay, options)
+  document.addEventListener("click", event => insist(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, show, options)
 }
 """
@@ -97,6 +109,7 @@ def listen_to_keys() -> None:
     Who sends a message wants to see what becomes of it, who edits one to write in it: the page goes there.
 
     Where the sidebar covers the page, choosing a chat or another page in it closes it. Popovers and dialogs lie outside
-    of the app's element, which alone knows whether it is light or dark: the whole document is told.
+    of the app's element, which alone knows whether it is light or dark: the whole document is told. A download that
+    failed as the page was being drawn is asked for once more.
     """
     st.components.v2.component("menny_shortcuts", html="<span></span>", js=_JS)(key="shortcuts", height=0)
