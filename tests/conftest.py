@@ -15,6 +15,14 @@ settings.register_profile("menny", derandomize=True, deadline=None)
 settings.load_profile("menny")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test in the browser may have a second try, which pytest's summary counts as a rerun: on a busy machine a press
+    and its release can fall on two sides of a redraw, for a test as for a person, who would press once more."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(autouse=True)
 def temporary_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keeps a test away from the real home: chats, models and settings of whoever runs it."""
