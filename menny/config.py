@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from menny.errors import ConfigError
 from menny.plain_yaml import KeyPath, PlainYamlError, parse, read
+from menny.plain_yaml import is_plain as is_plain
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"

@@ -12,7 +12,6 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
@@ -20,7 +19,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 from menny.config import CONFIGS, alone, file_name, parse_yaml, write_whole
 from menny.errors import ConfigError, FileChangedError, StorageError
 from menny.personas import PersonaFile
-from menny.plain_yaml import MAX_BYTES, PlainYamlError, parse, read
+from menny.plain_yaml import MAX_BYTES, PlainYamlError, is_plain, parse, read
 
 SCHEMA = CONFIGS / "schemas" / "persona.json"
 HEADER = "# yaml-language-server: $schema=../schemas/persona.json\n"
@@ -220,9 +219,7 @@ def _styled(value: Any) -> Any:
         return value
     if "\n" in value or len(value) > 100:
         return LiteralScalarString(value)
-    reader: Any = yaml.SafeLoader("")  # its methods carry no types
-    is_text = reader.resolve(yaml.ScalarNode, value, (True, False)).endswith(":str")
-    return value if is_text else DoubleQuotedScalarString(value)
+    return value if is_plain(value) else DoubleQuotedScalarString(value)
 
 
 def _round_trip() -> YAML:

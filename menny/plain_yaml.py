@@ -82,6 +82,12 @@ def parse(text: str) -> PlainYaml:
     return document
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text that stands without quotes is read as text, and not as a number, yes or no, or nothing."""
+    loader: Loader = yaml.SafeLoader("")
+    return bool(loader.resolve(yaml.ScalarNode, text, (True, False)).endswith(":str"))
+
+
 def _value(loader: Loader, event: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
     """The value that starts with this event; every key's and item's line is noted on the way."""
     line = _line(event)

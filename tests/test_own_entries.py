@@ -64,6 +64,26 @@ def test_an_entry_of_a_module_that_is_no_package_is_not_here_and_harms_nothing(
     assert (spec.path(), problems) == (None, [])
 
 
+@pytest.mark.parametrize(
+    "text", ["yes", "On", "no", "~", "null", "1_000", "0x10", "7:30", "1e3", "123", ".inf", "- a", "a: b # c"]
+)
+def test_a_name_that_yaml_takes_for_something_else_is_a_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "models.yaml"
+    add_entry(file, id="no", name=text, server="http://gpu/v1", served=text)
+    add_entry(file, id="b", name="B", path="b")
+    named, _ = load_yaml(file, CatalogueFile).models
+    assert (named.id, named.name, named.served) == ("no", text, text)
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    add_entry(file, id="a", name="A", path="a")
+    before = file.read_text()
+    with pytest.raises(ConfigError, match=r"U\+0007 isn't allowed in text"):
+        add_entry(file, id="b", name="rings \a", path="b")
+    assert file.read_text() == before
+
+
 def test_entries_that_are_added_at_the_same_time_are_all_there(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     names = [f"m{number}" for number in range(16)]

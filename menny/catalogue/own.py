@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from menny.catalogue.entries import CatalogueFile, ModelEntry
-from menny.config import alone, file_name, load_yaml, write_whole
+from menny.config import alone, file_name, is_plain, load_yaml, parse_yaml, write_whole
 from menny.errors import ConfigError
 
 
@@ -26,6 +27,9 @@ def add_entry(file: Path, **values: Any) -> ModelEntry:
         where = ".".join(map(str, first["loc"])) or "the entry"
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise ConfigError(f"That can't be added: {where} {reason}.") from None
+    for key, value in told.items():
+        if isinstance(value, str) and not is_plain(value):
+            told[key] = DoubleQuotedScalarString(value)
     with _changing(file) as models:
         models[:] = [*(one for one in models if one.get("id") != entry.id), told]
     return entry
@@ -55,7 +59,9 @@ def _changing(file: Path) -> Iterator[Any]:
         with alone(file.parent):
             document = _read(file)
             yield document["models"]
-            write_whole(file, _written(document))
+            text = _written(document)
+            parse_yaml(text, CatalogueFile, file_name(file))  # what can't be read back isn't written
+            write_whole(file, text.encode())
     except OSError as error:
         raise ConfigError(f"{file_name(file)} can't be written ({error.strerror}).") from None
 
@@ -66,14 +72,19 @@ def _read(file: Path) -> Any:
         return {"models": []}
     load_yaml(file, CatalogueFile)
     try:
-        return YAML().load(file.read_text(encoding="utf-8"))
+        return _round_trip().load(file.read_text(encoding="utf-8"))
     except (OSError, YAMLError) as error:
         raise ConfigError(f"{file_name(file)} can't be read ({type(error).__name__}).") from None
 
 
-def _written(document: Any) -> bytes:
+def _written(document: Any) -> str:
     text = StringIO()
+    _round_trip().dump(document, text)
+    return text.getvalue()
+
+
+def _round_trip() -> YAML:
     yaml = YAML()
+    yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.dump(document, text)
-    return text.getvalue().encode()
+    return yaml
