@@ -9,7 +9,7 @@ from menny import secrets
 from menny.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
 from menny.engine.remote import RemoteEngine, Server, connect, served_models
-from menny.errors import ConfigError, ModelError, TooLargeError
+from menny.errors import ConfigError, EngineError, ModelError, TooLargeError
 
 AnyEngine = Engine | RemoteEngine
 
@@ -98,7 +98,9 @@ def models_at(address: str, variable: str | None, key: str | None) -> dict[str, 
     """The models of a server that isn't in the catalogue yet. Raises MennyError."""
     if not is_address(address):
         raise ConfigError("That is no address: it looks like http://127.0.0.1:8000/v1.")
-    return served_models(Server(address, key=key or secrets.key_of(address, variable)))
+    if not (models := served_models(Server(address, key=key or secrets.key_of(address, variable)))):
+        raise EngineError(f"{address} lists no model: have it serve one, then connect again.")
+    return models
 
 
 def converted_bytes(path: Path, bits: int) -> int | None:

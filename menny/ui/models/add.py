@@ -1,5 +1,6 @@
 """Ways to add a model: a folder or file, any repository of the hub, a server; and the hub's token."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ def _draw_add_model(session: Session, library: Library) -> None:
         if is_repo(told) and not Path(told).exists():
             source = {"repo": told}
         else:
-            source = {"path": str(model_at(Path(told).expanduser().absolute()))}
+            source = {"path": str(model_at(Path(os.path.expanduser(told)).absolute()))}
         name = str(st.session_state["add_name"]).strip() or Path(told).name.removesuffix(".gguf")
         add_entry(own_models_file(), id=free_id(name, library), name=name, **source)
         session.told = f"{name} was added."
