@@ -158,8 +158,9 @@ def test_the_hubs_own_settings_say_where_its_cache_is(models: Path, tmp_path: Pa
     snapshot = in_cache(tmp_path / "hf" / "hub", {"config.json": "{}", "model.safetensors": "a"})
     assert shipped(models)["mistral-7b-v0.3-8bit"].path() == snapshot
 
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
-    assert shipped(models)["mistral-7b-v0.3-8bit"].path() is None
+    for elsewhere in (str(tmp_path / "elsewhere"), "~nobody-of-this-name/hub"):
+        monkeypatch.setenv("HF_HUB_CACHE", elsewhere)
+        assert shipped(models)["mistral-7b-v0.3-8bit"].path() is None
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it(models: Path, cache: Path) -> None:

@@ -10,6 +10,7 @@ from ui.moderated import answered, judged
 from menny.chat import Brief, Chat
 from menny.commands import talk
 from menny.config import CONFIGS
+from menny.errors import ConfigError
 from menny.memory import Memory
 from menny.personas import Persona
 
@@ -72,3 +73,12 @@ def test_a_reply_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]
     """Some letters of a reply would rename the window, clear the screen, or ring."""
     say(FakeEngine(lambda _: ["\x1b]0;owned\x07", "fine", "\x9b2J", "\r", "."]), Chat(), "Hi")
     assert capsys.readouterr().out == "Ann: ]0;ownedfine2J\n.\n\n"
+
+
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_moderation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "moderation.yaml").symlink_to("nowhere.yaml")
+    monkeypatch.setattr(talk, "CONFIGS", tmp_path)
+    with pytest.raises(ConfigError, match=r"moderation\.yaml: there is no such file"):
+        talk._watch(FakeEngine(answered), "chatml")  # type: ignore[arg-type]

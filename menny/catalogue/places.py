@@ -111,9 +111,9 @@ def model_at(place: Path) -> Path:
 def hub_cache() -> Path:
     """Where huggingface_hub keeps what it downloads, by the environment as it is now."""
     if folder := os.environ.get("HF_HUB_CACHE"):
-        return Path(folder).expanduser()
+        return Path(os.path.expanduser(folder))
     if folder := os.environ.get("HF_HOME"):
-        return Path(folder).expanduser() / "hub"
+        return Path(os.path.expanduser(folder)) / "hub"
     return Path(constants.HF_HUB_CACHE)
 
 

@@ -1,5 +1,6 @@
 """The commands that talk: chat, generate and demo."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -164,7 +165,7 @@ def _answer(
 def _watch(engine: AnyEngine, template: str) -> Watch | None:
     """As configs/moderation.yaml has it; None where all is off, or there is no such file."""
     path = CONFIGS / "moderation.yaml"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     settings = load_moderation(path)
     policy = Policy.of(settings)

@@ -1,5 +1,6 @@
 """What there is to choose from: personas, guardrails, models and moderation, and what is wrong with their files."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,5 +75,13 @@ def _fingerprint(configs: Path, own: Path) -> tuple[object, ...]:
 
 
 def _fingerprint_of(files: Sequence[Path]) -> tuple[object, ...]:
-    stats = [(path, path.stat()) for path in files if path.is_file()]
-    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+    return tuple(stamp for path in files if (stamp := _stamp(path)))
+
+
+def _stamp(path: Path) -> tuple[object, ...]:
+    """What is another when a file changed; nothing where there is none, or none any more."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (str(path),) if os.path.lexists(path) else ()
+    return str(path), stat.st_mtime_ns, stat.st_size

@@ -1,5 +1,8 @@
 """Moderation as a user meets it on the page: set in the sidebar, told at the message, kept in the store."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -151,6 +154,16 @@ def test_an_unreadable_file_stops_sending_and_is_named(strict: Stage) -> None:
     told = notices(page) + plain("\n".join(one.value for one in page.markdown))
     assert "What is to be blocked isn't known, so nothing is sent" in told
     assert "moderation.yaml" in told
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("nowhere.yaml")])
+def test_what_stands_in_the_files_place_is_not_taken_for_none(strict: Stage, put: Callable[[Path], None]) -> None:
+    path = strict.configs / "moderation.yaml"
+    path.unlink()
+    put(path)
+    page = strict.open_page()
+    assert page.chat_input(key="message").disabled
+    assert "What is to be blocked isn't known, so nothing is sent" in plain("\n".join(m.value for m in page.markdown))
 
 
 def test_without_the_file_there_is_no_moderation_and_all_else_works(strict: Stage) -> None:
