@@ -7,7 +7,7 @@ import streamlit as st
 from menny.cards import alternate_greetings
 from menny.personas import Persona
 from menny.ui.message_bar import Bar, message_bar
-from menny.ui.pictures import avatar_of, picture
+from menny.ui.pictures import avatar_of, draw_avatar, picture
 from menny.ui.sidebar import Choices, choose_persona
 from menny.ui.state import Session
 from menny.ui.text import as_label, as_markdown
@@ -33,9 +33,7 @@ def _card(persona: Persona, is_chosen: bool) -> None:
     key = f"card-{'chosen' if is_chosen else 'other'}-{persona.id}"
     with st.container(key=key, border=True, height="stretch", gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-            avatar = avatar_of(persona)
-            if not avatar.startswith(":"):
-                st.image(avatar, width=36, alt="")
+            draw_avatar(persona, 36)
             st.markdown(f"**{as_label(persona.name)}**", wrap=False)
         st.caption(as_label(persona.tagline))
         st.button(

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import streamlit as st
+
 from menny.config import PROJECT
 from menny.personas import Persona
 
@@ -17,6 +19,16 @@ def avatar_of(persona: Persona) -> str:
     """A persona's avatar."""
     path: Path | None = persona.avatar_path()
     return str(path) if path else ":material/smart_toy:"
+
+
+def draw_avatar(persona: Persona, width: int) -> None:
+    """The avatar on a card; who has none gets the sign that stands in for it, as wide."""
+    avatar = avatar_of(persona)
+    if not avatar.startswith(":"):
+        st.image(avatar, width=width, alt="")
+        return
+    with st.container(key=f"no-avatar-{width}-{persona.id}", width=width):
+        st.markdown(avatar)
 
 
 def human_avatar() -> str:

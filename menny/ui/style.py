@@ -16,6 +16,10 @@ CSS = """
   .st-key-hero [data-testid="stCaptionContainer"] { display: none; }
 }
 
+/* What to ask first: as low as pills, so that they are all in sight. */
+.st-key-suggestions { gap: .35rem; }
+.st-key-suggestions button { min-height: 2rem; padding-block: .15rem; }
+
 /* A persona's card is one button, which lies over what the card shows. */
 [class*="st-key-card-"] { position: relative; padding: .7rem .8rem; transition: background-color .15s; }
 [class*="st-key-card-"]:hover { background-color: color-mix(in srgb, currentColor 5%, transparent); }
@@ -23,6 +27,10 @@ CSS = """
 [class*="st-key-card-chosen-"] { border-color: #ff8617; background: light-dark(#ffefdc, #33264a); }
 [class*="st-key-card-"] img { border-radius: .6rem; }
 [class*="st-key-card-"] p { line-height: 1.3; }
+[class*="st-key-no-avatar-"] { aspect-ratio: 1; flex: none; align-items: center; justify-content: center;
+  border-radius: 22%; background: #ff8617; color: #14172f; }
+[class*="st-key-no-avatar-"] p { text-align: center; line-height: 1; }
+[class*="st-key-no-avatar-64-"] p { font-size: 2rem; }
 [class*="st-key-card-"] [class*="st-key-talk-"] { position: absolute; inset: 0; width: 100%; height: 100%; }
 [class*="st-key-talk-"] :is(div, button) { width: 100%; height: 100%; }
 [class*="st-key-talk-"] button { opacity: 0; cursor: pointer; }

@@ -40,7 +40,7 @@ def as_markdown(text: str) -> str:
 
 def as_label(text: str) -> str:
     """A plain text as it stands, for labels and captions, which read Markdown as well."""
-    escaped = re.sub(r"([!-/;-@\[-`{-~])", r"\\\1", text)
+    escaped = re.sub(r"([!-/;-@\[-`{-~]|:(?=\d))", r"\\\1", text)  # a port: else an address would be a link up to it
     return re.sub(r":(?=[\w+-]+:|material\\/)", ":" + JOINER, escaped)
 
 

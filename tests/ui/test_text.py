@@ -68,6 +68,7 @@ def test_a_diagram_is_shown_as_its_code() -> None:
 
 def test_a_label_shows_every_character() -> None:
     assert as_label("*a* [b](c) $5") == r"\*a\* \[b\]\(c\) \$5"
+    assert r"127\.0\.0\.1\:8000" in as_label("http://127.0.0.1:8000/v1")
 
 
 @given(st.text(alphabet=" \n\t`~>-*#[](){}!<>$:\\abc/1.|", max_size=60))

@@ -11,7 +11,7 @@ from menny.personas import Persona, own_folder
 from menny.ui.library import Library
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
 from menny.ui.personas.shelf import own_file, picture_of, preset_file, take_away, take_in, texts_of
-from menny.ui.pictures import avatar_of
+from menny.ui.pictures import draw_avatar
 from menny.ui.sidebar import choose_persona
 from menny.ui.state import Session
 from menny.ui.text import as_label
@@ -60,9 +60,7 @@ def _undo(desk: Desk, undo: Callable[[], None]) -> None:
 def _draw_card(persona: Persona, session: Session) -> None:
     with st.container(border=True, height="stretch", gap="small", key=f"persona-{persona.id}"):
         with st.container(horizontal=True, gap="small", wrap=False):
-            avatar = avatar_of(persona)
-            if not avatar.startswith(":"):
-                st.image(avatar, width=64, alt="")
+            draw_avatar(persona, 64)
             with st.container(gap="xxsmall"):
                 st.markdown(f"**{as_label(persona.name)}**")
                 st.caption(as_label(persona.tagline))
