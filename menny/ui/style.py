@@ -20,6 +20,11 @@ CSS = """
 .st-key-suggestions { gap: .35rem; }
 .st-key-suggestions button { min-height: 2rem; padding-block: .15rem; }
 
+/* Who goes by keyboard sees where they are, and needn't pass a button at every picture that would fill the screen. */
+:is([data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]):focus-visible {
+  outline: 2px solid #ff8617; outline-offset: 1px; }
+[data-testid="stFullScreenFrame"]:has(img) [data-testid="stElementToolbar"] { display: none; }
+
 /* A persona's card is one button, which lies over what the card shows. */
 [class*="st-key-card-"] { position: relative; padding: .7rem .8rem; transition: background-color .15s; }
 [class*="st-key-card-"]:hover { background-color: color-mix(in srgb, currentColor 5%, transparent); }

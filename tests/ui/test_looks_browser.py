@@ -39,6 +39,18 @@ def faults(page: Page) -> list[str]:
     return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
 
 
+def test_a_keyboard_gets_to_personas_without_passing_their_pictures(desk: Visitor) -> None:
+    page = desk.page
+    expect(page.get_by_role("button", name="Talk to Luna")).to_be_visible()
+    page.get_by_role("link", name="Models").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Talk to Menny")).to_be_focused()
+    expect(page.get_by_role("button", name="Fullscreen")).to_have_count(0)
+
+
 def test_a_chat_can_be_read_and_its_controls_have_names(visitor: Visitor) -> None:
     visitor.say("show code")
     visitor.wait_for_reply()
