@@ -99,6 +99,7 @@ class Chat:
     def regenerate(self, entry_id: str, persona: str = "", model: str = "") -> Reply:
         """Have a question, or the one that a reply answers, answered once more; earlier replies are alternatives."""
         entry = self._store.entry(entry_id)
+        _check_answers(entry)
         question_id, instead = (entry.id, "") if entry.role == "user" else (entry.parent or "", entry.id)
         self._return_home()
         added = self._keep(lambda store: store.ask_again(question_id, persona, model))
@@ -109,6 +110,7 @@ class Chat:
         entry = self._store.entry(reply_id)
         if entry.status == "growing":
             raise PromptError("This reply is still being written.")
+        _check_answers(entry)
         if _is_withheld(entry):
             raise PromptError("This reply was withheld: have the message answered once more instead.")
         self._return_home()
@@ -294,6 +296,11 @@ def _said(entries: Sequence[Entry], answering: str = "") -> list[Entry]:
         for entry in entries
         if entry.text
     ]
+
+
+def _check_answers(entry: Entry) -> None:
+    if entry.role == "assistant" and entry.parent is None:
+        raise PromptError("This reply answers no message: it stands first in a chat that was imported.")
 
 
 def _is_withheld(entry: Entry) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from menny.chat import Chat, Reply
 from menny.engine.tokenizer import Tokenizer
 from menny.errors import EngineError, PromptError, PromptTooLongError, StorageError
-from menny.storage import ChatStore
+from menny.storage import ChatStore, Conversation, Entry, Transcript, new_id
 from tests.conversations import tokenizer_of
 from tests.test_chat import Piece, Sampling, Scripted, saying
 
@@ -217,3 +217,14 @@ def test_what_is_gone_is_told_and_no_reason_to_leave_the_store(store: ChatStore)
     with pytest.raises(StorageError, match="isn't here any more"):
         chat.edit("nothing", "Hello?")
     assert chat.unkept == ""
+
+
+def test_a_reply_that_stands_first_in_an_imported_chat_can_be_answered_only(store: ChatStore) -> None:
+    first = Entry(new_id(), None, "assistant", "Once upon a", status="interrupted", created=1.0)
+    store.merge([Transcript(Conversation(new_id(), "Imported", created=1.0, updated=1.0), (first,), (first.id,))])
+    chat = Chat(store, store.conversations()[0].id)
+    for go_on in (chat.resume, chat.regenerate):
+        with pytest.raises(PromptError, match="answers no message"):
+            go_on(first.id)
+    answer(chat, chat.begin("Time!"), "Yes.")
+    assert texts(chat) == ["Once upon a", "Time!", "Yes."]

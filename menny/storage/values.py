@@ -55,8 +55,9 @@ class Entry:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it is a reply that ended before its end."""
-        return self.status == "interrupted" or bool(self.error) or self.finish_reason in ("length", "cancelled")
+        """Whether it is a reply to something, which ended before its end."""
+        is_cut = self.status == "interrupted" or bool(self.error) or self.finish_reason in ("length", "cancelled")
+        return is_cut and self.parent is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,8 @@ def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: b
         ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
     ]
     tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
+    if entry.parent is None:  # it answers nothing: so begin some chats that were imported
+        tools, choices = tools[1:], []
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")
