@@ -45,12 +45,17 @@ class Server:
 
 
 def served_models(server: Server, silence: float = LIST_SECONDS) -> dict[str, int | None]:
-    """The names of the models that a server has, with the context that it tells of each."""
+    """The names of the models that a server has, with the context that it tells of each.
+
+    A server that keeps no list has the model that is named for it.
+    """
     with _client(server, silence) as client:
         try:
             listed = list(client.models.list())
             return {str(model.id)[:200]: _told_context(model) for model in listed[:1000]}
         except Exception as error:
+            if isinstance(error, openai.NotFoundError) and server.served:
+                return {server.served: None}
             raise explained(error, server) from None
 
 

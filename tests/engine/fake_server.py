@@ -70,7 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
-        self._whole(200, json.dumps({"object": "list", **self.fake.models}).encode())
+        if self.fake.models is None:
+            self._whole(404, b"{}")
+        else:
+            self._whole(200, json.dumps({"object": "list", **self.fake.models}).encode())
 
     def do_POST(self) -> None:
         self._note()

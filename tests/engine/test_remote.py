@@ -291,6 +291,15 @@ def test_a_list_that_is_none_is_a_sentence(server: FakeServer, models) -> None:
         connect(Server(server.address))
 
 
+def test_a_server_that_keeps_no_list_has_the_model_that_is_named(server: FakeServer) -> None:
+    server.models = None
+    with connect(Server(server.address, "mine")) as engine:
+        assert engine.name == "mine"
+        assert "".join(chunk.text for chunk in said(engine)) == "Hello, you."
+    with pytest.raises(EngineError, match="should end in /v1"):
+        connect(Server(server.address))
+
+
 @pytest.mark.parametrize("address", ["http://[::1", "http://a:b/v1", "http://\u0000"])
 def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
     with pytest.raises(EngineError, match="it looks like http://127"):
