@@ -38,7 +38,8 @@ def _sentence(error: BaseException, address: str) -> str:
         case openai.APIConnectionError() | httpx2.ConnectError() | httpx2.ProxyError() | httpx2.UnsupportedProtocol():
             return f"There is no connection to {address}: is the server running, and its address right?"
         case httpx2.TransportError():
-            return f"{address} dropped the connection in the middle: what came stays; ask again."
+            dropped = f"{address} dropped the connection in the middle: what came stays; "
+            return f"{dropped}is the server running? Then ask again."
         case openai.APIResponseValidationError() | httpx2.DecodingError() | ValueError():  # no JSON, or no UTF-8
             return f"{address} sends what isn't the protocol: it may not be an OpenAI-compatible server."
         case openai.APIError():

@@ -117,6 +117,7 @@ def test_a_chat_over_a_server_is_stopped_and_outlives_the_server(
             assert "stopped" in visitor.wait_for_reply(2)
 
             process.kill()
+            process.wait()  # a process that is ending still takes connections
             visitor.say("Are you still there?")
             expect(visitor.messages.nth(5)).to_contain_text("is the server running")
             visitor.choose("Model", "SmolLM2")
