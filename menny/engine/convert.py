@@ -113,7 +113,7 @@ def fitting_group_size(source: Path) -> int | None:
 
     Raises ModelError for a source that can't be read.
     """
-    fitting = _fitting(_widths(check_names(*open_model(only_gguf(_absolute(source))))))
+    fitting = _fitting(_widths(check_names(*open_model(_absolute(source)))))
     return GROUP_SIZE if GROUP_SIZE in fitting else max(fitting, default=None)
 
 

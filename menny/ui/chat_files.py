@@ -8,7 +8,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
 from menny.ui.library import read_library
-from menny.ui.personas.shelf import from_archive, take_away, to_archive
+from menny.ui.personas.shelf import from_archive, to_archive
 from menny.ui.state import Session
 from menny.ui.text import as_label
 
@@ -45,13 +45,8 @@ def _import(session: Session, store: ChatStore) -> None:
         return
     try:
         unpacked = unpack(file.name, file.getvalue())
-        personas = from_archive(unpacked.files)
-        try:
+        with from_archive(unpacked.files) as personas:
             added = store.merge(unpacked.transcripts)
-        except MennyError:
-            for persona_id in personas:
-                take_away(persona_id)
-            raise
     except MennyError as error:
         session.import_problem = str(error)
         return

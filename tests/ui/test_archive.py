@@ -8,7 +8,7 @@ import pytest
 
 from menny.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.config import home
-from menny.errors import ConfigError
+from menny.errors import ConfigError, StorageError
 from menny.personas import load_personas, own_folder
 from menny.storage import ChatStore, pack, unpack
 from menny.ui.personas.shelf import from_archive, to_archive
@@ -43,7 +43,8 @@ def test_a_persona_comes_back_with_its_comments_and_its_picture(
     file = plant_basil()
     text, saved = file.read_text(), unpack("all.zip", pack([], to_archive())).files
     elsewhere(tmp_path, monkeypatch)
-    assert from_archive(saved) == ["basil"]
+    with from_archive(saved) as kept:
+        assert kept == ["basil"]
     personas, problems = load_personas(own_folder(), home())
     assert not problems
     assert personas[0].avatar_path(home())
@@ -55,7 +56,8 @@ def test_a_persona_that_is_there_stays_as_it_is() -> None:
     file = plant_basil()
     saved = to_archive()
     file.write_text(file.read_text().replace("old", "very old"))
-    assert from_archive(saved) == []
+    with from_archive(saved) as kept:
+        assert kept == []
     assert "very old" in file.read_text()
 
 
@@ -74,15 +76,30 @@ def test_a_persona_that_is_there_stays_as_it_is() -> None:
 )
 def test_one_bad_persona_keeps_all_of_them_out(name: str, content: bytes) -> None:
     good = b"name: Good\nsystem_prompt: You are good.\n"
-    with pytest.raises(ConfigError, match="Nothing was imported"):
-        from_archive({"personas/good.yaml": good, name: content})
+    both = {"personas/good.yaml": good, name: content}
+    with pytest.raises(ConfigError, match="Nothing was imported"), from_archive(both):
+        pass
+    assert not list(own_folder().glob("*"))
+
+
+def test_personas_leave_again_where_the_chats_beside_them_are_refused() -> None:
+    files = {"personas/good.yaml": b"name: Good\nsystem_prompt: You are good.\n"}
+
+    def bring_back() -> None:
+        with from_archive(files) as kept:
+            assert kept == ["good"]
+            raise StorageError
+
+    with pytest.raises(StorageError):
+        bring_back()
     assert not list(own_folder().glob("*"))
 
 
 def test_a_picture_that_is_none_keeps_its_persona_out() -> None:
     text = BASIL.format(avatar="images/basil.png").encode()
-    with pytest.raises(ConfigError, match="Nothing was imported"):
-        from_archive({"personas/basil.yaml": text, "images/basil.png": b"<svg onload='alert(1)'/>"})
+    both = {"personas/basil.yaml": text, "images/basil.png": b"<svg onload='alert(1)'/>"}
+    with pytest.raises(ConfigError, match="Nothing was imported"), from_archive(both):
+        pass
 
 
 def test_an_archive_restored_in_the_page_brings_chats_and_personas_back(

@@ -1,7 +1,8 @@
 """What the page of personas does with files: presets are read, one's own are written."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from menny.avatars import as_avatar, blank_avatar, keep_avatar
@@ -84,19 +85,20 @@ def to_archive() -> dict[str, bytes]:
     return files
 
 
-def from_archive(files: Mapping[str, bytes]) -> list[str]:
-    """Put back the personas that aren't here, or, where one can't be used, none; tells their ids."""
+@contextmanager
+def from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
+    """Put back the personas that aren't here, and tell their ids; none where one can't be used, or the block fails."""
     found = [_from_archive(name, files) for name in files if name.startswith("personas/")]
     kept: list[str] = []
     try:
         for persona_id, persona, text, picture in found:
             if own_file(persona_id) is None:
                 kept.append(keep(persona, persona_id, picture, base=text, expected=None))
+        yield kept
     except MennyError:
         for persona_id in kept:
             take_away(persona_id)
         raise
-    return kept
 
 
 def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFile, str, bytes | None]:
