@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from menny.cli import main
+    from menny.cli.app import main
 except KeyboardInterrupt:  # it takes a second
     sys.exit(130)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import mistral_common
 from hypothesis import strategies as st
 
-from menny.engine.tokenizer import Tokenizer, load_tokenizer
+from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.messages import Message, Role
 
 VOCABULARIES = Path(mistral_common.__file__).parent / "data"

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from menny.config import PROJECT
+from menny.config.paths import PROJECT
 
 SERVE = "import menny.engine; from mlx_lm.server import main; main()"  # ours first: it brings a fast BLAS
 

@@ -1,15 +1,15 @@
 """deploy/compose.yaml as Docker Compose and vLLM take it, and as the README tells to connect to it."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from menny.config.paths import PROJECT
+
+COMPOSE = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 KEYS = {"image", "ports", "environment", "volumes", "entrypoint", "ipc", "restart", "profiles", "command", "deploy"}
 OPTIONS = {  # of `vllm serve`, with what a value looks like; None: a switch

@@ -3,14 +3,14 @@
 import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
+from menny.config.paths import PROJECT
+
+DOCS = PROJECT / "docs"
 PAGE = (DOCS / "engine.md").read_text(encoding="utf-8")
 LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startswith("http")]
 
@@ -18,7 +18,7 @@ LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startsw
 @pytest.fixture(scope="module")
 def drawings() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
+        patch.syspath_prepend(str(PROJECT / "tools"))
         yield importlib.import_module("draw_engine")
 
 
@@ -35,20 +35,20 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_readme_names_every_module_and_none_that_is_not_there() -> None:
-    tree = re.search(r"```\napp\.py.*?```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    tree = re.search(r"```\napp\.py.*?```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert tree
-    modules = {path.name for path in (ROOT / "menny").rglob("*.py")} - {"__init__.py"}
+    modules = {path.name for path in (PROJECT / "menny").rglob("*.py")} - {"__init__.py"}
     assert set(re.findall(r"\b\w+\.py\b", tree[0])) == modules | {"app.py"}
 
 
 def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
-    named = re.findall(r"\[`([\w.]+)`\]\(\.\./(menny/engine/\w+\.py)\)", PAGE)
+    named = re.findall(r"\[`([\w.]+)`\]\(\.\./(menny/engine/[\w/]+\.py)\)", PAGE)
     assert len(named) > 30
     for name, file in named:
         if name.endswith(".py"):
             assert file.endswith(f"/{name}"), name
             continue
-        code = (ROOT / file).read_text(encoding="utf-8")
+        code = (PROJECT / file).read_text(encoding="utf-8")
         for part in name.split("."):
             assert re.search(rf"^ *(class|def) {part}\b", code, re.MULTILINE), f"{name} in {file}"
 

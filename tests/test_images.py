@@ -11,15 +11,16 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-IMAGES = ROOT / "images"
+from menny.config.paths import PROJECT
+
+IMAGES = PROJECT / "images"
 KILOBYTE = 1024
 
 
 @pytest.fixture(scope="module")
 def gallery() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
+        patch.syspath_prepend(str(PROJECT / "tools"))
         yield importlib.import_module("drawing.gallery")
 
 
@@ -31,10 +32,10 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def test_every_persona_has_the_avatar_its_file_names() -> None:
-    files = sorted((ROOT / "configs" / "personas").glob("*.yaml"))
+    files = sorted((PROJECT / "configs" / "personas").glob("*.yaml"))
     assert files
     for file in files:
-        avatar = ROOT / yaml.safe_load(file.read_text(encoding="utf-8"))["avatar"]
+        avatar = PROJECT / yaml.safe_load(file.read_text(encoding="utf-8"))["avatar"]
         assert avatar.parent == IMAGES, f"{file.name} looks for its avatar outside images/"
         assert png_size(avatar) == (512, 512)
 

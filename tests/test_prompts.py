@@ -6,16 +6,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
 from hypothesis import given, settings
 from mistral_common.protocol.instruct import messages as reference
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-from menny.engine.tokenizer import Tokenizer, load_tokenizer
+from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.errors import PromptError
 from menny.messages import Message
 from menny.prompts import TEMPLATES, encode_chat, guess_template
+from tests.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
 
 REFERENCE: dict[str, Callable[[], MistralTokenizer]] = {
     "mistral-v1": MistralTokenizer.v1,

@@ -5,13 +5,13 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from conversations import LIKE_CONTROLS, conversations, texts, tokenizer_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menny.engine.tokenizer import Tokenizer, load_tokenizer
+from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.messages import Message
 from menny.prompts import TEMPLATES, Control, encode_chat, neutralise
+from tests.conversations import LIKE_CONTROLS, conversations, texts, tokenizer_of
 
 BRACKETS = ["[", "]", "［", "］", "(", ")", "<", ">", "<<", ">>", "＜＜", "＞＞", "/", "／"]
 NAMES = ["INST", "inst", "IN", "ST", "s", "ＩＮＳＴ", "SYS", "sys", "hello"]

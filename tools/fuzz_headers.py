@@ -34,11 +34,9 @@ SLOW_SECONDS = 60
 
 def models(folder: Path) -> list[Path]:
     """A tiny model in every format, dense and sparse, each in a folder of its own, with a vocabulary."""
-    sys.path.insert(0, str(ROOT / "tests" / "engine"))
-    from format_files import FORMATS  # noqa: PLC0415 - the tests' writers, which aren't a package
-    from tiny_models import random_weights, tiny_args, write_vocabulary  # noqa: PLC0415
-
     from menny.engine import MoEArgs  # noqa: PLC0415
+    from tests.engine.format_files import FORMATS  # noqa: PLC0415 - the tests' writers, which aren't a package
+    from tests.engine.tiny_models import random_weights, tiny_args, write_vocabulary  # noqa: PLC0415
 
     made = []
     for name, write in FORMATS.items():

@@ -7,12 +7,12 @@ import json
 
 from pydantic import BaseModel
 
-from menny.catalogue import CatalogueFile
-from menny.config import CONFIGS
-from menny.evaluation import EvaluationFile
-from menny.guardrails import GuardrailFile
-from menny.moderation import ModerationFile
-from menny.personas import PersonaFile
+from menny.config.paths import CONFIGS
+from menny.models.catalogue import CatalogueFile
+from menny.moderation.classifier import ModerationFile
+from menny.moderation.evaluation import EvaluationFile
+from menny.moderation.guardrails import GuardrailFile
+from menny.personas.persona import PersonaFile
 
 FILES: dict[str, type[BaseModel]] = {
     "persona.json": PersonaFile,

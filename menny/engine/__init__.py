@@ -1,21 +1,21 @@
 """The engine: Mistral in MLX, from a file on disk to a stream of text. It knows nothing of Menny but her errors."""
 
-from menny.engine.blas import preload
+from menny.engine.cpu.blas import preload
 
 preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
-from menny.engine.conversion import Conversion  # noqa: E402
-from menny.engine.convert import Numbers, fitting_group_size  # noqa: E402
-from menny.engine.footprint import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
+from menny.engine.checkpoints.background_convert import Conversion  # noqa: E402
+from menny.engine.checkpoints.convert import Numbers, fitting_group_size  # noqa: E402
+from menny.engine.checkpoints.load import load_model  # noqa: E402
 from menny.engine.generate import Chunk  # noqa: E402
-from menny.engine.heap import held_bytes  # noqa: E402
+from menny.engine.memory import held_bytes  # noqa: E402
+from menny.engine.memory_plan import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
 from menny.engine.requests import Progress, Stream  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
 from menny.engine.scoring import Score  # noqa: E402
-from menny.engine.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
-from menny.engine.weights import load_model  # noqa: E402
+from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
 from menny.engine.worker import Engine, load_engine  # noqa: E402
 
 __all__ = [

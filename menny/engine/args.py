@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menny.engine.files import read_json
-from menny.engine.gguf import GGUFFile
-from menny.engine.layer_windows import windows
+from menny.engine.formats.gguf import GGUFFile
+from menny.engine.formats.small_files import read_json
+from menny.engine.sliding_windows import windows
 from menny.errors import ModelError
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed

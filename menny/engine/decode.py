@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from menny.engine.cache import Cache
-from menny.engine.lookup import Lookup
 from menny.engine.model import Mistral
-from menny.engine.pace import Pace
+from menny.engine.pass_costs import Pace
+from menny.engine.prompt_lookup import Lookup
 from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
 from menny.errors import EngineError
 

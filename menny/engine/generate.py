@@ -11,10 +11,10 @@ import mlx.core as mx
 from menny.engine.cache import Cache
 from menny.engine.decode import Decoding
 from menny.engine.model import Mistral
-from menny.engine.pace import Pace
-from menny.engine.prefixes import Kept, Prefixes
+from menny.engine.pass_costs import Pace
+from menny.engine.prefix_cache import Kept, Prefixes
 from menny.engine.sampling import SamplingParams
-from menny.engine.stops import StopFinder
+from menny.engine.stop_strings import StopFinder
 
 FinishReason = Literal["stop", "length", "cancelled"]
 

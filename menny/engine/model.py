@@ -10,7 +10,7 @@ from mlx.utils import tree_reduce
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
-from menny.engine.stages import Stage
+from menny.engine.stage import Stage
 
 
 class RMSNorm(nn.Module):

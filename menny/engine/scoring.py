@@ -13,7 +13,7 @@ import mlx.core as mx
 from menny.engine.cache import Cache
 from menny.engine.generate import prefill
 from menny.engine.model import Mistral
-from menny.engine.prefixes import Kept, Prefixes
+from menny.engine.prefix_cache import Kept, Prefixes
 from menny.errors import EngineError
 
 MOST_BYTES = 1 << 30  # of a batch's cache; continuations that need more are computed in several batches

@@ -20,20 +20,20 @@ from typing import Self
 
 import mlx.core as mx
 
-from menny.engine.footprint import Plan, plan_for
+from menny.engine.checkpoints.load import load_model
+from menny.engine.distributed.pipeline import PAUSE, Pipeline, load_pipeline
+from menny.engine.distributed.ring import lost
+from menny.engine.distributed.setup import Shared
 from menny.engine.generate import Chunk, generate
-from menny.engine.heap import give_back
+from menny.engine.memory import give_back
+from menny.engine.memory_plan import Plan, plan_for
 from menny.engine.model import Mistral
-from menny.engine.pace import Pace
-from menny.engine.parallel import PAUSE, Pipeline, load_pipeline
-from menny.engine.prefixes import Prefixes, default_limit
+from menny.engine.pass_costs import Pace
+from menny.engine.prefix_cache import Prefixes, default_limit
 from menny.engine.requests import Consumer, OnProgress, Progress, Reply, Request, Scoring, Stream
-from menny.engine.ring import lost
 from menny.engine.sampling import SamplingParams
 from menny.engine.scoring import Score, score
-from menny.engine.sharing import Shared
-from menny.engine.tokenizer import Tokenizer, load_tokenizer
-from menny.engine.weights import load_model
+from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
 
 log = logging.getLogger(__name__)

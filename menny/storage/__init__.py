@@ -1,8 +1,9 @@
 """What is kept: conversations in SQLite, as trees of messages, and their way in and out as files."""
 
-from menny.storage.archive import pack, unpack
 from menny.storage.database import UnkeptError
-from menny.storage.documents import as_json, as_markdown
+from menny.storage.formats.archive import pack, unpack
+from menny.storage.formats.json import as_json
+from menny.storage.formats.markdown import as_markdown
 from menny.storage.store import ChatStore, store_file
 from menny.storage.values import Conversation, Entry, Figures, Hit, Transcript, new_id
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from menny.config import alone
 from menny.errors import StorageError
+from menny.files import alone
 from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
 
 BUSY_SECONDS = 5.0

@@ -7,8 +7,8 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
-from menny.messages import clean, is_blank
 from menny.storage.values import Conversation, Entry, Figures
+from menny.text import clean, is_blank
 
 TITLE_LENGTH = 60
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any
 
-from menny.config import home
+from menny.config.paths import home
 from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
-from menny.storage.merging import merge
+from menny.storage.merge import merge
 from menny.storage.rows import (
     add_notes,
     as_conversation,
@@ -34,7 +34,7 @@ from menny.storage.rows import (
     touch,
     walk,
 )
-from menny.storage.searching import search
+from menny.storage.search import search
 from menny.storage.values import Conversation, Entry, Figures, FinishReason, Hit, Transcript, new_id
 from menny.storage.writers import Writers
 

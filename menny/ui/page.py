@@ -5,22 +5,22 @@ from contextlib import nullcontext
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from menny.catalogue import PathSource
-from menny.ui.chat_list import draw_chat_list, draw_dialogs
-from menny.ui.connection import has_left
-from menny.ui.conversation import Speakers, draw_conversation, redraw_when_stale
-from menny.ui.hero import draw_hero
-from menny.ui.library import read_library
+from menny.models.catalogue import PathSource
+from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
+from menny.ui.chat.reply_job import Order
+from menny.ui.chat.start_page import draw_hero
+from menny.ui.chat.tab_closed import has_left
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
-from menny.ui.pictures import picture
-from menny.ui.run import Order
-from menny.ui.shield import draw_shield
-from menny.ui.shortcuts import listen_to_keys
-from menny.ui.sidebar import Choices, draw_sidebar
-from menny.ui.state import MESSAGE, Session
-from menny.ui.style import apply_style
-from menny.ui.text import as_label
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import MESSAGE, Session
+from menny.ui.shared.options import read_library
+from menny.ui.shared.pictures import picture
+from menny.ui.shared.shortcuts import listen_to_keys
+from menny.ui.shared.style import apply_style
+from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
+from menny.ui.sidebar.guardrail_panel import draw_shield
+from menny.ui.sidebar.sidebar import Choices, draw_sidebar
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripts import write_script
 
 from menny.engine import Engine, load_engine, requests
+from tests.engine.scripts import write_script
 
 
 @pytest.fixture(scope="session")

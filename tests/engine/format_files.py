@@ -10,10 +10,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
-from tiny_models import Weights, interleave, write_folder, write_gguf
 
 from menny.engine import ModelArgs
-from menny.engine.names import HUB
+from menny.engine.checkpoints.weight_names import HUB
+from tests.engine.tiny_models import Weights, interleave, write_folder, write_gguf
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiny_models import scripted_weights, tiny_args, write_folder, write_vocabulary
+
+from tests.engine.tiny_models import scripted_weights, tiny_args, write_folder, write_vocabulary
 
 CONTROLS = ("<|im_end|>", "<|im_start|>", "<s>")
 EOS = 259  # behind the bytes and three merges

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
-from tiny_models import gguf_entries, hub_config, random_weights, tiny_args, write_gguf
 
 from menny.engine import ModelArgs
 from menny.engine.args import MoEArgs, args_from_folder, args_from_gguf
-from menny.engine.gguf import read_gguf
+from menny.engine.formats.gguf import read_gguf
 from menny.errors import ModelError
+from tests.engine.gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
+from tests.engine.tiny_models import gguf_entries, hub_config, random_weights, tiny_args, write_gguf
 
 MISTRAL_V1 = {
     "architectures": ["MistralForCausalLM"],

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 import numpy as np
 import pytest
-from naive_model import attend, logits_of
-from tiny_models import built, random_weights, tiny_args
 
 from menny.engine import MoEArgs
 from menny.engine.cache import BLOCK, KVCache, LayerCache, RollingCache
+from tests.engine.naive_model import attend, logits_of
+from tests.engine.tiny_models import built, random_weights, tiny_args
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
 

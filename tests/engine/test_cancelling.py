@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scripts import TEXT
-from serving import ENDLESS, begun, caches_made, say, start, text
 
 from menny.engine import Chunk, Progress, worker
+from tests.engine.scripts import TEXT
+from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
 
 
 class Halt(BaseException):

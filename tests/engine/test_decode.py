@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripts import write_script
-from tiny_models import built, random_weights, tiny_args
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
 from menny.engine.args import MoEArgs
 from menny.engine.cache import Cache
 from menny.engine.generate import PREFILL_CHUNK, generate
-from menny.engine.pace import Pace
-from menny.engine.prefixes import Prefixes
+from menny.engine.pass_costs import Pace
+from menny.engine.prefix_cache import Prefixes
+from tests.engine.scripts import write_script
+from tests.engine.tiny_models import built, random_weights, tiny_args
 
 VOCABULARY = 50
 

@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from scripts import SIZE, TEXT, write_script
-from serving import ENDLESS, begun, models_loaded, say, start
-from tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
 from menny.engine import load_engine, worker
 from menny.errors import EngineError, ModelError
+from tests.engine.scripts import SIZE, TEXT, write_script
+from tests.engine.serving import ENDLESS, begun, models_loaded, say, start
+from tests.engine.tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
 
 def test_closing_the_engine_ends_every_reply_its_thread_and_its_memory(folder, monkeypatch):

@@ -8,14 +8,14 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
-from tiny_models import built, random_weights, tiny_args
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
 from menny.engine.decode import Decoding
 from menny.engine.generate import PREFILL_CHUNK, generate, prefill
-from menny.engine.pace import Pace
+from menny.engine.pass_costs import Pace
 from menny.errors import EngineError
+from tests.engine.scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
+from tests.engine.tiny_models import built, random_weights, tiny_args
 
 GREEDY = SamplingParams(temperature=0)
 

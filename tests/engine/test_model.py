@@ -3,11 +3,11 @@
 import mlx.core as mx
 import numpy as np
 import pytest
-from naive_model import logits_of
-from tiny_models import built, interleave, random_weights, tiny_args
 
 from menny.engine import Mistral
 from menny.engine.cache import KVCache, RollingCache
+from tests.engine.naive_model import logits_of
+from tests.engine.tiny_models import built, interleave, random_weights, tiny_args
 
 TOKENS = np.random.default_rng(7).integers(0, 50, 40).tolist()
 

@@ -8,15 +8,15 @@ import mlx.nn as nn
 import numpy as np
 import psutil
 import pytest
-from format_files import stacked
 from mlx_lm.utils import load_model as load_in_mlx_lm
-from naive_model import logits_of
-from tiny_models import Weights, built, quantize, random_weights, tiny_args, write_folder
 
 from menny.engine import Mistral, load_model, load_tokenizer, moe
 from menny.engine.args import MoEArgs
-from menny.engine.export import export_folder
+from menny.engine.checkpoints.export import export_folder
 from menny.engine.moe import Layout, MoEFeedForward, QuantizedExpertLinear
+from tests.engine.format_files import stacked
+from tests.engine.naive_model import logits_of
+from tests.engine.tiny_models import Weights, built, quantize, random_weights, tiny_args, write_folder
 
 TOKENS = np.random.default_rng(7).integers(0, 50, 40).tolist()
 

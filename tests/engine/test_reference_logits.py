@@ -7,12 +7,12 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from format_files import FORMATS
-from tiny_models import Weights, shapes
 
 from menny.engine import Mistral, ModelArgs, load_model
 from menny.engine.args import args_from_folder
-from menny.engine.pth import read_pth
+from menny.engine.formats.pth import read_pth
+from tests.engine.format_files import FORMATS
+from tests.engine.tiny_models import Weights, shapes
 from tools.random_weights import draw
 
 REFERENCE = Path(__file__).parents[1] / "reference"

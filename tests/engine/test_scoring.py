@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_model import logits_of
-from scripts import SIZE, write_script
-from serving import ENDLESS, begun, caches_made, say, start
-from tiny_models import built, quantize, random_weights, tiny_args, write_folder, write_vocabulary
 
 from menny.engine import Engine, Mistral, MoEArgs, Progress, load_engine, requests, scoring, worker
 from menny.engine.generate import PREFILL_CHUNK
-from menny.engine.prefixes import Prefixes
+from menny.engine.prefix_cache import Prefixes
 from menny.engine.scoring import Score, score
 from menny.errors import EngineError, PromptTooLongError
+from tests.engine.naive_model import logits_of
+from tests.engine.scripts import SIZE, write_script
+from tests.engine.serving import ENDLESS, begun, caches_made, say, start
+from tests.engine.tiny_models import built, quantize, random_weights, tiny_args, write_folder, write_vocabulary
 
 PLENTY = 1 << 30
 KINDS: dict[str, dict[str, Any]] = {

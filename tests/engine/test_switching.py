@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.engine.convert import Numbers, convert
+from menny.engine.checkpoints.convert import Numbers, convert
 
 SWITCH = """
 import json, sys, threading

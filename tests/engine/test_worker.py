@@ -7,11 +7,11 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
-from scripts import EOS, SIZE, TEXT, write_script
-from serving import ENDLESS, begun, caches_made, say, start, text
 
 from menny.engine import Chunk, Progress, SamplingParams, load_engine, worker
 from menny.errors import EngineError, PromptTooLongError
+from tests.engine.scripts import EOS, SIZE, TEXT, write_script
+from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
 
 
 def test_an_engine_tells_its_name_its_context_and_its_vocabulary(engine):

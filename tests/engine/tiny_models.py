@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import block_files
 import mlx.core as mx
 import numpy as np
-from gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
 from numpy.typing import NDArray
-from vocabulary_files import added, byte_letters, byte_level_json
 
 from menny.engine import Mistral, ModelArgs
-from menny.engine.names import HUB
-from menny.engine.weights import Source, build_model
+from menny.engine.checkpoints.load import Source, build_model
+from menny.engine.checkpoints.weight_names import HUB
+from tests.engine.formats import block_files
+from tests.engine.gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
+from tests.engine.tokenizers.vocabulary_files import added, byte_letters, byte_level_json
 
 Weights = dict[str, NDArray[np.float32]]
 

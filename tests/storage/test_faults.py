@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from menny.config import PROJECT
+from menny.config.paths import PROJECT
 from menny.errors import StorageError
 from menny.storage import ChatStore, Figures, new_id
 from menny.storage.database import Database
 from menny.storage.schema import MIGRATIONS
-
-from .talking import say, texts
+from tests.storage.talking import say, texts
 
 
 def damage_header(file: Path) -> None:

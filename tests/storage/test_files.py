@@ -10,9 +10,8 @@ import pytest
 
 from menny.errors import StorageError
 from menny.storage import ChatStore, Figures, as_json, as_markdown, new_id, pack, unpack
-from menny.storage.archive import MOST_BYTES
-
-from .talking import say, texts
+from menny.storage.formats.archive import MOST_BYTES
+from tests.storage.talking import say, texts
 
 
 def branched(store: ChatStore) -> str:

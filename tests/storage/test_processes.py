@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from menny.config import PROJECT
+from menny.config.paths import PROJECT
 from menny.storage import ChatStore, new_id
-
-from .talking import integrity, say, texts
+from tests.storage.talking import integrity, say, texts
 
 TALK = """
 import pathlib, sys

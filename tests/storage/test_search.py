@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menny.storage import ChatStore
-
-from .talking import say
+from tests.storage.talking import say
 
 
 def found(store: ChatStore, text: str) -> list[str]:

@@ -9,8 +9,7 @@ from menny.errors import StorageError
 from menny.storage import ChatStore, Figures, new_id
 from menny.storage.rows import title_of
 from menny.storage.store import KEEP_DELETED
-
-from .talking import say, texts
+from tests.storage.talking import say, texts
 
 
 def test_what_was_said_is_there_after_a_restart(file: Path) -> None:

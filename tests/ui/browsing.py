@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from menny.config import PROJECT
+from menny.config.paths import PROJECT
 
 CHROMIUM_ARGS = [
     "--headless",

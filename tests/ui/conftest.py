@@ -8,11 +8,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 from streamlit.testing.v1 import AppTest
 
-from menny.config import PROJECT
-from menny.ui import engines, library
-
-from .browsing import open_browser, serve
-from .fake_engine import FakeEngine, parrot
+from menny.config.paths import PROJECT
+from menny.ui.shared import options, shared_engine
+from tests.ui.browsing import open_browser, serve
+from tests.ui.fake_engine import FakeEngine, parrot
 
 PAGE = PROJECT / "menny" / "ui" / "page.py"
 
@@ -49,10 +48,10 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     )
     monkeypatch.setenv("MENNY_HOME", str(home))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(library, "CONFIGS", configs)
+    monkeypatch.setattr(options, "CONFIGS", configs)
     built = Stage(home, configs)
-    monkeypatch.setattr(engines, "load_engine", built.loading)
-    engines.shared_engine.clear()
+    monkeypatch.setattr(shared_engine, "load_engine", built.loading)
+    shared_engine.shared_engine.clear()
     return built
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import menny.ui.engines
-from menny.config import home
+import menny.ui.shared.shared_engine
+from menny.config.paths import home
 from menny.ui.page import main
 from tests.ui.fake_engine import FakeEngine, last_question
 from tests.ui.moderated import answered, judged
@@ -65,7 +65,7 @@ def load(path: Path) -> FakeEngine:
     return FakeEngine(answer, pause=0.03, judge=judged)
 
 
-menny.ui.engines.load_engine = load
+menny.ui.shared.shared_engine.load_engine = load
 
 if __name__ == "__main__":
     main()

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.http_here import http_here
-
-from .browsing import Visitor, serve
+from tests.ui.browsing import Visitor, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.storage.talking import integrity
-
-from .browsing import running
-from .wire import Tab, open_tab
+from tests.ui.browsing import running
+from tests.ui.wire import Tab, open_tab
 
 pytestmark = pytest.mark.slow
 

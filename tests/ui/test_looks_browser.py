@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from .browsing import Visitor
+from tests.ui.browsing import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .browsing import Visitor
-from .conftest import Stage, go, say, texts
+from tests.ui.browsing import Visitor
+from tests.ui.conftest import Stage, go, say, texts
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from menny.errors import ModelError
-
-from .conftest import Stage, say, texts
-from .fake_engine import FakeEngine, parrot
+from tests.ui.conftest import Stage, say, texts
+from tests.ui.fake_engine import FakeEngine, parrot
 
 
 def test_the_start_shows_who_there_is_to_talk_to(stage: Stage) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from menny.catalogue import add_entry, is_repo, model_at
-from menny.config import own_models_file
+from menny.config.paths import own_models_file
 from menny.errors import MennyError
-from menny.hub import forget_token, has_token, keep_token
-from menny.loading import models_at
-from menny.secrets import keep_key
-from menny.ui.library import Library
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.models.catalogue import add_entry, is_repo, model_at
+from menny.models.credentials import keep_key
+from menny.models.hub import forget_token, has_token, keep_token
+from menny.models.loader import models_at
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import Library
 
 
 def draw_adding(session: Session, library: Library) -> None:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from menny.catalogue import Fit, ModelSpec, RepoSource, ServerSource, own_ids, remove_entry
-from menny.config import models_folder, own_models_file
+from menny.cli.tables import download_text
+from menny.config.paths import models_folder, own_models_file
 from menny.engine import Conversion, Numbers, fitting_group_size, held_bytes
 from menny.errors import MennyError, ModelError
-from menny.loading import Tuned, converted_bytes
-from menny.reports import download_text, size
-from menny.ui.engines import SharedEngine
-from menny.ui.models.work import Work, removable, remove
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.models.catalogue import Fit, ModelSpec, RepoSource, ServerSource, own_ids, remove_entry
+from menny.models.loader import Tuned, converted_bytes
+from menny.text import size
+from menny.ui.models.jobs import Work, removable, remove
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.shared_engine import SharedEngine
 
 BITS = (4, 8, 16)
 

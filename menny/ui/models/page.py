@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from menny.catalogue import Fit, ModelSpec
+from menny.config.settings import Settings, keep_settings, settings_problem
 from menny.errors import MennyError
-from menny.loading import Planner, fit_of
-from menny.settings import Settings, keep_settings, settings_problem
-from menny.ui.engines import SharedEngine, shared_engine
-from menny.ui.library import Library, read_library
+from menny.models.catalogue import Fit, ModelSpec
+from menny.models.loader import Planner, fit_of
 from menny.ui.models.add import draw_adding
 from menny.ui.models.card import draw_card
-from menny.ui.models.work import Work, shared_work
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.ui.models.jobs import Work, shared_work
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import Library, read_library
+from menny.ui.shared.shared_engine import SharedEngine, shared_engine
 
 EVERY = 0.7  # seconds between two looks at what moves
 FIT_SECONDS = 5.0  # for which a look at the memory holds

@@ -7,12 +7,12 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from menny.config import findings, from_data
+from menny.config.yaml_models import findings, from_data
 from menny.errors import FileChangedError, MennyError
-from menny.messages import clean
-from menny.personas import Parameters, Persona, PersonaFile, Remembering
-from menny.ui.library import read_library
-from menny.ui.personas.shelf import free_name, keep, texts_of
+from menny.personas.persona import Parameters, Persona, PersonaFile, Remembering
+from menny.text import clean
+from menny.ui.personas.persona_store import free_name, keep, texts_of
+from menny.ui.shared.options import read_library
 
 TEXTS = ("name", "tagline", "system_prompt", "greeting")
 NUMBERS = tuple(Parameters.model_fields)

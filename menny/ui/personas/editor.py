@@ -4,18 +4,18 @@ from typing import Any
 
 import streamlit as st
 
-from menny.avatars import as_avatar
 from menny.errors import MennyError
-from menny.guardrails import NONE
-from menny.personas import MAX_EXAMPLES, Parameters, Persona
-from menny.ui.library import Library
+from menny.moderation.guardrails import NONE
+from menny.personas.avatars import as_avatar
+from menny.personas.persona import MAX_EXAMPLES, Parameters, Persona
 from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_of, values
+from menny.ui.personas.persona_store import own_file, preset_file
 from menny.ui.personas.preview import draw_preview
-from menny.ui.personas.shelf import own_file, preset_file
-from menny.ui.pictures import IMAGES, avatar_of, picture
-from menny.ui.remembering import HELP, NAMES
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import Library
+from menny.ui.shared.pictures import IMAGES, avatar_of, picture
+from menny.ui.sidebar.memory_panel import HELP, NAMES
 
 KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a visit to the chat
 LABELS = {

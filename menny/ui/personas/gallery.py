@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from menny.cards import Version, as_json, as_png
 from menny.errors import MennyError
-from menny.persona_imports import read_import
-from menny.personas import Persona, own_folder
-from menny.ui.library import Library
+from menny.personas.cards import Version, as_json, as_png
+from menny.personas.imports import read_import
+from menny.personas.persona import Persona, own_folder
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
-from menny.ui.personas.shelf import own_file, picture_of, preset_file, take_away, take_in, texts_of
-from menny.ui.pictures import draw_avatar
-from menny.ui.sidebar import choose_persona
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.ui.personas.persona_store import own_file, picture_of, preset_file, take_away, take_in, texts_of
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import Library
+from menny.ui.shared.pictures import draw_avatar
+from menny.ui.sidebar.sidebar import choose_persona
 
 
 def draw_gallery(desk: Desk, library: Library, session: Session) -> None:

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from menny.ui.library import read_library
 from menny.ui.personas.draft import Desk
 from menny.ui.personas.editor import draw_editor
 from menny.ui.personas.gallery import draw_gallery
-from menny.ui.state import Session
+from menny.ui.session import Session
+from menny.ui.shared.options import read_library
 
 
 def draw_personas() -> None:

@@ -6,18 +6,18 @@ from typing import Any
 
 import streamlit as st
 
-from menny.catalogue import ModelSpec
-from menny.chat import Brief
+from menny.chat.conversation import Brief
 from menny.engine import Tokenizer, load_tokenizer
 from menny.errors import ConfigError, MennyError
-from menny.guardrails import combine
 from menny.messages import Message
-from menny.personas import Example, Persona
+from menny.models.catalogue import ModelSpec
+from menny.moderation.guardrails import combine
+from menny.personas.persona import Example, Persona
 from menny.prompts import encode_chat, guess_template
-from menny.ui.library import Library
-from menny.ui.shield import DEFAULT_GUARDRAIL
-from menny.ui.state import Session
-from menny.ui.text import as_label
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import Library
+from menny.ui.sidebar.guardrail_panel import DEFAULT_GUARDRAIL
 
 QUESTION = Message("user", "?")  # stands where the conversation begins, and isn't counted
 

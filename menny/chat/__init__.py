@@ -1,0 +1,1 @@
+"""A conversation, and the way from a user's text to a stored, streamed reply."""

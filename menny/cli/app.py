@@ -1,0 +1,107 @@
+"""The command line: every command of `python -m menny`, and what becomes of an error.
+
+A wrong input gets one line, and exit code 2.
+"""
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from menny import __version__
+from menny.cli import get, models, moderation, talk
+from menny.cli.common import complain
+from menny.cli.distributed import run_together
+from menny.engine.distributed.ring import join
+from menny.errors import MennyError
+
+INTERRUPTED = 130  # by Ctrl-C: 128 and the number of its signal
+
+
+def main() -> None:
+    """Run a command; where mlx.launch has started it on several machines, run it on all of them together."""
+    _make_streams_usable()
+    try:
+        ring = join()
+    except MennyError as error:
+        sys.exit(complain(str(error), error.exit_code))
+    if ring is not None:
+        run_together(ring, _run)
+    code = _run()
+    if code == INTERRUPTED:  # perhaps while a thread loads a model, which an orderly end would wait for
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run a command; tell what is wrong in one line, without a traceback. Returns the exit code."""
+    try:
+        code = make_app()(standalone_mode=False)
+    except MennyError as error:
+        return complain(str(error), error.exit_code)
+    except typer.TyperException as error:
+        sentence = error.format_message().rstrip(".")
+        return complain(f"{sentence}: `python -m menny --help` tells what can be said.", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone
+        _drop_output()
+        return 1
+    except OSError as error:
+        _drop_output()
+        return complain(f"Something can't be read or written ({error}): free some space, or choose another place.", 2)
+    return code if isinstance(code, int) else 0
+
+
+def _make_streams_usable() -> None:
+    """Whatever this process was started with: closed streams, whose numbers the next files to be opened would get, or
+    an encoding that lacks some of what is said."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """What couldn't be written is still held, and would be tried, and complained about, once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def make_app() -> typer.Typer:
+    """All commands, in the order that the help lists them."""
+    app = typer.Typer(
+        name="menny",
+        help="Menny: a private chatbot with a persona, on your own machine.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_menny)
+    app.command()(talk.chat)
+    app.command()(talk.generate)
+    app.command()(talk.demo)
+    app.command()(models.models)
+    app.command()(get.get)
+    app.command(cls=models.Spreading)(models.bench)
+    app.command()(models.verify)
+    app.command()(models.convert)
+    app.command()(models.perplexity)
+    app.command()(moderation.reflect)
+    app.add_typer(moderation.evaluate(), name="evaluate")
+    return app
+
+
+def _menny(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version or context.invoked_subcommand is None:
+        typer.echo(__version__ if version else context.get_help())
+        raise typer.Exit

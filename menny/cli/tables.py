@@ -1,0 +1,110 @@
+"""What the measuring commands found out, as text for a terminal."""
+
+from collections.abc import Mapping, Sequence
+
+from menny.engine.benchmarks.bench import Report, Speeds
+from menny.engine.benchmarks.perplexity import Perplexity
+from menny.engine.benchmarks.reuse_and_lookup import Drafts
+from menny.engine.benchmarks.verify import Verification
+from menny.models.catalogue import ModelSpec
+from menny.models.hub import Progress
+from menny.models.loader import Planner
+from menny.text import size, table
+
+CONTEXTS = (4096, 32768)  # tokens, of a table's columns
+
+
+def bench_text(model: str, report: Report) -> str:
+    """A bench's report."""
+    heads = ["requests at once", "prefill tok/s", "decode tok/s", "first token s", "slowest s", "total tok/s"]
+    limit = report.bandwidth / report.bytes_per_token
+    lines = [
+        f"{model} on {report.device}: {report.prompt_tokens} prompt tokens, {report.new_tokens} new ones, "
+        f"medians of {report.runs} runs",
+        "",
+        table([heads, *map(_speeds_row, report.speeds)]),
+        "",
+        f"memory     {size(report.peak_memory)} at most, of it {size(report.weights_bytes)} of weights; "
+        f"the process {size(report.resident_memory)}",
+        f"bandwidth  {size(report.bandwidth)}/s allow {limit:.1f} tokens/s; "
+        f"decoding comes to {report.speeds[0].bandwidth_share:.0%} of it",
+    ]
+    turn, lookup = report.reuse, report.lookup
+    lines += [
+        f"turn {turn.turn}     {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens aren't computed: the first "
+        f"token after {turn.seconds_to_first_token:.2f} s, not {turn.seconds_without_reuse:.2f} s ({turn.ratio:.2f}x)",
+        f"drafts     where a reply repeats the text, {_drafts(lookup.repeating)}; "
+        f"where it doesn't, {_drafts(lookup.fresh)}",
+    ]
+    if peer := report.against:
+        lines.append(
+            f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "
+            f"ours is {peer.prefill_ratio:.2f}x and {peer.decode_ratio:.2f}x; "
+            f"the same tokens in {peer.same_tokens:.0%} of runs"
+        )
+    return "\n".join(lines)
+
+
+def _drafts(one: Drafts) -> str:
+    return f"decode {one.decode_tps:.1f}, not {one.decode_tps_without:.1f} ({one.ratio:.2f}x)"
+
+
+def _speeds_row(one: Speeds) -> list[str]:
+    return [
+        str(one.concurrency),
+        f"{one.prefill_tps:.1f}",
+        f"{one.decode_tps:.1f}",
+        f"{one.seconds_to_first_token:.2f}",
+        f"{one.slowest_first_token:.2f}",
+        f"{one.total_tps:.1f}",
+    ]
+
+
+def verify_text(model: str, result: Verification) -> str:
+    """How the ways to put tokens to a model compare."""
+    window = f", window {result.sliding_window}" if result.sliding_window else ""
+    rows = [[one.way, f"{one.largest:.1e}", f"{one.relative:.1e}"] for one in result.differences]
+    said = "They agree" if result.agrees else "THEY DISAGREE"
+    return "\n".join(
+        [
+            f"{model}: {result.tokens} tokens{window}; logits up to {result.largest_logit:.1f}, against one pass",
+            "",
+            table([["", "largest difference", "of the largest logit"], *rows]),
+            "",
+            f"{said}: the tolerance is {result.tolerance:g} of the largest logit.",
+        ]
+    )
+
+
+def perplexity_text(results: Mapping[str, Perplexity]) -> str:
+    """What models make of a text, beside the first of them where they cut it into as many tokens."""
+    first = next(iter(results.values()))
+    rows = [["", "weights", "tokens", "perplexity", "of the first"]]
+    for name, one in results.items():
+        share = f"{one.perplexity / first.perplexity:.3f}x" if one.tokens == first.tokens else ""
+        rows.append([name, size(one.weights_bytes), str(one.tokens), f"{one.perplexity:.3f}", share])
+    return table(rows)
+
+
+def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
+    """How much memory the models of the catalogue take, by their context."""
+    rows = [["", "weights", *(f"{context // 1024}k context" for context in CONTEXTS), "longest here"]]
+    for spec in specs:
+        plans = [planner(spec, context) for context in (*CONTEXTS, None)]
+        known = [plan for plan in plans if plan]
+        if len(known) == len(plans):
+            *_, longest = known
+            fitting = f"{longest.context:,}" if longest.fits else "none"
+            rows.append([spec.name, size(longest.weights), *(size(plan.total) for plan in known[:-1]), fitting])
+    return table(rows)
+
+
+def download_text(progress: Progress) -> str:
+    """How far a download is, in a line."""
+    if progress.doing == "listing":
+        return "Asking the hub …"
+    parts = [f"{progress.files_done} of {progress.files} files", f"{size(progress.done)} of {size(progress.size)}"]
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts += [f"{size(progress.speed)}/s", f"{minutes}:{seconds:02} left"]
+    return " · ".join(parts)

@@ -1,0 +1,202 @@
+"""The commands that talk: chat, generate and demo."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from menny.chat.conversation import Brief, Chat
+from menny.chat.memory import Memory, Strategy
+from menny.cli.common import AsJson, Context, Force, ModelName, Seed, complain, json_text, open_engine
+from menny.cli.input_lines import typed_lines
+from menny.config.paths import CONFIGS
+from menny.engine import Chunk, SamplingParams
+from menny.errors import MennyError, PipelineError, PromptError
+from menny.messages import Message
+from menny.models.loader import AnyEngine
+from menny.moderation.classifier import Moderator, load_moderation
+from menny.moderation.guardrails import combine, load_guardrails
+from menny.moderation.policy import NOTE, Finding, Policy, Watch
+from menny.personas.persona import Persona, choose, load_all
+from menny.prompts import encode_chat
+from menny.storage import Entry
+from menny.text import clean, is_blank
+
+DEMO_PROMPTS = (
+    "What is the capital of France?",
+    "Explain in two sentences why the sky is blue.",
+    "Write a Python function that returns the n-th Fibonacci number.",
+)
+DEMO_TOKENS = 64
+
+
+def chat(
+    model: ModelName = "smollm2",
+    persona: Annotated[str, typer.Option("--persona", "-p", help="Who answers, by id or name.")] = "menny",
+    guardrail: Annotated[str, typer.Option(help="The app's guardrail; a persona can add to it.")] = "mistral",
+    temperature: Annotated[float | None, typer.Option(help="Instead of the persona's own.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Instead of the persona's own.")] = None,
+    seed: Seed = None,
+    memory: Annotated[
+        Strategy | None, typer.Option(help="What of a long chat is seen, instead of the persona's own.")
+    ] = None,
+    memory_turns: Annotated[
+        int | None, typer.Option(min=0, max=1000, help="How many turns a memory that names turns keeps.")
+    ] = None,
+    context: Context = None,
+    force: Force = False,
+) -> None:
+    """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D or /bye ends the chat, /new begins another."""
+    personas, _ = load_all()
+    guardrails, _ = load_guardrails(CONFIGS / "guardrails")
+    who = choose(persona, personas)
+    texts = [one.text for one in combine(guardrail, who.guardrails, guardrails)]
+    brief = Brief.of(texts, who.system_text(), who.example_messages())
+    chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+    params = SamplingParams(
+        **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
+    )
+    remembering = _memory(who, memory, memory_turns)
+    with open_engine(model, context, force) as (engine, template):
+        typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
+        conversation, watch = Chat(), _watch(engine, template)
+        for text in typed_lines():
+            if text == "/new":
+                conversation = Chat()
+                typer.echo("A new chat.\n")
+            elif text:
+                _answer(conversation, text, who, engine, params, brief, template, remembering, watch)
+
+
+def generate(
+    prompt: Annotated[str, typer.Option(help="What to answer.")],
+    model: ModelName = "smollm2",
+    system: Annotated[str | None, typer.Option(help="What the model is told about itself.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without a prompt template.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest token; higher: freer.")] = 0.7,
+    seed: Seed = None,
+    context: Context = None,
+    force: Force = False,
+    lookup: Annotated[
+        bool, typer.Option("--lookup/--no-lookup", help="Verify what the text so far suggests, where that is faster.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one prompt."""
+    if raw and system is not None:
+        raise PromptError("--raw has no place for --system: give one of them.")
+    if not raw and is_blank(prompt):
+        raise PromptError("There is nothing to send: give --prompt a text.")
+    params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)
+    with open_engine(model, context, force) as (engine, template):
+        tokenizer = engine.tokenizer
+        if raw:
+            ids = [*tokenizer.opening, *tokenizer.encode(prompt)]
+        else:
+            told = [] if system is None else [Message("system", system)]
+            ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)
+        chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
+    if as_json:
+        typer.echo(json_text({**_summary(model, chunks), "stage_bytes": engine.stage_bytes}))
+
+
+def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:
+    """Answer three fixed prompts, always taking the likeliest token."""
+    with open_engine(model, context, force) as (engine, template):
+        for prompt in DEMO_PROMPTS:
+            typer.echo(f"> {prompt}")
+            ids = encode_chat([Message("user", prompt)], template, engine.tokenizer)
+            *_, last = _echoed(engine.stream(ids, SamplingParams(temperature=0, max_tokens=DEMO_TOKENS)), silent=False)
+            typer.echo(
+                f"  [{last.completion_tokens} tokens, {last.decode_tps:.1f} tokens/s, "
+                f"{last.seconds_to_first_token:.2f} s to the first]\n"
+            )
+
+
+def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:
+    """The persona's, or what was asked for in its place."""
+    chosen = Memory(strategy or who.memory.strategy, who.memory.turns if turns is None else turns)
+    if turns is not None and not chosen.names_turns:
+        raise PromptError("--memory-turns is read by --memory turns and summary-and-turns only: give one of them.")
+    return chosen
+
+
+def _answer(
+    conversation: Chat,
+    text: str,
+    who: Persona,
+    engine: AnyEngine,
+    params: SamplingParams,
+    brief: Brief,
+    template: str,
+    memory: Memory,
+    watch: Watch | None,
+) -> None:
+    """One turn; an error is told, and the chat goes on. A reply that is to be judged is shown once it was."""
+    is_held = watch is not None and watch.unchecked("replies") is not None
+    typer.echo(f"{who.name}: ", nl=False)
+    told = False
+
+    def tell_summing(progress: Any) -> None:
+        nonlocal told
+        if progress.phase == "summing" and not told:
+            typer.echo("(summing up what was said before …) ", nl=False, err=True)
+            told = True
+
+    chunks = conversation.reply(text, engine, params, brief, template, tell_summing, memory, watch)
+    try:
+        for _ in _echoed(chunks, silent=is_held):
+            pass
+        _tell_findings(conversation.entries[-2:], is_held)
+    except KeyboardInterrupt:
+        typer.echo(" [stopped]")
+    except PipelineError:
+        raise  # no other turn can be answered either
+    except MennyError as error:
+        complain(str(error), error.exit_code)
+    if conversation.entries and (notice := conversation.entries[-1].extra.get("notice")):
+        typer.echo(f"({notice})", err=True)
+    typer.echo()
+
+
+def _watch(engine: AnyEngine, template: str) -> Watch | None:
+    """As configs/moderation.yaml has it; None where all is off, or there is no such file."""
+    path = CONFIGS / "moderation.yaml"
+    if not os.path.lexists(path):
+        return None
+    settings = load_moderation(path)
+    policy = Policy.of(settings)
+    return None if policy.is_off else Watch(policy, settings.names, Moderator(settings, engine, template).judge)
+
+
+def _tell_findings(turn: Sequence[Entry], is_held: bool) -> None:
+    """A reply that was held back until it was judged, and what is to be said of either."""
+    if is_held:
+        typer.echo(clean(turn[-1].text))
+    for what, entry in zip(("This message", "This reply"), turn, strict=True):
+        if finding := Finding.of_note(entry.extra.get(NOTE)):
+            typer.echo(f"({what}: {finding.sentence})", err=True)
+
+
+def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
+    """Pass the chunks on, printing their text as it comes unless `silent`; a terminal takes no orders from a model."""
+    for chunk in chunks:
+        if not silent:
+            typer.echo(clean(chunk.text), nl=False)
+            sys.stdout.flush()
+        yield chunk
+    if not silent:
+        typer.echo()
+
+
+def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
+    """The reply whole, and the figures of its last chunk."""
+    figures = asdict(chunks[-1])
+    for name in ("text", "token"):
+        figures.pop(name)
+    tokens = [chunk.token for chunk in chunks if chunk.token is not None]
+    return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **figures}

@@ -1,0 +1,225 @@
+"""A YAML file becomes a strict pydantic model; whatever is wrong with it is told by file, key and line."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from menny.config.yaml_reader import KeyPath, PlainYamlError, parse, read
+from menny.errors import ConfigError
+from menny.files import file_name
+from menny.text import nearest
+
+MAX_PROBLEMS = 4
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def _one_line(text: str) -> str:
+    if len(text.splitlines()) > 1:
+        raise ValueError("must be one line of text")
+    return text
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Line = Annotated[Text, AfterValidator(_one_line)]
+
+
+class StrictModel(BaseModel):
+    """What a config file may say: no unknown key, no number where text belongs, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def load_yaml(path: Path | str, model: type[ModelT]) -> ModelT:
+    """Read one YAML file into a model; raises ConfigError that names the file, the line and the key."""
+    name = file_name(Path(path))
+    try:
+        text = read(Path(path))
+    except PlainYamlError as fault:
+        raise _fault(fault, name) from None
+    return parse_yaml(text, model, name)
+
+
+def parse_yaml(text: str, model: type[ModelT], name: str) -> ModelT:
+    """As `load_yaml`, from the text of a file of that name."""
+    try:
+        document = parse(text)
+    except PlainYamlError as fault:
+        raise _fault(fault, name) from None
+    try:
+        return from_data(document.data, model)
+    except ValidationError as error:
+        raise ConfigError(f"{name}{_explain(error, model, document.lines)}") from None
+
+
+def from_data(data: Any, model: type[ModelT]) -> ModelT:
+    """Plain data as a model; by way of JSON, so that a list may fill a tuple, and nothing else is converted."""
+    return model.model_validate_json(json.dumps(data), strict=True, extra="forbid")
+
+
+def findings(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
+    """What is wrong at which place, in sentences without the key: for a form, where the message stands at the field."""
+    found = [(e["loc"], _finding(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in _faults(error)]
+    return [(loc, _sentence(text[0].upper() + text[1:])) for loc, text in found]
+
+
+def load_folder(folder: Path | str, load: Callable[[Path], T]) -> tuple[dict[Path, T], list[ConfigError]]:
+    """Load every YAML file of a folder, by name; a file that can't be used is a problem and the others go on."""
+    folder = Path(folder)
+    try:
+        paths = sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
+    except OSError as error:
+        return {}, [ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")]
+    if not paths:
+        return {}, [ConfigError(f"{file_name(folder)}: the folder holds no .yaml file.")]
+    loaded: dict[Path, T] = {}
+    problems: list[ConfigError] = []
+    for path in paths:
+        try:
+            if path.suffix == ".yml" and path.with_suffix(".yaml") in paths:
+                raise ConfigError(f"{file_name(path)}: there is a {path.stem}.yaml too; rename one of them.")
+            loaded[path] = load(path)
+        except ConfigError as problem:
+            problems.append(problem)
+    return loaded, problems
+
+
+def _fault(fault: PlainYamlError, name: str) -> ConfigError:
+    where = f", line {fault.line}" if fault.line else ""
+    return ConfigError(f"{name}{where}: {_sentence(fault.text)}")
+
+
+def _explain(error: ValidationError, model: type[BaseModel], lines: dict[KeyPath, int]) -> str:
+    """All that is wrong: `, line 7: unknown key 'x'. Line 9: …`, in the file's order, what is missing last."""
+    found = [(_line_of(e["loc"], lines), _finding(e, model)) for e in _faults(error)]
+    found.sort(key=lambda finding: finding[0] or math.inf)
+    parts = [(f"line {line}: " if line else "") + _sentence(text) for line, text in found[:MAX_PROBLEMS]]
+    if len(found) > MAX_PROBLEMS:
+        parts.append(f"And {len(found) - MAX_PROBLEMS} more.")
+    start = ", " if found[0][0] else ": "
+    return start + " ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, but for lists that are too short only because an item in them is wrong."""
+    found = error.errors(include_url=False)
+    places = [e["loc"] for e in found]
+    return [
+        e
+        for e in found
+        if e["type"] != "too_short"
+        or not any(len(place) > len(e["loc"]) and place[: len(e["loc"])] == e["loc"] for place in places)
+    ]
+
+
+def _line_of(loc: KeyPath, lines: dict[KeyPath, int]) -> int:
+    return next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), 0)
+
+
+def _finding(error: ErrorDetails, model: type[BaseModel]) -> str:
+    loc, kind, ctx = error["loc"], error["type"], error.get("ctx", {})
+    key = _key(loc)
+    if kind == "extra_forbidden":
+        return _unknown(loc, model)
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        return f"{key} {ctx['error']}".lstrip()
+    wanted = _wanted(kind, ctx, error["input"])
+    return f"{key} must be {wanted}" if wanted else f"{key} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _wanted(kind: str, ctx: dict[str, Any], given: Any) -> str | None:
+    """What a value must be, by pydantic's kind of error; None for a kind that has no words here."""
+    instead = f", not {_short(given)}"
+    if isinstance(given, str) and kind in ("too_short", "too_long"):  # pydantic's names for a text in one line
+        kind = f"string_{kind}"
+    match kind:
+        case "string_type":
+            if given is None:
+                return "text; it is empty here"
+            return f"text{instead}" + ("; put quotes around it" if isinstance(given, bool | int | float) else "")
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"a whole number{instead}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"a number{instead}"
+        case "bool_type":
+            return f"true or false{instead}"
+        case "list_type" | "tuple_type":
+            return f"a list{instead}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"keys with values{instead}"
+        case "string_too_short":
+            return "text; it is blank here" if ctx["min_length"] == 1 else f"at least {ctx['min_length']} characters"
+        case "string_too_long":
+            return f"at most {ctx['max_length']} characters; it has {len(given)}"
+        case "too_long":
+            return f"a list of at most {ctx['max_length']}; it has {ctx['actual_length']}"
+        case "too_short":
+            return f"a list of at least {ctx['min_length']}; it has {ctx['actual_length']}"
+        case "greater_than" | "greater_than_equal":
+            return ("more than " if "gt" in ctx else "at least ") + f"{ctx.get('gt', ctx.get('ge')):g}{instead}"
+        case "less_than" | "less_than_equal":
+            return ("less than " if "lt" in ctx else "at most ") + f"{ctx.get('lt', ctx.get('le')):g}{instead}"
+        case "literal_error":
+            return f"one of {ctx['expected']}{instead}"
+    return None
+
+
+def _unknown(loc: KeyPath, model: type[BaseModel]) -> str:
+    """An unknown key, with the key that was probably meant, or where a known one of that name belongs."""
+    *parents, last = loc
+    holder = _model_at(model, tuple(parents))
+    known = list(holder.model_fields)
+    found = f"unknown key {_key(loc)}"
+    if close := nearest(str(last), known):
+        return f"{found}; did you mean '{close[0]}'?"
+    for name, info in holder.model_fields.items():
+        for inner in _models_in(info.annotation):
+            if close := nearest(str(last), list(inner.model_fields)):
+                exact = close[0] == last
+                return f"{found}; " + (f"it belongs under '{name}'" if exact else f"did you mean '{name}.{close[0]}'?")
+    return f"{found}; the keys are {', '.join(known)}"
+
+
+def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel]:
+    """The model whose fields the keys at this place are."""
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_models_in(model.model_fields[part].annotation), model)
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _key(loc: KeyPath) -> str:
+    """`'parameters.top_k'`, `'suggestions' item 3`, `'examples' item 1 'user'`."""
+    words: list[str] = []
+    for part in loc:
+        if isinstance(part, int):
+            words.append(f"item {part + 1}")
+        elif words and words[-1].startswith("'"):
+            words[-1] = f"{words[-1][:-1]}.{part}'"
+        else:
+            words.append(f"'{part}'")
+    return " ".join(words)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else text + "."

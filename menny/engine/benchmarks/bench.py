@@ -1,0 +1,235 @@
+"""How fast a model is on this machine: its speeds, its memory, and how near it comes to what the memory allows.
+
+All times are a consumer's, from asking to having the tokens; mlx-lm is timed by the same clock, by turns with us.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import mlx.core as mx
+import psutil
+
+from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
+from menny.engine.benchmarks.mlx_lm import Generate, Peer
+from menny.engine.benchmarks.reuse_and_lookup import Lookup, Reuse, measure_lookup, measure_reuse
+from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
+from menny.engine.checkpoints.export import export_folder
+from menny.engine.checkpoints.load import load_model
+from menny.engine.worker import Engine, load_engine
+from menny.errors import EngineError
+
+WARM_UP_TOKENS = 16
+MOST_AT_ONCE = 256
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure. Raises EngineError for what can't be."""
+
+    prompt_tokens: int = 512
+    new_tokens: int = 128
+    concurrency: Sequence[int] = (1,)  # requests sent at once, one measurement each
+    runs: int = 3
+    against: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_tokens", "new_tokens", "runs"):
+            if getattr(self, name) < 1:
+                raise EngineError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if not self.concurrency or not all(1 <= at_once <= MOST_AT_ONCE for at_once in self.concurrency):
+            raise EngineError(f"concurrency is {list(self.concurrency)}, but must be from 1 to {MOST_AT_ONCE}")
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Medians over runs, at so many requests at once. `total_tps` counts the new tokens of all of them."""
+
+    concurrency: int
+    prefill_tps: float
+    decode_tps: float
+    seconds_to_first_token: float  # the middle request's, its waiting included
+    slowest_first_token: float
+    total_tps: float
+    bandwidth_share: float  # decoding, of what the memory's bandwidth allows
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A peer on the same weights and prompts, one request at a time; a ratio above 1 says that we are faster."""
+
+    name: str
+    version: str
+    prefill_tps: float
+    decode_tps: float
+    seconds_to_first_token: float
+    prefill_ratio: float
+    decode_ratio: float
+    same_tokens: float  # the share of runs in which both said the same
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a bench found out. Bytes and bytes a second."""
+
+    device: str
+    prompt_tokens: int
+    new_tokens: int
+    runs: int
+    weights_bytes: int
+    bytes_per_token: int  # that decoding reads: weights, and the keys and values so far
+    bandwidth: float
+    peak_memory: int  # of MLX, weights included
+    resident_memory: int  # of the process
+    speeds: list[Speeds]
+    reuse: Reuse
+    lookup: Lookup
+    against: Comparison | None = None
+
+
+@dataclass
+class _Runs:
+    """What was timed so far: replies of each run, by requests at once; and a peer's."""
+
+    ours: dict[int, list[tuple[float, list[Timing]]]] = field(default_factory=dict)
+    alone: list[Timing] = field(default_factory=list)
+    theirs: list[Timing] = field(default_factory=list)
+
+
+def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> Report:
+    """Measure the model at this path; `tell` hears what is being done. Raises MennyError."""
+    peer = Peer(settings.against) if settings.against else None
+    with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
+        tell("loading the model")
+        weights, per_token = _prepare(path, settings, Path(folder) if peer else None)
+        with load_engine(path, force=True) as engine:  # who measures has asked whether it fits
+            _refuse_too_long(engine, settings)
+            tell("warming up")
+            mx.reset_peak_memory()
+            _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
+            memory = mx.get_peak_memory(), psutil.Process().memory_info().rss
+            generate = peer.load(Path(folder)) if peer else None
+            if generate:
+                _warm_up(generate, settings, engine.tokenizer.vocab_size)
+            runs = _measure(engine, generate, settings, tell)
+            tell("the fifth turn of a conversation")
+            reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
+            tell("drafts from the text so far")
+            lookup = measure_lookup(engine, settings.new_tokens, settings.runs)
+            tell("the memory's bandwidth")
+            bandwidth = measure_bandwidth()
+    return Report(
+        device=mx.default_device().type.name,
+        prompt_tokens=settings.prompt_tokens,
+        new_tokens=settings.new_tokens,
+        runs=settings.runs,
+        weights_bytes=weights,
+        bytes_per_token=per_token,
+        bandwidth=bandwidth,
+        peak_memory=memory[0],
+        resident_memory=memory[1],
+        speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
+        reuse=reuse,
+        lookup=lookup,
+        against=_compare(peer, runs) if peer else None,
+    )
+
+
+def _prepare(path: str | Path, settings: Settings, folder: Path | None) -> tuple[int, int]:
+    """Bytes of the weights, and those read for a token; the model also goes into the folder, for a peer."""
+    model = load_model(path)
+    if folder:
+        try:
+            export_folder(model, folder)
+        except OSError as error:
+            raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
+    return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
+
+
+def _refuse_too_long(engine: Engine, settings: Settings) -> None:
+    length = settings.prompt_tokens + settings.new_tokens
+    if length > engine.context_length:
+        raise EngineError(
+            f"{settings.prompt_tokens} prompt tokens and {settings.new_tokens} new ones are more than the model's "
+            f"context holds, {engine.context_length}: ask for fewer."
+        )
+
+
+def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell: Tell) -> _Runs:
+    """All runs, ours and the peer's by turns. No prompt comes twice."""
+    runs = _Runs({at_once: [] for at_once in settings.concurrency})
+    prompts = random_prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
+    for run in range(1, settings.runs + 1):
+        for at_once in runs.ours:
+            tell(f"run {run} of {settings.runs}, {at_once} at once")
+            runs.ours[at_once].append(_at_once(engine, [next(prompts) for _ in range(at_once)], settings.new_tokens))
+        if generate:
+            tell(f"run {run} of {settings.runs}, by turns")
+            prompt = next(prompts)
+            for times, say in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
+                times.append(timed(say(prompt, settings.new_tokens), len(prompt)))
+    return runs
+
+
+def _warm_up(generate: Generate, settings: Settings, vocab_size: int) -> None:
+    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
+    list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
+
+
+def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[float, list[Timing]]:
+    """Send these prompts at once: seconds until all are answered, and each reply's timing."""
+
+    def answer(prompt: Sequence[int]) -> Timing:
+        speeds: list[float] = []
+
+        def tokens() -> Iterator[int]:
+            for chunk in engine.stream(prompt, plain(new_tokens)):
+                speeds.append(chunk.prompt_tps)
+                yield from () if chunk.token is None else (chunk.token,)
+
+        timing = timed(tokens(), len(prompt))
+        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the waiting in line
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        timings = list(pool.map(answer, prompts))
+    return time.perf_counter() - began, timings
+
+
+def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_per_token: float) -> Speeds:
+    timings = [timing for _, together in runs for timing in together]
+    decode_tps = median(timing.decode_tps for timing in timings)
+    return Speeds(
+        concurrency=at_once,
+        prefill_tps=median(timing.prefill_tps for timing in timings),
+        decode_tps=decode_tps,
+        seconds_to_first_token=median(timing.first for timing in timings),
+        slowest_first_token=median(max(timing.first for timing in together) for _, together in runs),
+        total_tps=median(sum(len(timing.tokens) for timing in together) / seconds for seconds, together in runs),
+        bandwidth_share=decode_tps * seconds_per_token,
+    )
+
+
+def _compare(peer: Peer, runs: _Runs) -> Comparison:
+    prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
+    same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
+    return Comparison(
+        name=peer.name,
+        version=peer.version,
+        prefill_tps=prefill,
+        decode_tps=decode,
+        seconds_to_first_token=first,
+        prefill_ratio=_median(runs.alone, "prefill_tps") / prefill,
+        decode_ratio=_median(runs.alone, "decode_tps") / decode if decode else 1.0,
+        same_tokens=sum(same) / len(same),
+    )
+
+
+def _median(timings: Sequence[Timing], name: str) -> float:
+    return float(median(getattr(timing, name) for timing in timings))

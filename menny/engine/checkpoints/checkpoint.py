@@ -1,0 +1,211 @@
+"""Where weights come from: a model folder in any of its formats, or a GGUF file, as one flat dict under our names.
+
+| format | files | keys |
+| --- | --- | --- |
+| hub and MLX | model*.safetensors, with an index where there are several | `HUB` |
+| MLX's examples | weights*.safetensors, weights*.npz | `REFERENCE` |
+| reference | consolidated*.safetensors, consolidated*.pth | `REFERENCE` |
+| Mixtral's first | consolidated*.pt | `BLOCK_SPARSE` |
+| GGUF | one .gguf | `GGUF` |
+
+A file's ending tells how to read it; whose keys it has is told by the keys alone, for exports differ in their habits.
+"""
+
+import re
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import mlx.core as mx
+
+from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
+from menny.engine.checkpoints.weight_names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, Names
+from menny.engine.formats.gguf import GGUFFile, read_gguf
+from menny.engine.formats.gguf_quants import EXPANDED, GROUP
+from menny.engine.formats.gguf_tensors import read_tensors, sizes
+from menny.engine.formats.npz import npz_sizes, read_npz
+from menny.engine.formats.pth import pth_sizes, read_pth
+from menny.engine.formats.safetensors import find_indexed, read_safetensors, safetensors_sizes
+from menny.errors import ModelError
+
+Weights = dict[str, mx.array]
+
+CONFIGS = ("config.json", "params.json")
+INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
+PATTERNS = (  # the first that a folder has any file of
+    "model*.safetensors",
+    "weights*.safetensors",
+    "weights*.npz",
+    "consolidated*.safetensors",
+    "consolidated*.pth",
+    "consolidated*.pt",
+)
+SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
+
+
+def _nothing(_: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    return iter(())
+
+
+@dataclass
+class Source:
+    """Weights under this engine's names, and where they came from, so that errors can say it.
+
+    `fetch` reads those of these names that the files have, without putting them in `weights`.
+    """
+
+    path: Path
+    names: Names
+    weights: Weights = field(default_factory=dict)
+    shards: dict[str, Path] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of each weight, by the headers
+    group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
+    expanded: set[str] = field(default_factory=set)  # weights that the files keep shorter than they are read
+    fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
+
+    @property
+    def listed(self) -> set[str]:
+        """The names of all weights, whether they have been read or not."""
+        return self.weights.keys() | self.shards.keys()
+
+    def place(self, name: str) -> str:
+        """File and key of a weight, as its owner knows them."""
+        return f"{self.shards.get(name, self.path)}: {self.names.theirs(name)}"
+
+    @property
+    def has_single_experts(self) -> bool:
+        """Whether experts have weights of their own here, or, where there are none at all, could have."""
+        experts = [name for name in self.listed if ".experts." in name]
+        could = "feed_forward.experts.#.w1" in self.names.inner and self.names is not GGUF
+        return any(map(SINGLE_EXPERT.search, experts)) or (not experts and could)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to read one kind of file: the bytes of each key's array, told without reading them, and then the arrays.
+
+    `sizes` refuses whatever could harm the one who reads on.
+    """
+
+    sizes: Callable[[Path], dict[str, int]]
+    read: Callable[[Path, Container[str]], Iterator[tuple[str, mx.array]]]
+
+
+FORMATS = {
+    ".safetensors": Format(safetensors_sizes, read_safetensors),
+    ".npz": Format(npz_sizes, read_npz),
+    ".pth": Format(pth_sizes, read_pth),
+    ".pt": Format(pth_sizes, read_pth),
+}
+
+
+def open_model(path: Path) -> tuple[ModelArgs, Source]:
+    """The args and weights of a model folder or .gguf file; ModelError names file and key.
+
+    No weight is read yet: the files' headers are checked, and what is in them is listed.
+    """
+    path = only_gguf(path)
+    return _open_folder(path) if path.is_dir() else _open_gguf(path)
+
+
+def only_gguf(path: Path) -> Path:
+    """The .gguf file that a folder without a config holds; anything else as it is."""
+    if not path.is_dir() or any((path / name).exists() for name in CONFIGS):
+        return path
+    files = sorted(path.glob("*.gguf"))
+    if len(files) > 1:
+        raise ModelError(f"{path} holds {len(files)} .gguf files: give one of them, such as {files[0]}")
+    if not files:
+        raise ModelError(f"{path / CONFIGS[0]} is missing: get the whole model folder")
+    return files[0]
+
+
+def find_files(folder: Path) -> list[Path]:
+    """The folder's weight files: those that an index names, else those of the first pattern that finds any."""
+    for name in INDICES:
+        if (folder / name).exists():
+            return find_indexed(folder / name)
+    for pattern in PATTERNS:
+        if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            return found
+    raise ModelError(f"{folder} has no weights: none of {', '.join((*INDICES[:1], *PATTERNS))} is there")
+
+
+def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
+    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
+    names = max((HUB, REFERENCE, BLOCK_SPARSE), key=lambda names: sum(map(names.knows, sizes.values())))
+    args = args_from_folder(folder, original=names is not HUB)
+    source = Source(folder, names)
+    _refuse_too_much(args, folder, sum(sum(of_file.values()) for of_file in sizes.values()))
+    for file, of_file in sizes.items():
+        _check_keys(source, file, of_file)
+    source.fetch = partial(_fetch_from_files, args, source)
+    return args, source
+
+
+def _fetch_from_files(args: ModelArgs, source: Source, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    by_file: dict[Path, set[str]] = {}
+    for name in wanted:
+        if name in source.shards:
+            by_file.setdefault(source.shards[name], set()).add(source.names.theirs(name))
+    for file, keys in by_file.items():
+        for key, weight in FORMATS[file.suffix].read(file, keys):
+            name = str(source.names.ours(key))
+            is_block_sparse = source.names is BLOCK_SPARSE and ".experts." in name
+            yield name, _apart(args, name, weight) if is_block_sparse else weight
+
+
+def _apart(args: ModelArgs, name: str, rows: mx.array) -> mx.array:
+    """Each expert's matrix [E, out, in], of those one below the other, w2 transposed. Another shape stays as it is."""
+    experts = args.moe.num_experts if args.moe else 1
+    if rows.shape != (experts * args.hidden_dim, args.dim):
+        return rows
+    stacked = rows.reshape(experts, args.hidden_dim, args.dim)
+    return mx.contiguous(stacked.swapaxes(1, 2)) if name.endswith(".w2.weight") else stacked
+
+
+def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
+    """Note whose keys this file has; refuse those that no Mistral has, and those of an earlier file."""
+    for key, nbytes in sizes.items():
+        name = source.names.ours(key)
+        if name is None:
+            if key.endswith(COMPUTED):
+                continue
+            raise ModelError(f"{file}: the key {key[:200]!r} doesn't belong to a Mistral model")
+        if name in source.shards:
+            raise ModelError(f"{file}: the key {key!r} stands in {source.shards[name].name} too")
+        source.shards[name] = file
+        source.sizes[name] = nbytes
+
+
+def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
+    """Packed files may claim to unpack into far more than they are: no more than the config tells is let in."""
+    most = 16 * args.n_parameters + (1 << 24)  # doubles, and as much again
+    if nbytes > most:
+        raise ModelError(
+            f"{folder}: the weights would take {nbytes >> 20} MiB, but the config tells of a model of at most "
+            f"{most >> 20} MiB. Is this the whole model, and its own config?"
+        )
+
+
+def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
+    file = read_gguf(path)
+    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
+    for key, tensor in file.tensors.items():
+        name = GGUF.ours(key)
+        if name is None or not name.endswith(".weight"):
+            raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
+        nbytes = {name.removesuffix("weight") + kind: size for kind, size in sizes(file, tensor).items()}
+        source.sizes |= nbytes
+        source.shards |= dict.fromkeys(nbytes, path)
+        if tensor.type_name in EXPANDED:
+            source.expanded.add(name)
+    source.fetch = partial(_fetch_from_gguf, file)
+    return args, source
+
+
+def _fetch_from_gguf(file: GGUFFile, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    for key, arrays in read_tensors(file, {GGUF.theirs(name) for name in wanted}):
+        stem = str(GGUF.ours(key)).removesuffix("weight")
+        yield from ((stem + kind, array) for kind, array in arrays.items())

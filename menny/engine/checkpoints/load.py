@@ -1,0 +1,257 @@
+"""From weights on disk to a model in memory.
+
+Every source becomes one flat dict of arrays under this engine's own names, is checked against the shape that the args
+ask, and is evaluated whole.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import psutil
+
+from menny.engine.args import ModelArgs, MoEArgs
+from menny.engine.checkpoints.checkpoint import Source, Weights, open_model
+from menny.engine.checkpoints.weight_names import GGUF, KINDS
+from menny.engine.formats.gguf_quants import GROUP
+from menny.engine.model import Mistral
+from menny.engine.stage import Stage
+from menny.errors import ModelError
+
+Form = tuple[int, int]  # of a quantized weight: group_size, bits
+
+_BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
+
+WHOLE = "Is this the whole model, and its own config?"
+
+
+def load_model(path: str | Path) -> Mistral:
+    """Load a folder in any of the formats of sources.py, or a .gguf file, in the form that is fast on this machine.
+
+    On a CPU the weights become float32, and quantized ones are expanded where that fits into half of the memory that
+    is free. On a GPU they stay as they are, but for GGUF's plain numbers, which become as short as its others. Every
+    weight is evaluated. Raises ModelError, naming file and key, for what can't be loaded.
+    """
+    return build_model(*open_model(Path(os.path.expanduser(path))))
+
+
+def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> Mistral:
+    """A Mistral with these weights, or a stage of it; what it needs and the source hasn't read yet is read.
+
+    The weights are taken out of the source one by one, so that memory holds them once.
+    """
+    stage = stage or Stage.whole(args.n_layers)
+    shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
+    on_cpu = mx.default_device().type == mx.DeviceType.cpu
+    fits = is_expanded(sum(map(math.prod, shapes.values())), psutil.virtual_memory().available)
+    weights = source.weights
+    for name, weight in source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys()):
+        weights |= {name: weight} if on_cpu and fits else _packed(name, weight, source)
+    if args.tie_word_embeddings:
+        for kind in KINDS:
+            weights.pop(f"output.{kind}", None)
+    forms = check_forms(shapes, source)
+    try:
+        if on_cpu and fits:
+            _dequantize(list(forms), forms, weights, mx.float32)
+        _cast(weights, mx.float32 if on_cpu else _short(source))
+        _stack(args, stage, forms, weights)
+        model = Mistral(args, stage)
+        _quantize_like(model, {stage.local(name): form for name, form in forms.items()})
+        model.load_weights([(stage.local(name), weight) for name, weight in weights.items()])
+        model.eval()
+        mx.eval(model.parameters())
+    except RuntimeError as error:
+        raise ModelError(f"{source.path}: the weights can't be read ({error}): get the model again") from error
+    return model
+
+
+def is_expanded(n_parameters: int, available: int) -> bool:
+    """Whether a CPU with so many bytes to give keeps quantized weights as float32, with which it is faster."""
+    return 4 * n_parameters < available // 2
+
+
+def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
+    """Refuse missing and extra weights, read or not, by name; the modules, and the shapes that they should have."""
+    shapes, listed = _shapes(args, source), source.listed
+    if args.tie_word_embeddings:
+        listed -= {f"output.{kind}" for kind in KINDS}  # a copy of the embeddings
+    _refuse("missing", [f"{name}.weight" for name in shapes if f"{name}.weight" not in listed], source)
+    quantized = {name for name, shape in shapes.items() if len(shape) > 1 and f"{name}.scales" in listed}
+    known = {f"{name}.{kind}" for name in shapes for kind in (KINDS if name in quantized else KINDS[:1])}
+    _refuse("unknown", sorted(listed - known), source)
+    return shapes
+
+
+def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str, Form]:
+    """Refuse misshapen weights of these modules by name; the forms of those that are quantized."""
+    forms = {}
+    for name, shape in shapes.items():
+        if len(shape) > 1 and f"{name}.scales" in source.weights:
+            forms[name] = _form(name, shape, source)
+        else:
+            _check_plain(f"{name}.weight", shape, source)
+    return forms
+
+
+def _shapes(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
+    """The modules of a model with these args, and the shapes of their weights."""
+    queries, keys = args.n_heads * args.head_dim, args.n_kv_heads * args.head_dim
+    layer: dict[str, tuple[int, ...]] = {
+        "attention_norm": (args.dim,),
+        "attention.wq": (queries, args.dim),
+        "attention.wk": (keys, args.dim),
+        "attention.wv": (keys, args.dim),
+        "attention.wo": (args.dim, queries),
+        "ffn_norm": (args.dim,),
+    }
+    swiglu = {"w1": (args.hidden_dim, args.dim), "w2": (args.dim, args.hidden_dim), "w3": (args.hidden_dim, args.dim)}
+    shapes: dict[str, tuple[int, ...]] = {"tok_embeddings": (args.vocab_size, args.dim)}
+    for number in range(args.n_layers):
+        shapes |= {f"layers.{number}.{name}": shape for name, shape in layer.items()}
+        feed_forward = f"layers.{number}.feed_forward"
+        if args.moe:
+            shapes[f"{feed_forward}.gate"] = (args.moe.num_experts, args.dim)
+        for name, shape in swiglu.items():
+            shapes |= (
+                _expert_shapes(feed_forward, name, shape, args.moe, source)
+                if args.moe
+                else {f"{feed_forward}.{name}": shape}
+            )
+    shapes["norm"] = (args.dim,)
+    if not args.tie_word_embeddings:
+        shapes["output"] = (args.vocab_size, args.dim)
+    return shapes
+
+
+def _expert_shapes(
+    feed_forward: str, name: str, shape: tuple[int, ...], moe: MoEArgs, source: Source
+) -> dict[str, tuple[int, ...]]:
+    """One matrix of every expert: stacked into one weight or each its own, whichever the source has."""
+    stacked = f"{feed_forward}.experts.{name}"
+    if f"{stacked}.weight" in source.listed or not source.has_single_experts:
+        return {stacked: (moe.num_experts, *shape)}
+    return {f"{feed_forward}.experts.{expert}.{name}": shape for expert in range(moe.num_experts)}
+
+
+def _refuse(problem: str, names: list[str], source: Source) -> None:
+    """Raise where there are such names, and show the first of them."""
+    if names:
+        shown = ", ".join(source.names.theirs(name) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        file = source.path if problem == "missing" else source.shards.get(names[0], source.path)
+        raise ModelError(f"{file}: {problem} weights: {shown}{more}. {WHOLE}")
+
+
+def _check_plain(name: str, shape: tuple[int, ...], source: Source) -> None:
+    weight = source.weights[name]
+    if weight.shape != shape:
+        raise ModelError(f"{source.place(name)} has the shape {weight.shape}, but the config asks {shape}. {WHOLE}")
+    if not mx.issubdtype(weight.dtype, mx.floating):
+        raise ModelError(f"{source.place(name)} has the type {_type(weight)}, which weights can't have")
+
+
+def _form(name: str, shape: tuple[int, ...], source: Source) -> Form:
+    """The form of a quantized weight: its packed shape tells, given the shape that it stands for."""
+    if f"{name}.biases" not in source.weights:
+        raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported")
+    weight, scales, biases = (source.weights[f"{name}.{kind}"] for kind in KINDS)
+    *rows, width = shape
+    like = all(part.shape[:-1] == tuple(rows) for part in (weight, scales)) and scales.shape == biases.shape
+    if like and weight.ndim == scales.ndim == len(shape):
+        form = width // max(1, scales.shape[-1]), 32 * weight.shape[-1] // width
+        exact = form[0] * scales.shape[-1] == width and form[1] * width == 32 * weight.shape[-1]
+        floating = all(mx.issubdtype(part.dtype, mx.floating) for part in (scales, biases))
+        known = form[0] in source.group_sizes and form[1] in _BITS and weight.dtype == mx.uint32
+        if exact and floating and known:
+            return form
+    raise ModelError(
+        f"{source.place(f'{name}.weight')}: {_type(weight)} {weight.shape} with scales {_type(scales)} {scales.shape} "
+        f"and biases {_type(biases)} {biases.shape} is no quantization of {shape}, which the config asks. {WHOLE}"
+    )
+
+
+def _type(weight: mx.array) -> str:
+    return str(weight.dtype).removeprefix("mlx.core.")
+
+
+def _dequantize(names: list[str], forms: dict[str, Form], weights: Weights, dtype: mx.Dtype | None = None) -> None:
+    """Expand these quantized weights, one after the other, computing in this type, or in that of their scales."""
+    for name in names:
+        weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
+        exact = dtype or scales.dtype
+        dense = mx.dequantize(weight, scales.astype(exact), biases.astype(exact), *forms.pop(name))
+        mx.eval(dense)
+        weights[f"{name}.weight"] = dense
+
+
+def _packed(name: str, weight: mx.array, source: Source) -> Weights:
+    """A weight that was expanded, its groups being none that MLX has, in 8 bits and groups that it has."""
+    if name not in source.expanded or weight.ndim < 2:
+        return {name: weight}
+    parts = mx.quantize(weight, GROUP, 8)
+    mx.eval(parts)
+    return {name.removesuffix("weight") + kind: part for kind, part in zip(KINDS, parts, strict=True)}
+
+
+def _short(source: Source) -> mx.Dtype | None:
+    """The type that all of a GGUF's plain numbers should have on a GPU, None where they may stay.
+
+    Its norms are float32 whatever the rest is, and everything would be computed in float32 for their sake.
+    """
+    found = {weight.dtype for weight in source.weights.values()} - {mx.float32}
+    if source.names is not GGUF or not found:
+        return None
+    return mx.bfloat16 if mx.bfloat16 in found else mx.float16
+
+
+def _cast(weights: Weights, dtype: mx.Dtype | None) -> None:
+    """Give plain numbers, scales too, this type. Half precision is slow on a CPU, and float32 on a GPU."""
+    for name, weight in weights.items():
+        if dtype is not None and weight.dtype not in (mx.uint32, dtype):
+            weights[name] = weight.astype(dtype)
+            mx.eval(weights[name])
+
+
+def _stack(args: ModelArgs, stage: Stage, forms: dict[str, Form], weights: Weights) -> None:
+    """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
+    for number in stage.blocks:
+        attention = f"layers.{number}.attention"
+        parts = [f"{attention}.{name}" for name in ("wq", "wk", "wv")]
+        _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights)
+        experts = f"layers.{number}.feed_forward.experts"
+        for name in ("w1", "w2", "w3"):
+            if args.moe and f"{experts}.{name}.weight" not in weights:
+                parts = [f"{experts}.{expert}.{name}" for expert in range(args.moe.num_experts)]
+                _join(f"{experts}.{name}", parts, mx.stack, forms, weights)
+
+
+def _join(
+    whole: str,
+    parts: list[str],
+    join: Callable[[list[mx.array]], mx.array],
+    forms: dict[str, Form],
+    weights: Weights,
+) -> None:
+    """Put these parts, which leave the weights, into one weight."""
+    if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
+        _dequantize([part for part in parts if part in forms], forms, weights)
+    form = [forms.pop(part) for part in parts if part in forms]
+    if form:
+        forms[whole] = form[0]
+    for kind in KINDS if form else KINDS[:1]:
+        weights[f"{whole}.{kind}"] = join([weights.pop(f"{part}.{kind}") for part in parts])
+        mx.eval(weights[f"{whole}.{kind}"])
+
+
+def _quantize_like(model: Mistral, forms: dict[str, Form]) -> None:
+    """Make those modules quantized whose weights are."""
+    for group_size, bits in set(forms.values()):
+
+        def has_form(name: str, _: nn.Module, form: Form = (group_size, bits)) -> bool:
+            return forms.get(name) == form
+
+        nn.quantize(model, group_size, bits, class_predicate=has_form)

@@ -1,0 +1,1 @@
+"""Formats of files: containers of tensors, checked before anything is read from them."""

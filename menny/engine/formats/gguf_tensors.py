@@ -1,0 +1,96 @@
+"""The tensors of a GGUF file as MLX arrays: plain numbers as they are, and ggml's blocks as gguf_blocks.py has them.
+
+Blocks whose groups MLX has too stay quantized, and nothing is lost; the others become float32. Read through numpy, a
+piece at a time: `mx.load` wants to write to the file, trusts what it reads, and doesn't know all types.
+"""
+
+import mmap
+from collections.abc import Container, Iterator
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.formats.gguf import GGUFFile, GGUFTensor
+from menny.engine.formats.gguf_quants import EXPANDED, GROUP, GROUPED, pack
+from menny.errors import ModelError
+
+PLAIN = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+PIECE = 1 << 20  # weights that are taken apart at once: what that needs beside them stays small
+
+Arrays = dict[str, mx.array]
+
+
+def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
+    """The arrays that a tensor becomes: weight, and scales and biases where it stays quantized; and their bytes.
+
+    What is expanded here is told as it may be kept: in 8 bits, scales and all.
+    """
+    if tensor.type_name not in {*PLAIN, *GROUPED, *EXPANDED}:
+        raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be")
+    if tensor.type_name in PLAIN:
+        return {KINDS[0]: tensor.nbytes}
+    scales = 2 * tensor.size // GROUP
+    if tensor.type_name in EXPANDED:
+        return {KINDS[0]: tensor.size + 2 * scales}
+    return dict(zip(KINDS, (tensor.size * GROUPED[tensor.type_name].bits // 8, scales, scales), strict=True))
+
+
+def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, Arrays]]:
+    """The tensors of these names, one after the other, each as the arrays that `sizes` tells."""
+    try:
+        with file.path.open("rb") as source:
+            mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)  # goes with the last that reads from it
+        for tensor in file.tensors.values():
+            if tensor.name in wanted:
+                yield tensor.name, _read(mapped, tensor)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file.path} can't be read ({error}): get the file again") from error
+
+
+def _read(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
+    """One tensor; its arrays outlive the mapping."""
+    if tensor.type_name in PLAIN:
+        flat = np.frombuffer(mapped, PLAIN[tensor.type_name], tensor.size, tensor.offset)
+        weight = mx.array(flat.reshape(tensor.shape))
+        return {"weight": weight.view(mx.bfloat16) if tensor.type_name == "BF16" else weight}
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales may be beyond all numbers
+        return _grouped(mapped, tensor) if tensor.type_name in GROUPED else _expanded(mapped, tensor)
+
+
+def _grouped(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
+    kind = GROUPED[tensor.type_name]
+    packed: list[NDArray[np.uint8]] = []
+    scales: list[NDArray[np.floating]] = []
+    biases: list[NDArray[np.floating]] = []
+    for blocks in _pieces(mapped, tensor):
+        groups = kind.unpack(blocks)
+        packed.append(pack(groups.numbers, kind.bits))
+        scales.append(groups.scales)
+        biases.append(groups.biases)
+    *rows, width = tensor.shape
+    return {
+        "weight": mx.array(np.concatenate(packed).view(np.uint32).reshape(*rows, -1)),
+        "scales": mx.array(np.concatenate(scales).reshape(*rows, width // GROUP)),
+        "biases": mx.array(np.concatenate(biases).reshape(*rows, width // GROUP)),
+    }
+
+
+def _expanded(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
+    expand, weights, done = EXPANDED[tensor.type_name], np.empty(tensor.size, np.float32), 0
+    for blocks in _pieces(mapped, tensor):
+        numbers = expand(blocks).reshape(-1)
+        weights[done : done + numbers.size] = numbers
+        done += numbers.size
+    return {"weight": mx.array(weights.reshape(tensor.shape))}
+
+
+def _pieces(mapped: mmap.mmap, tensor: GGUFTensor) -> Iterator[NDArray[np.uint8]]:
+    """A tensor's blocks [n, bytes of a block], some at a time."""
+    block = tensor.kind.nbytes
+    step = PIECE // tensor.kind.block
+    count = tensor.nbytes // block
+    for start in range(0, count, step):
+        some = min(step, count - start) * block
+        yield np.frombuffer(mapped, np.uint8, some, tensor.offset + start * block).reshape(-1, block)

@@ -1,0 +1,128 @@
+"""The safetensors files of a model folder: found by index, their headers checked in Python before MLX reads them; and
+written.
+
+A header is 8 bytes of length, then a JSON object: tensor → dtype, shape, and where its bytes lie behind the header
+(the format's description: github.com/huggingface/safetensors).
+"""
+
+import json
+import math
+import os
+import struct
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import mlx.core as mx
+
+from menny.engine.formats.small_files import read_json
+from menny.errors import ModelError
+
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads
+_BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+_NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}  # what weights are written in
+_MAX_HEADER = 100_000_000  # the format's own limit
+_MAX_DIM = 1 << 31  # MLX counts a dimension in 32 bits
+
+
+def find_indexed(index: Path) -> list[Path]:
+    """The weight files that an index names, all of its folder."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(n, str) for n in weight_map.values()):
+        raise ModelError(f"{index}: weight_map should say which file holds each tensor")
+    return [_shard(index.parent, name, index) for name in sorted(set(weight_map.values()))]
+
+
+def _shard(folder: Path, name: str, index: Path) -> Path:
+    inside = Path(name).name == name and "\\" not in name and len(name) < 256
+    if not inside or not name.endswith(".safetensors"):
+        raise ModelError(f"{index} names {name[:200]!r}, which is not a .safetensors file of this folder")
+    if not (folder / name).is_file():
+        raise ModelError(f"{index} names {name!r}, which is missing: get the whole model folder")
+    return folder / name
+
+
+def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Each tensor's dtype and shape. ModelError for a header that is cut short or points outside the file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
+            if length > min(size - 8, _MAX_HEADER):
+                raise ModelError(f"{path} is cut short or no safetensors file: get it again")
+            header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: the header is not readable ({error}): get the file again") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{path}: the header should be a JSON object: get the file again")
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelError(f"{path}: the header's __metadata__ should hold texts: get the file again")
+    return {name: _entry(path, name, entry, size - 8 - length) for name, entry in header.items()}
+
+
+def safetensors_sizes(path: Path) -> dict[str, int]:
+    """Each tensor's bytes, by a checked header."""
+    return {key: _BYTES[dtype] * math.prod(shape) for key, (dtype, shape) in read_safetensors_header(path).items()}
+
+
+def read_safetensors(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
+    """The tensors of these keys, or all, of a file whose header has been checked; MLX reads each when it is needed."""
+    try:
+        loaded = mx.load(str(path))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} can't be read ({reason}): get the file again") from error
+    for key, weight in loaded.items() if isinstance(loaded, dict) else ():
+        if wanted is None or key in wanted:
+            yield key, weight
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, mx.array]) -> None:
+    """Write a file that is on the disk when this returns. OSError, which MLX's own writer hides, says what failed."""
+    header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype], "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for array in arrays.values():
+            file.write(memoryview(mx.contiguous(array).view(mx.uint8)))  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; two readers may differ on which of two equal keys counts."""
+    loaded = dict(pairs)
+    if len(loaded) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return loaded
+
+
+def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, tuple[int, ...]]:
+    """One tensor's dtype and shape, after its place has been checked."""
+    wrong = ModelError(f"{path}: tensor {name[:200]!r} is described wrongly: get the file again")
+    if not isinstance(entry, dict):
+        raise wrong
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not (_is_counts(shape, _MAX_DIM) and _is_counts(offsets) and len(offsets) == 2 and isinstance(dtype, str)):
+        raise wrong
+    if dtype not in _BYTES:
+        raise ModelError(f"{path}: tensor {name[:200]!r} has the type {dtype[:20]!r}, which is not supported")
+    start, end = offsets
+    if end > data_bytes:
+        raise ModelError(f"{path} is cut short within tensor {name[:200]!r}: get the file again")
+    if end - start != math.prod(shape) * _BYTES[dtype]:
+        raise wrong
+    return dtype, tuple(shape)
+
+
+def _is_counts(value: object, limit: int = 1 << 48) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < limit for n in value)

@@ -1,0 +1,171 @@
+"""How much memory a model takes here, told by the headers of its files before a weight is read; and what there is.
+
+A model takes its weights, the keys and values of its context (a rolling cache: of its window), and what the computing
+itself needs.
+"""
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import mlx.core as mx
+import psutil
+
+from menny.engine.args import ModelArgs
+from menny.engine.cache import BLOCK
+from menny.engine.checkpoints.checkpoint import Source, open_model
+from menny.engine.checkpoints.load import check_names, is_expanded
+from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.stage import Stage
+from menny.errors import EngineError, TooLargeError
+
+LEAST_CONTEXT = 2048  # tokens: a shorter context than this isn't worth a model's while
+PROCESS = 160 << 20  # the vocabulary, the BLAS's own buffers, and code
+GROUP_SIZE = 64  # of weights quantized by MLX, where no file tells it
+PLAIN_BITS = 16
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes here, and how many bytes it can give to a model once the one that is loaded is let go of."""
+
+    kind: Literal["metal", "cuda", "cpu"]
+    room: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes that a model takes with a context of so many tokens, and the room that there is for them."""
+
+    context: int
+    weights: int
+    cache: int
+    overhead: int
+    room: int
+
+    @property
+    def total(self) -> int:
+        """All bytes together."""
+        return self.weights + self.cache + self.overhead
+
+    @property
+    def fits(self) -> bool:
+        """Whether the machine can give as much."""
+        return self.total <= self.room
+
+    def spare(self, most: int) -> int:
+        """Of so many bytes, those that the caches of other conversations may take beside this."""
+        return min(most, self.cache + max(0, self.room - self.total))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model needs on one machine, whatever its context."""
+
+    args: ModelArgs
+    machine: Machine
+    weights: int  # bytes, once loaded
+    number: int  # bytes of one that is computed with
+    stage: Stage  # that is here
+
+    def at(self, context: int) -> Plan:
+        """What it takes with a context of so many tokens."""
+        args, buffer = self.args, -(-context // BLOCK) * BLOCK
+        held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
+        cache = 2 * args.n_kv_heads * args.head_dim * held * self.number
+        return Plan(context, self.weights, cache, PROCESS + self._working(context), self.machine.room)
+
+    def _working(self, context: int) -> int:
+        """What a chunk of a prompt needs in passing; on a CPU all attention scores of a layer too."""
+        args = self.args
+        width = 4 * args.dim + 3 * args.hidden_dim * (args.moe.num_experts_per_tok if args.moe else 1)
+        windows = [args.window_of(layer) for layer in self.stage.blocks]
+        seen = max(min(context, window + PREFILL_CHUNK) if window else context for window in windows)
+        scores = args.n_heads * seen if self.machine.kind == "cpu" else 0
+        return PREFILL_CHUNK * (width + scores) * self.number
+
+    def plan(self, context: int | None = None) -> Plan:
+        """The model with this context; where none is asked, with the longest that fits, if a useful one does."""
+        longest = self.args.max_position_embeddings
+        if context is not None:
+            return self.at(min(context, longest))
+        contexts = range(min(LEAST_CONTEXT, longest), longest + BLOCK, BLOCK)
+        too_long = bisect_left(contexts, True, key=lambda context: not self.at(context).fits)
+        return self.at(min(contexts[max(0, too_long - 1)], longest))
+
+
+def this_machine() -> Machine:
+    """What there is here: Apple's recommended working set, a graphics card's free memory, or the free memory."""
+    ours = mx.get_active_memory() + mx.get_cache_memory()
+    if mx.metal.is_available():
+        return Machine("metal", int(mx.device_info()["max_recommended_working_set_size"]))
+    if mx.default_device().type == mx.DeviceType.gpu:
+        return Machine("cuda", int(mx.device_info()["free_memory"]) + ours)
+    return Machine("cpu", psutil.virtual_memory().available + ours)
+
+
+def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Needs:
+    """What the model at `path` needs, or a stage of it. Only headers are read.
+
+    Raises ModelError for files that can't be a model's.
+    """
+    args, source = open_model(path)
+    stage = stage or Stage.whole(args.n_layers)
+    shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
+    if machine.kind == "cpu":
+        return Needs(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
+    nbytes = sum(source.sizes.get(f"{name}.{kind}", 0) for name in shapes for kind in KINDS)
+    return Needs(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
+
+
+def needs_at(args: ModelArgs, bits: int, machine: Machine) -> Needs:
+    """What a model with these args needs, with weights of so many bits as MLX quantizes them, or of 16."""
+    whole = Stage.whole(args.n_layers)
+    per_weight = bits / 8 if bits >= PLAIN_BITS else bits / 8 + 2 * 2 / GROUP_SIZE
+    if machine.kind != "cpu":
+        return Needs(args, machine, round(args.n_parameters * per_weight), 2, whole)
+    if bits >= PLAIN_BITS or is_expanded(args.n_parameters, machine.room):
+        return Needs(args, machine, 4 * args.n_parameters, 4, whole)
+    return Needs(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)
+
+
+def plan_for(path: Path, context: int | None = None, force: bool = False, stage: Stage | None = None) -> Plan:
+    """How the model at `path`, or a stage of it, will lie in memory here, with this context or the longest that fits.
+
+    Raises TooLargeError, with what would fit instead, where it is too much and isn't forced.
+    """
+    if context is not None and context < 1:
+        raise EngineError(f"The context has {context} tokens, but must have at least 1.")
+    needs = needs_of(path, this_machine(), stage)
+    plan = needs.plan(context)
+    if not plan.fits and not force:
+        raise TooLargeError(_too_large(path, plan, needs), needed=plan.total, room=plan.room)
+    return plan
+
+
+def _too_large(path: Path, plan: Plan, needs: Needs) -> str:
+    fitting = [f"a context of {other.context:,} tokens" for other in [needs.plan()] if other.fits]
+    fitting += [f"{bits} bits a weight" for bits in (8, 4) if needs_at(needs.args, bits, needs.machine).plan().fits][:1]
+    return (
+        f"{path.name} takes about {plan.total / 1e9:.1f} GB with a context of {plan.context:,} tokens "
+        f"({plan.weights / 1e9:.1f} GB of it weights), but this machine can give {plan.room / 1e9:.1f} GB: "
+        + (f"it would fit with {' or '.join(fitting)}." if fitting else "choose a smaller model.")
+    )
+
+
+def _count(shapes: dict[str, tuple[int, ...]]) -> int:
+    return sum(map(math.prod, shapes.values()))
+
+
+def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
+    """Plain numbers become float32; quantized ones too where they fit, else their scales do."""
+    if is_expanded(_count(shapes), machine.room):
+        return 4 * _count(shapes)
+    packed = {name for name in shapes if f"{name}.scales" in source.listed or f"{name}.weight" in source.expanded}
+    plain = sum(4 * math.prod(shape) for name, shape in shapes.items() if name not in packed)
+    weights = sum(source.sizes.get(f"{name}.weight", 0) for name in packed)
+    scales = sum(source.sizes.get(f"{name}.{kind}", 0) for name in packed for kind in ("scales", "biases"))
+    return plain + weights + 2 * scales

@@ -1,0 +1,1 @@
+"""The same Engine over an OpenAI-compatible server."""

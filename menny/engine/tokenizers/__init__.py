@@ -1,0 +1,1 @@
+"""Tokenizers: every vocabulary that Mistral models come with, behind one Tokenizer."""

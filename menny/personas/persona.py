@@ -1,0 +1,224 @@
+"""Personas: who answers, with what voice, read from one YAML file each."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from menny.config.paths import CONFIGS, PROJECT, home
+from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml
+from menny.errors import ConfigError
+from menny.files import file_name
+from menny.messages import Message
+from menny.text import nearest
+
+IMAGES = "images"
+PICTURE_TYPES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_EXAMPLES = 16
+MAX_EXAMPLE = 4000  # characters of a question or an answer
+MAX_EXTENSIONS = 128 * 1024  # bytes of JSON
+MAX_EXTENSION_DEPTH = 16
+
+_PLACEHOLDER = re.compile(r"\{\{(user|char)\}\}", re.IGNORECASE)
+
+
+class Parameters(StrictModel):
+    """How the reply is sampled; the names and meanings are those of the engine's SamplingParams."""
+
+    temperature: float = Field(
+        default=0.7, ge=0, le=2, description="0 always takes the likeliest token; higher is freer."
+    )
+    max_tokens: int = Field(default=256, ge=1, le=32768, description="A reply's greatest length, in tokens.")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Choose among the likeliest tokens of this total probability."
+    )
+    top_k: int = Field(default=0, ge=0, le=1000, description="Choose among this many tokens; 0 is all of them.")
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="Drop tokens less likely than this share of the likeliest."
+    )
+    repetition_penalty: float = Field(
+        default=1.0, ge=0.5, le=2, description="Above 1, what was just said grows less likely."
+    )
+
+
+class Example(StrictModel):
+    """One exchange that shows the persona's voice; the model reads it as if it had happened."""
+
+    user: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
+    assistant: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
+
+
+class Remembering(StrictModel):
+    """What of a long conversation the model sees (`menny.memory`)."""
+
+    strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns"] = Field(
+        default="recent",
+        description="As many recent turns as fit; the last few; everything, or an error; the recent turns or the last "
+        "few after a summary, which the model writes, of those before.",
+    )
+    turns: int = Field(
+        default=6, ge=0, le=1000, description="How many turns before the question those that name turns keep."
+    )
+
+    @model_validator(mode="after")
+    def _turns_are_read(self) -> "Remembering":
+        if self.turns != 6 and self.strategy not in ("turns", "summary-and-turns"):
+            raise ValueError("has 'turns', which only the strategies 'turns' and 'summary-and-turns' read; remove it")
+        return self
+
+
+class PersonaFile(StrictModel):
+    """What a persona's YAML file says. In every text {{user}} and {{char}} stand for the two names."""
+
+    name: Line = Field(min_length=1, max_length=60, description="The name on the card and above the replies.")
+    tagline: Line = Field(default="", max_length=80, description="One line that says what to expect.")
+    avatar: str | None = Field(
+        default=None,
+        max_length=200,
+        description="A picture within images/, of Menny's own folder or the project's.",
+        json_schema_extra={"pattern": r"^images/.+\.(png|jpe?g|webp)$"},
+    )
+    system_prompt: Text = Field(min_length=1, max_length=32000, description="What the model is told about itself.")
+    greeting: Text = Field(default="", max_length=8000, description="Shown at the start; never sent to the model.")
+    suggestions: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
+        default=(), max_length=8, description="First questions to click on."
+    )
+    guardrails: tuple[Annotated[Line, Field(min_length=1, max_length=60)], ...] = Field(
+        default=(), max_length=8, description="Added to those the app enforces, never instead of them."
+    )
+    examples: tuple[Example, ...] = Field(
+        default=(), max_length=MAX_EXAMPLES, description="Exchanges that show the voice."
+    )
+    parameters: Parameters = Field(default=Parameters(), description="How replies are sampled.")
+    memory: Remembering = Field(default=Remembering(), description="What of a long conversation is seen.")
+    order: int = Field(
+        default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
+    )
+    extensions: dict[str, JsonValue] = Field(
+        default={}, description="What other programs keep here, such as an imported card. Menny shows and keeps it."
+    )
+
+    @field_validator("extensions")
+    @classmethod
+    def _within_bounds(cls, extensions: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if (size := len(json.dumps(extensions, ensure_ascii=False).encode())) > MAX_EXTENSIONS:
+            raise ValueError(f"must take at most {MAX_EXTENSIONS // 1024} KiB; it takes {size // 1024}")
+        if _depth(extensions) > MAX_EXTENSION_DEPTH:
+            raise ValueError(f"must be nested at most {MAX_EXTENSION_DEPTH} levels deep")
+        return extensions
+
+    @field_validator("avatar")
+    @classmethod
+    def _within_images(cls, avatar: str | None) -> str | None:
+        if avatar is None:
+            return None
+        path = PurePosixPath(avatar)
+        inside = path.parts[:1] == (IMAGES,) and len(path.parts) > 1 and ".." not in path.parts
+        if not inside or "\\" in avatar or path.suffix.lower() not in PICTURE_TYPES:
+            raise ValueError(f"must be a picture within {IMAGES}/, such as {IMAGES}/menny-avatar.png")
+        return avatar
+
+
+class Persona(PersonaFile):
+    """A persona that can be chosen; `id` is its file's name without the ending."""
+
+    id: str
+
+    def system_text(self, user: str = "you") -> str:
+        """What the model is told about itself, the names filled in."""
+        return self._filled(self.system_prompt, user)
+
+    def greeting_text(self, user: str = "you", greeting: str | None = None) -> str:
+        """What is shown, and never sent, before the first message: its own greeting, or another in its place."""
+        return self._filled(self.greeting if greeting is None else greeting, user)
+
+    def example_messages(self, user: str = "you") -> list[Message]:
+        """The example exchanges as messages that stand before the conversation."""
+        return [message for example in self.examples for message in self._exchange(example, user)]
+
+    def avatar_path(self, root: Path | None = None) -> Path | None:
+        """The avatar's file, by default the user's own before the project's.
+
+        None where there is none, or where a link leads out of the images folder.
+        """
+        for folder in (home(), PROJECT) if root is None else (root,):
+            path = os.path.realpath(folder / (self.avatar or ""))
+            if Path(path).is_relative_to(os.path.realpath(folder / IMAGES)) and os.path.isfile(path):
+                return Path(path)
+        return None
+
+    def _exchange(self, example: Example, user: str) -> Iterator[Message]:
+        yield Message("user", self._filled(example.user, user))
+        yield Message("assistant", self._filled(example.assistant, user))
+
+    def _filled(self, text: str, user: str) -> str:
+        """One pass over the text, so that a name holding `{{char}}` stays as it is."""
+        names = {"user": user, "char": self.name}
+        return _PLACEHOLDER.sub(lambda match: names[match[1].lower()], text)
+
+
+def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
+    """Every persona of a folder, in the order of their cards, and what is wrong with the rest.
+
+    A broken file is a problem and no persona; a persona without its picture is a problem and a persona.
+    """
+    loaded, problems = load_folder(folder, _load_persona)
+    by_name: dict[str, Path] = {}
+    personas: list[Persona] = []
+    for path, persona in loaded.items():
+        twin = by_name.setdefault(persona.name.casefold(), path)
+        if twin is not path:
+            problems.append(
+                ConfigError(f"{file_name(path)}: {twin.name} has the name '{persona.name}' too; change one.")
+            )
+            continue
+        personas.append(persona)
+        if persona.avatar and persona.avatar_path(root) is None:
+            problems.append(ConfigError(f"{file_name(path)}: there is no picture {persona.avatar}; add it."))
+    return _in_order(personas), problems
+
+
+def own_folder() -> Path:
+    """Where a user's own personas lie; there needn't be any."""
+    return home() / "personas"
+
+
+def load_all(presets: Path = CONFIGS / "personas", own: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
+    """The user's own personas and the presets; one's own stands in for a preset of the same id or name."""
+    personas, problems = load_personas(presets)
+    folder = own or own_folder()
+    if not any(folder.glob("*.y*ml")):
+        return personas, problems
+    mine, more_problems = load_personas(folder)
+    ids, names = {persona.id for persona in mine}, {persona.name.casefold() for persona in mine}
+    kept = [persona for persona in personas if persona.id not in ids and persona.name.casefold() not in names]
+    return _in_order([*kept, *mine]), [*problems, *more_problems]
+
+
+def _in_order(personas: Sequence[Persona]) -> list[Persona]:
+    return sorted(personas, key=lambda persona: (persona.order, persona.name.casefold()))
+
+
+def choose(name: str, personas: Sequence[Persona]) -> Persona:
+    """The persona of this id or name; raises ConfigError that lists the ones that are near."""
+    for persona in personas:
+        if name.strip().casefold() in (persona.id.casefold(), persona.name.casefold()):
+            return persona
+    ids = [persona.id for persona in personas]
+    if close := nearest(name, ids, 3):
+        raise ConfigError(f"There is no persona '{name}'; did you mean {' or '.join(close)}?")
+    raise ConfigError(f"There is no persona '{name}': choose one of {', '.join(ids) or 'none, as none could be read'}.")
+
+
+def _depth(value: JsonValue) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
+
+
+def _load_persona(path: Path) -> Persona:
+    found = load_yaml(path, PersonaFile)
+    return Persona(id=path.stem, **{name: getattr(found, name) for name in PersonaFile.model_fields})

@@ -1,0 +1,1 @@
+"""Chats as files: JSON and Markdown, ChatGPT's export, and the archive of everything."""

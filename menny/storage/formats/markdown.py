@@ -1,0 +1,17 @@
+"""A chat as Markdown, to read."""
+
+from collections.abc import Sequence
+
+from menny.storage.values import Entry, Transcript
+
+
+def as_markdown(transcript: Transcript, names: dict[str, str], human: str = "You") -> str:
+    """The active path to read, each message under who said it; `names` are the personas' by id."""
+    entries = {entry.id: entry for entry in transcript.entries}
+    parts = [f"# {' '.join(transcript.conversation.title.split())}"]
+    said: Sequence[Entry] = [entries[entry_id] for entry_id in transcript.active]
+    for entry in said:
+        name = human if entry.role == "user" else names.get(entry.persona, "Menny")
+        ending = "" if entry.status == "whole" else "\n\n*(interrupted)*"
+        parts.append(f"## {name}\n\n{entry.text}{ending}")
+    return "\n\n".join(parts) + "\n"

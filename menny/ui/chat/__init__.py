@@ -1,0 +1,1 @@
+"""The chat page: the conversation, its messages and the reply being written."""

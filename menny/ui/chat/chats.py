@@ -1,0 +1,90 @@
+"""The chats of this process: their store, the one Chat that all sessions share of each, and the replies under way."""
+
+import threading
+import time
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import streamlit as st
+
+from menny.chat.conversation import Chat, Reply
+from menny.errors import StorageError
+from menny.storage import ChatStore, store_file
+from menny.ui.chat.reply_job import Order, Run
+from menny.ui.shared.shared_engine import shared_engine
+
+TRY_AGAIN = 5.0  # seconds until a store that couldn't be opened is tried again
+
+
+class Chats:
+    """Where sessions meet: two tabs on one chat hold the same Chat, and see the same reply grow.
+
+    Where the store can't be opened, `problem` says why; chats live in memory until it can, and are then taken in.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.problem = ""
+        self._file = file
+        self._store: ChatStore | None = None
+        self._next_try = 0.0
+        self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
+        self._runs: dict[str, Run] = {}
+        self._guard = threading.RLock()
+
+    @property
+    def store(self) -> ChatStore | None:
+        """The store, opened when it is first asked for; None while it can't be."""
+        with self._guard:
+            if self._store is None and time.monotonic() >= self._next_try:
+                try:
+                    self._store, self.problem = ChatStore(self._file), ""
+                except StorageError as error:
+                    self.problem = f"Chats aren't being kept at the moment. {error}"
+                    self._next_try = time.monotonic() + TRY_AGAIN
+                else:
+                    for chat in list(self._open.values()):
+                        chat.keep_in(self._store)
+            return self._store
+
+    def new(self) -> Chat:
+        """A chat in which nothing was said yet."""
+        with self._guard:
+            chat = Chat(self.store)
+            self._open[chat.id] = chat
+            return chat
+
+    def find(self, chat_id: str) -> Chat | None:
+        """The chat of that id; None if there is none, or it was deleted."""
+        with self._guard:
+            chat = self._open.get(chat_id)
+            if chat is None:
+                found = self.store.conversation(chat_id) if self.store else None
+                if found is None or found.deleted:
+                    return None
+                chat = self._open[chat_id] = Chat(self.store, chat_id)
+            return chat
+
+    def run_of(self, chat_id: str) -> Run | None:
+        """The reply under way in a chat."""
+        with self._guard:
+            run = self._runs.get(chat_id)
+            if run is not None and run.is_over:
+                del self._runs[chat_id]
+                return None
+            return run
+
+    def answer(self, chat: Chat, reply: Reply, order: Order) -> Run:
+        """Have a reply made, whoever looks on."""
+        with self._guard:
+            run = self._runs[chat.id] = Run(chat, reply, order, shared_engine())
+        return run.start()
+
+
+def shared_chats() -> Chats:
+    """The process's one, for the user's store."""
+    return _chats(store_file())
+
+
+@st.cache_resource(show_spinner=False)
+def _chats(file: Path) -> Chats:
+    return Chats(file)

@@ -1,0 +1,259 @@
+"""The conversation on the page: what was said last, what can be done with it, and the reply that is being written."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import streamlit as st
+
+from menny.chat.prompt_builder import Usage
+from menny.moderation.policy import NOTE, Finding
+from menny.personas.persona import Persona
+from menny.storage import Entry, Figures
+from menny.ui.chat.message_bar import Bar, message_bar
+from menny.ui.chat.reply_job import Phase, Run, watch
+from menny.ui.safe_markdown import as_label, as_markdown
+from menny.ui.session import ENTRIES_SHOWN, Session
+from menny.ui.shared.pictures import avatar_of, human_avatar
+from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
+from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folded_away
+from menny.ui.sidebar.sidebar import choose_model, choose_persona
+
+CURSOR = " ▍"
+STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growing reply
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Who can answer: personas and models by id; of the models, `present` are on this machine."""
+
+    personas: Mapping[str, Persona]
+    models: Mapping[str, str]
+    present: Sequence[str] = ()
+
+    def name(self, persona_id: str) -> str:
+        persona = self.personas.get(persona_id)
+        return persona.name if persona else "Menny"
+
+    def select(self, persona_id: str = "", model_id: str = "") -> None:
+        """Have the sidebar choose these, as far as they are there; before it is drawn."""
+        if persona_id in self.personas and persona_id != st.session_state.get("persona"):
+            choose_persona(self.personas[persona_id])
+        if model_id in self.present:
+            choose_model(model_id)
+
+
+def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None) -> None:
+    """Draw the latest messages, and the earlier ones on demand; where a reply grows, stay until it is whole.
+
+    What the model no longer sees stands back.
+    """
+    entries = session.chat.entries
+    hidden = max(0, len(entries) - session.shown)
+    if hidden:
+        _draw_more(session, hidden)
+    unseen = unseen_entries(entries, usage.unseen if usage else 0)
+    for number, entry in enumerate(entries[hidden:], start=hidden):
+        if usage and unseen and number == max(unseen, hidden):
+            draw_end_of_memory(usage, session.chat.summary)
+        with st.container(key=f"unseen-{entry.id}") if number < unseen else nullcontext():
+            if entry.role == "user":
+                _draw_question(session, entry)
+            else:
+                _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
+
+
+def _draw_more(session: Session, hidden: int) -> None:
+    def show() -> None:
+        session.shown += 4 * ENTRIES_SHOWN
+
+    with st.container(horizontal_alignment="center"):
+        st.button(f"Show earlier messages ({hidden:,})", key="earlier", icon=":material/expand_less:", on_click=show)
+
+
+def _draw_question(session: Session, entry: Entry) -> None:
+    with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar()):
+        if session.editing == entry.id:
+            _draw_edit(session, entry)
+            return
+        st.text(entry.text)
+        if finding := Finding.of_note(entry.extra.get(NOTE)):
+            draw_warning(finding)
+        tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
+
+        def use(name: str, value: str) -> None:
+            match name:
+                case "edit":
+                    session.editing = entry.id
+                case "delete":
+                    session.cut(entry.id)
+                case "step":
+                    session.chat.choose(value)
+
+        bar = Bar(entry.text, "Copy the message", tools, entry.alternatives, entry.id)
+        message_bar(bar, f"bar-{entry.id}", session.attempting(use))
+
+
+def _draw_edit(session: Session, entry: Entry) -> None:
+    key = f"edit-{entry.id}"
+
+    def send() -> None:
+        session.edit(entry.id, st.session_state[key])
+
+    def leave() -> None:
+        session.editing = ""
+
+    st.text_area("Edit the message", value=entry.text, key=key, height="content", label_visibility="collapsed")
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button("Send", key=f"send-{entry.id}", type="primary", on_click=send)
+        st.button("Cancel", key=f"leave-{entry.id}", on_click=leave)
+
+
+def _draw_reply(session: Session, entry: Entry, speakers: Speakers, is_last: bool) -> None:
+    persona = speakers.personas.get(entry.persona)
+    with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
+        run = session.run
+        if run is not None and run.reply.id == entry.id:
+            _follow(session, run, speakers.name(entry.persona))
+            return
+        is_withheld = _draw_text(entry)
+        if entry.error:
+            st.error(as_label(entry.error), icon=":material/error:")
+        if notice := entry.extra.get("notice"):
+            st.caption(f":material/info: {as_label(str(notice))}")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            _draw_bar(session, entry, speakers, is_withheld)
+            st.caption(as_label(measures(entry, speakers.models.get(entry.model, entry.model))))
+        if is_last and entry.can_go_on and not is_withheld:
+            _draw_continue(session, entry, speakers)
+
+
+def _draw_text(entry: Entry) -> bool:
+    """What a reply says, or what moderation has put in its place; tells whether it is withheld."""
+    finding = Finding.of_note(entry.extra.get(NOTE))
+    if entry.status == "growing" or not entry.text:
+        finding = None  # it isn't judged before it is whole
+    if finding and finding.action == "block":
+        draw_withheld(finding)
+        return True
+    with folded_away(finding, f"folded-{entry.id}") if finding else nullcontext():
+        if entry.text:
+            cursor = CURSOR if entry.status == "growing" else ""
+            st.markdown(as_markdown(entry.text) + cursor, anchors=False)
+    return False
+
+
+def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
+    def resume() -> None:
+        """By whom it was begun, as far as they are still there."""
+        speakers.select(entry.persona, entry.model)
+        session.resume(entry.id)
+
+    st.button("Continue", key=f"continue-{entry.id}", icon=":material/play_arrow:", on_click=resume)
+
+
+def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: bool) -> None:
+    def use(name: str, value: str) -> None:
+        match name:
+            case "regenerate":
+                kind, _, chosen = value.partition(":")
+                speakers.select(chosen if kind == "persona" else "", chosen if kind == "model" else "")
+                session.regenerate(entry.id)
+            case "delete":
+                session.cut(entry.id)
+            case "step":
+                session.chat.choose(value)
+
+    choices = [
+        ("Another persona", [(f"persona:{one.id}", one.name) for one in speakers.personas.values()]),
+        ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
+    ]
+    tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
+    if entry.parent is None:  # it answers nothing: so begin some chats that were imported
+        tools, choices = tools[1:], []
+    bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
+    if entry.status == "growing":  # in another process
+        bar = Bar("", "")
+    message_bar(bar, f"bar-{entry.id}", session.attempting(use))
+
+
+def _follow(session: Session, run: Run, name: str) -> None:
+    """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
+    text, status = st.empty(), st.empty()
+    redraw_when_stale(session)
+    shown, status_due = "", 0.0
+
+    def draw() -> None:
+        nonlocal shown, status_due
+        if run.reply.text and run.reply.text != shown:
+            shown = run.reply.text
+            text.markdown(as_markdown(shown) + CURSOR, anchors=False)
+        if time.monotonic() >= status_due:
+            status_due = time.monotonic() + STATUS_INTERVAL
+            _draw_status(status, run, name)
+
+    draw()
+    watch(run, draw)
+    st.rerun()
+
+
+@st.fragment(run_every=0.8)
+def redraw_when_stale(session: Session) -> None:
+    """The browser asks for this by itself: a stopped page learns how its reply ended, another tab what was said."""
+    if session.is_stale:
+        st.rerun()
+
+
+def _draw_status(status: "st.delta_generator.DeltaGenerator", run: Run, name: str) -> None:
+    """What a reply waits for, or how fast it comes. Drawing it is also where Streamlit can stop the page."""
+    phase = run.phase
+    if phase.name == "prefill" and phase.total > phase.done > 0:
+        status.progress(phase.done / phase.total, text=f"Reading: {phase.done:,} of {phase.total:,} tokens")
+    elif phase.name == "writing":
+        status.caption(as_label(" · ".join(_counted(run.reply.figures))))
+    else:
+        status.caption(f":shimmer[{as_label(waiting_for(phase, run.order.model_name, name))}]")
+
+
+def waiting_for(phase: Phase, model_name: str, persona_name: str) -> str:
+    """One line for a reply that has no word yet."""
+    match phase.name:
+        case "loading":
+            return f"Loading {model_name} …"
+        case "busy":
+            return f"Waiting: another chat is using the engine. {model_name} is next …"
+        case "summing":
+            return "Summing up what was said before …"
+        case "judging":
+            return "Checking what is said …"
+        case "waiting":
+            return f"Waiting: {phase.total} request{'s' if phase.total != 1 else ''} ahead …"
+        case _:
+            return f"{persona_name} is reading …"
+
+
+def measures(entry: Entry, model_name: str) -> str:
+    """The line under a reply: how long, how fast, and why it ended where that isn't plain to see."""
+    parts = [*([model_name] if model_name else []), *_counted(entry.figures)]
+    match entry.status, entry.finish_reason:
+        case "growing", _:
+            parts.append("being written in another window")
+        case "interrupted", _:
+            parts.append("interrupted")
+        case _, "length":
+            parts.append("cut at max tokens")
+        case _, "cancelled":
+            parts.append("stopped")
+    return " · ".join(parts)
+
+
+def _counted(figures: Figures) -> list[str]:
+    tokens = figures.completion_tokens
+    if not tokens:
+        return []
+    return [
+        f"{tokens:,} token{'s' if tokens != 1 else ''}",
+        f"{figures.decode_tps:.1f} tokens/s",
+        f"first after {figures.seconds_to_first_token:.1f} s",
+    ]

@@ -1,0 +1,68 @@
+"""The start of a conversation: who Menny is, who else there is to talk to, and what to ask first."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from menny.personas.cards import alternate_greetings
+from menny.personas.persona import Persona
+from menny.ui.chat.message_bar import Bar, message_bar
+from menny.ui.safe_markdown import as_label, as_markdown
+from menny.ui.session import Session
+from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
+from menny.ui.sidebar.sidebar import Choices, choose_persona
+
+
+def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
+    """Picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
+    family = "Mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "Mistral"
+    with st.container(key="hero"):
+        left, right = st.columns([2, 3], vertical_alignment="center")
+        if drawn := picture(f"menny-{family.lower()}"):
+            left.image(drawn, width="stretch", alt=f"Menny {family}")
+        right.title("Who do you want to talk to?", anchor=False)
+        right.caption("A chatbot of your own. What you say, and what you hear, stays on this machine.")
+    with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
+        for persona in personas:
+            _card(persona, is_chosen=persona.id == choices.persona.id)
+    _greeting(session, choices.persona, can_ask=choices.can_answer)
+
+
+def _card(persona: Persona, is_chosen: bool) -> None:
+    """The whole card is one button: it lies, invisible, over what the card shows."""
+    key = f"card-{'chosen' if is_chosen else 'other'}-{persona.id}"
+    with st.container(key=key, border=True, height="stretch", gap="xxsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+            draw_avatar(persona, 36)
+            st.markdown(f"**{as_label(persona.name)}**", wrap=False)
+        st.caption(as_label(persona.tagline))
+        st.button(
+            as_label(f"Talk to {persona.name}"), key=f"talk-{persona.id}", on_click=choose_persona, args=(persona,)
+        )
+
+
+def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
+    if persona.greeting:
+        with st.chat_message(persona.name, avatar=avatar_of(persona)):
+            _draw_greeting(session, persona)
+    # Buttons, though pills look the same: a browser goes on telling of a pill that was chosen for as long as the reply
+    # is drawn, which is a new choice each time to a page that has taken it back.
+    with st.container(horizontal=True, gap="xsmall", key="suggestions"):
+        for number, text in enumerate(persona.suggestions):
+            key = f"suggestion-{number}"
+            st.button(as_label(text), key=key, disabled=not can_ask, on_click=session.ask, args=(text,))
+
+
+def _draw_greeting(session: Session, persona: Persona) -> None:
+    """What is said first; where a card brought other ways to begin, arrows step through them."""
+    greetings = [persona.greeting, *alternate_greetings(persona)]
+    places = [str(place) for place in range(len(greetings))]
+    at = session.greetings.get(persona.id, "0")
+    greeting = greetings[places.index(at) if at in places else 0]
+
+    def use(_: str, value: str) -> None:
+        session.greetings[persona.id] = value
+
+    st.markdown(as_markdown(persona.greeting_text(greeting=greeting)), anchors=False)
+    if len(greetings) > 1:
+        message_bar(Bar("", "", alternatives=places, this=at), f"greeting-{persona.id}", use)

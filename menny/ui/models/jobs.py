@@ -1,0 +1,104 @@
+"""What goes on behind the page of models, for all sessions together: downloads, conversions, loading."""
+
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import streamlit as st
+
+from menny.config.paths import models_folder
+from menny.engine import Conversion
+from menny.errors import MennyError, ModelError
+from menny.models.catalogue import ModelSpec, RepoSource
+from menny.models.hub import Download, Job, remove_leftovers
+from menny.models.loader import Place
+from menny.ui.shared.shared_engine import LoanCancelled, SharedEngine
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """By a model's id; what is over stays until it was looked at and put away."""
+
+    downloads: dict[str, Download] = field(default_factory=dict)
+    conversions: dict[str, Conversion] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)  # why a model couldn't be loaded
+    loads: set[str] = field(default_factory=set)  # that were begun here
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something moves."""
+        downloads = any(not one.progress.is_over for one in self.downloads.values())
+        conversions = any(not one.is_over for one in self.conversions.values())
+        return downloads or conversions or bool(self.loads)
+
+    def get(self, spec: ModelSpec) -> None:
+        """Begin to download a model, or go on with it."""
+        self.faults.pop(spec.id, None)
+        if isinstance(spec.source, RepoSource):
+            self.downloads[spec.id] = Download(Job(spec.source.repo, spec.source.revision, spec.source.into))
+
+    def load(self, model_id: str, place: Place, engines: SharedEngine) -> None:
+        """Load a model ahead of its first question."""
+
+        def run() -> None:
+            try:
+                with engines.borrow(place, lambda _: None, lambda: False):
+                    pass
+            except (MennyError, LoanCancelled) as error:
+                self.faults[model_id] = str(error)
+            finally:
+                self.loads.discard(model_id)
+
+        self.faults.pop(model_id, None)
+        self.loads.add(model_id)
+        threading.Thread(target=run, name="menny-load", daemon=True).start()
+
+    def discard(self, model_id: str) -> None:
+        """Delete what a download that was cancelled has finished."""
+        if (download := self.downloads.get(model_id)) and download.progress.is_over:
+            remove_leftovers(download.job, finished_too=True)
+            self.put_away(model_id)
+
+    def put_away(self, model_id: str) -> None:
+        """Forget what is over."""
+        self.faults.pop(model_id, None)
+        if (download := self.downloads.get(model_id)) and download.progress.is_over:
+            del self.downloads[model_id]
+        if (conversion := self.conversions.get(model_id)) and conversion.is_over:
+            del self.conversions[model_id]
+
+
+@st.cache_resource(show_spinner=False)
+def shared_work() -> Work:
+    """The process's one."""
+    return Work()
+
+
+def removable(spec: ModelSpec) -> Path | None:
+    """The folder or file that holds a model and belongs to Menny or the hub's cache; None: it is somebody else's."""
+    place = spec.place()
+    if place is None:
+        return None
+    folder = models_folder().absolute()
+    if place.absolute().is_relative_to(folder):
+        within = place.absolute().relative_to(folder).parts
+        return place if within and ".." not in within else None  # neither the folder itself, nor what is beside it
+    for parent in place.parents:
+        if isinstance(spec.source, RepoSource) and parent.parent == spec.source.cache:
+            return parent if parent.name.startswith("models--") else None
+    return None
+
+
+def remove(spec: ModelSpec) -> None:
+    """Delete a model's files. Raises ModelError where that fails."""
+    place = removable(spec)
+    if place is None:
+        raise ModelError(f"{spec.name} lies outside Menny's folders: remove it by hand.")
+    try:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+    except OSError as error:
+        raise ModelError(f"{place} can't be removed ({error.strerror}).") from None

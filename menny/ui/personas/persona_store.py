@@ -1,0 +1,124 @@
+"""What the page of personas does with files: presets are read, one's own are written."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from menny.config.paths import home
+from menny.config.yaml_models import parse_yaml
+from menny.config.yaml_reader import MAX_BYTES
+from menny.errors import ConfigError, MennyError
+from menny.personas import load_personas
+from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
+from menny.personas.files import find, new_id, put, remove, save, text_of
+from menny.personas.imports import Imported
+from menny.personas.persona import Persona, PersonaFile, own_folder
+from menny.ui.shared.options import presets_folder, read_library
+
+
+def own_file(persona_id: str) -> Path | None:
+    """The user's own file of a persona."""
+    return find(own_folder(), persona_id)
+
+
+def preset_file(persona_id: str) -> Path | None:
+    """The file of a persona that came along."""
+    return find(presets_folder(), persona_id)
+
+
+def texts_of(persona_id: str) -> tuple[str, str | None]:
+    """The text whose comments an edited persona keeps, and what the user's own file says, if there is one."""
+    if own := own_file(persona_id):
+        text = text_of(own)
+        return text, text
+    preset = preset_file(persona_id)
+    return (text_of(preset) if preset else ""), None
+
+
+def keep(persona: PersonaFile, persona_id: str, picture: bytes | None, base: str, expected: str | None) -> str:
+    """Write one's own persona, with its new picture if there is one; tells the id."""
+    if picture is not None:
+        persona = persona.model_copy(update={"avatar": keep_avatar(home() / "images", picture)})
+    chosen = persona_id or new_id(persona.name, {one.id for one in read_library().personas} | _file_names())
+    save(own_folder(), chosen, persona, base, expected)
+    return chosen
+
+
+def take_in(imported: Imported) -> Persona:
+    """Keep a persona from elsewhere, under a name that nobody has yet."""
+    picture = None if imported.picture is None else as_avatar(imported.picture)
+    name = free_name(imported.persona.name)
+    persona = imported.persona.model_copy(update={"name": name})
+    persona_id = keep(persona, "", picture, base="", expected=None)
+    return next(one for one in read_library().personas if one.id == persona_id)
+
+
+def free_name(name: str) -> str:
+    """The name itself, or with a number where somebody has it."""
+    taken = {one.name.casefold() for one in read_library().personas}
+    tries = (name, *(f"{name[:55]} {number}" for number in range(2, 10_000)))
+    return next(one for one in tries if one.casefold() not in taken)
+
+
+def take_away(persona_id: str) -> Callable[[], None]:
+    """Delete one's own persona; what comes back puts it back."""
+    path = own_file(persona_id)
+    if path is None:
+        raise ConfigError("This persona's file is gone already.")
+    said = remove(path)
+    return lambda: put(path, said)
+
+
+def picture_of(persona: Persona) -> bytes:
+    """The avatar as a PNG, for a card."""
+    path = persona.avatar_path()
+    return as_avatar(path.read_bytes()) if path else blank_avatar()
+
+
+def to_archive() -> dict[str, bytes]:
+    """The files of one's own personas, and their pictures, by the names that an archive has them under."""
+    files: dict[str, bytes] = {}
+    for persona in load_personas(own_folder())[0]:
+        files[f"personas/{persona.id}.yaml"] = texts_of(persona.id)[0].encode()
+        picture = persona.avatar_path(home())
+        if persona.avatar and picture:
+            files[persona.avatar] = picture.read_bytes()
+    return files
+
+
+@contextmanager
+def from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
+    """Put back the personas that aren't here, and tell their ids; none where one can't be used, or the block fails."""
+    found = [_from_archive(name, files) for name in files if name.startswith("personas/")]
+    kept: list[str] = []
+    try:
+        for persona_id, persona, text, picture in found:
+            if own_file(persona_id) is None:
+                kept.append(keep(persona, persona_id, picture, base=text, expected=None))
+        yield kept
+    except MennyError:
+        for persona_id in kept:
+            take_away(persona_id)
+        raise
+
+
+def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFile, str, bytes | None]:
+    """A persona of an archive, checked: its id, what it is, its file's text, and its picture as one of ours."""
+    is_name, data = re.fullmatch(r"personas/(\w[\w .-]{0,79})\.yaml", name), files[name]
+    try:
+        if not is_name or len(data) > MAX_BYTES:
+            raise ValueError
+        text = data.decode()
+        persona = parse_yaml(text, PersonaFile, name)
+        picture = files.get(persona.avatar or "")
+        return is_name[1], persona, text, as_avatar(picture) if picture else None
+    except ValueError:
+        raise ConfigError(f"{name} in the archive is no file of a persona. Nothing was imported.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{error} Nothing was imported.") from None
+
+
+def _file_names() -> set[str]:
+    """Also those of files that can't be read: they are somebody's too."""
+    return {path.stem for folder in (own_folder(), presets_folder()) for path in folder.glob("*")}

@@ -1,0 +1,1 @@
+"""What all pages share: the engine, the options, styles, shortcuts and pictures."""

@@ -1,0 +1,1 @@
+"""The sidebar: chats, model, persona, guardrail, moderation, memory and sampling."""

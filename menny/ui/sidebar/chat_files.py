@@ -1,0 +1,87 @@
+"""Chats as files, in the page: one saved to read or to take along, an archive of everything, and what is taken in."""
+
+import re
+from collections.abc import Callable
+
+import streamlit as st
+
+from menny.errors import MennyError
+from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
+from menny.ui.personas.persona_store import from_archive, to_archive
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.shared.options import read_library
+
+MOST_MEGABYTES = 200
+
+
+def draw_files(session: Session) -> None:
+    """What can be done with files of chats, folded away."""
+    store = session.chats.store
+    if store is None:
+        return
+    with st.expander("Import and archive", type="compact"):
+        st.file_uploader(
+            "Import chats, or an archive",
+            type=["json", "zip"],
+            key="import",
+            help="A chat or an archive of Menny's, or an export of ChatGPT's (conversations.json, or its zip).",
+            max_upload_size=MOST_MEGABYTES,
+            on_change=_import,
+            args=(session, store),
+        )
+        _draw_saving("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
+        if session.imported:
+            st.caption(as_label(session.imported))
+        if session.import_problem:
+            st.error(as_label(session.import_problem), icon=":material/error:")
+
+
+def _import(session: Session, store: ChatStore) -> None:
+    """Take in what was uploaded, all or nothing; a single chat is opened."""
+    session.imported = session.import_problem = ""
+    file = st.session_state["import"]
+    if file is None:
+        return
+    try:
+        unpacked = unpack(file.name, file.getvalue())
+        with from_archive(unpacked.files) as personas:
+            added = store.merge(unpacked.transcripts)
+    except MennyError as error:
+        session.import_problem = str(error)
+        return
+    chats = _counted(len(unpacked.transcripts), "chat")
+    besides = f", {_counted(len(personas), 'persona')} brought back" if personas else ""
+    session.imported = f"{chats} read, {_counted(added, 'new message')}{besides}."
+    if len(unpacked.transcripts) == 1:
+        session.open(unpacked.transcripts[0].conversation.id)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
+
+def _archive(store: ChatStore) -> bytes:
+    return pack(store.transcripts(), to_archive())
+
+
+def draw_export(store: ChatStore, chat_id: str) -> None:
+    """Ways to save a chat: to read it, or with everything that is kept of it."""
+    transcript = store.transcript(chat_id)
+    name = file_stem(transcript.conversation.title)
+    names = {persona.id: persona.name for persona in read_library().personas}
+    _draw_saving("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
+    _draw_saving("JSON, with all its versions", as_json(transcript), f"{name}.json", "application/json", "data_object")
+    st.caption("Menny can import the JSON again.")
+
+
+def _draw_saving(label: str, data: str | Callable[[], bytes], file_name: str, mime: str, icon: str) -> None:
+    """A button that saves a file, and leaves the page as it is."""
+    icon = f":material/{icon}:"
+    st.download_button(label, data, file_name, mime, icon=icon, key=f"save-{mime}", on_click="ignore", width="stretch")
+
+
+def file_stem(title: str) -> str:
+    """A title as a file's name."""
+    words = re.findall(r"\w+", title)
+    return "-".join(words)[:60] or "chat"

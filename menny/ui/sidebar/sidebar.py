@@ -1,0 +1,260 @@
+"""The sidebar: who answers, with which model, under which guardrails, and how freely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from menny.chat.memory import Memory
+from menny.chat.prompt_builder import Usage
+from menny.engine import SamplingParams
+from menny.errors import ConfigError, MennyError
+from menny.models.catalogue import ModelSpec, resolve
+from menny.models.loader import Place
+from menny.personas.persona import Persona
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session, set_default
+from menny.ui.shared.moderators import Moderation
+from menny.ui.shared.options import Library
+from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.sidebar.chat_files import draw_files
+from menny.ui.sidebar.guardrail_panel import Told, choose_guardrail
+from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
+from menny.ui.sidebar.moderation_panel import choose_moderation
+
+MOST_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the next reply is made with. `path` is None where the model isn't on this machine."""
+
+    persona: Persona
+    model: ModelSpec | None
+    path: Place | None
+    told: Told
+    params: SamplingParams
+    memory: Memory
+    moderation: Moderation | None  # None: nothing is judged
+    usage: Usage | None = None  # of the model's context, where that can be told
+    fault: str = ""  # why no reply may be made at all
+
+    @property
+    def can_answer(self) -> bool:
+        return self.path is not None and not self.fault
+
+
+def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
+    """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
+    set_default({"persona": library.personas[0].id})
+    persona = library.persona(st.session_state["persona"])
+    set_default(_sampling_of(persona))
+    with st.sidebar:
+        st.button(
+            "New chat",
+            key="new_chat",
+            icon=":material/edit_square:",
+            width="stretch",
+            on_click=session.open,
+            args=("",),
+            help="Ctrl Shift O",
+        )
+        chats = st.container(gap="xsmall")
+        model, path = _choose_model(session, library.models)
+        _choose_persona(library)
+        told = choose_guardrail(persona, library.guardrails)
+        moderation = choose_moderation(library.moderation) if library.moderation else None
+        memory = choose_memory()
+        meter = st.container()
+        params = _choose_sampling()
+        with meter:
+            engine = shared_engine().engine_of(path) if path else None
+            usage = draw_meter(session, engine, model.template if model else None, told.brief, params, memory)
+        draw_files(session)
+        _tell_problems(library.problems)
+    fault = told.fault or library.fault
+    return Choices(persona, model, path, told, params, memory, moderation, usage, fault), chats
+
+
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:
+    models = {spec.id: spec for spec in [*listed, *session.own_models]}
+    if not models:
+        return None, None
+    paths = {model_id: session.place_of(spec) for model_id, spec in models.items()}
+    present = [model_id for model_id, path in paths.items() if path]
+    if (wish := session.wishes.pop("model", None)) in models:
+        st.session_state["model"] = wish
+    if st.session_state.get("model") not in models:
+        st.session_state["model"] = (present or list(models))[0]
+    st.selectbox(
+        "Model",
+        list(models),
+        key="model",
+        persist_state="session",
+        format_func=lambda model_id: models[model_id].name + ("" if paths[model_id] else " · not here yet"),
+    )
+    model = models[st.session_state["model"]]
+    if model.good_for:
+        st.caption(as_label(model.good_for))
+    _add_own_model(session, list(models.values()))
+    return model, paths[model.id]
+
+
+def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
+    def add() -> None:
+        session.model_problem = ""
+        try:
+            spec = resolve(st.session_state["own_model"], known)
+        except MennyError as error:
+            session.model_problem = str(error)
+            return
+        if spec.id not in {one.id for one in known}:
+            session.own_models.append(spec)
+        st.session_state["model"] = spec.id
+
+    with st.expander("A model of your own", type="compact"):
+        st.text_input(
+            "Folder or .gguf file",
+            key="own_model",
+            placeholder="/path/to/model",
+            on_change=add,
+            persist_state="session",
+        )
+        if session.model_problem:
+            st.error(as_label(session.model_problem))
+
+
+def _choose_persona(library: Library) -> None:
+    names = {persona.id: persona.name for persona in library.personas}
+    st.selectbox(
+        "Persona",
+        list(names),
+        key="persona",
+        persist_state="session",
+        format_func=lambda persona_id: names[persona_id],
+        on_change=lambda: adopt_parameters(library.persona(st.session_state["persona"])),
+    )
+
+
+def choose_persona(persona: Persona) -> None:
+    """Select a persona from elsewhere on the page, before the sidebar is drawn."""
+    st.session_state["persona"] = persona.id
+    adopt_parameters(persona)
+
+
+def choose_model(model_id: str) -> None:
+    """Select a model from elsewhere on the page, before the sidebar is drawn."""
+    st.session_state["model"] = model_id
+
+
+def adopt_parameters(persona: Persona) -> None:
+    """Set the sliders to what a persona asks for; the seed stays the user's."""
+    for key, value in _sampling_of(persona).items():
+        if key != "seed":
+            st.session_state[key] = value
+
+
+def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
+    asked = persona.parameters
+    return {
+        "temperature": asked.temperature,
+        "max_tokens": min(asked.max_tokens, MOST_TOKENS),
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "min_p": asked.min_p,
+        "repetition_penalty": asked.repetition_penalty,
+        "seed": None,
+        "memory": persona.memory.strategy,
+        "memory_turns": persona.memory.turns,
+    }
+
+
+def _choose_sampling() -> SamplingParams:
+    temperature = st.slider(
+        "Temperature",
+        0.0,
+        2.0,
+        step=0.05,
+        key="temperature",
+        persist_state="session",
+        help="0 always takes the likeliest word.",
+    )
+    max_tokens = st.slider(
+        "Max tokens",
+        1,
+        MOST_TOKENS,
+        step=1,
+        key="max_tokens",
+        persist_state="session",
+        help="How long a reply may get.",
+    )
+    with st.expander("Advanced", icon=":material/tune:"):
+        top_p, top_k, min_p, penalty, seed = _choose_advanced_sampling()
+    return SamplingParams(
+        temperature=float(temperature),
+        max_tokens=int(max_tokens),
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        seed=seed,
+    )
+
+
+def _choose_advanced_sampling() -> tuple[float, int, float, float, int | None]:
+    top_p = st.slider(
+        "Top p",
+        0.01,
+        1.0,
+        step=0.01,
+        key="top_p",
+        persist_state="session",
+        help="Choose among the likeliest words of this total probability.",
+    )
+    top_k = st.number_input(
+        "Top k",
+        0,
+        1000,
+        step=1,
+        key="top_k",
+        persist_state="session",
+        help="Choose among so many words; 0 is all of them.",
+    )
+    min_p = st.slider(
+        "Min p",
+        0.0,
+        1.0,
+        step=0.01,
+        key="min_p",
+        persist_state="session",
+        help="Drop words less likely than this share of the likeliest.",
+    )
+    penalty = st.slider(
+        "Repetition penalty",
+        0.5,
+        2.0,
+        step=0.05,
+        key="repetition_penalty",
+        persist_state="session",
+        help="Above 1, what was just said grows less likely.",
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key="seed",
+        persist_state="session",
+        placeholder="random",
+        help="The same seed gives the same reply.",
+    )
+    return float(top_p), int(top_k), float(min_p), float(penalty), None if seed is None else int(seed)
+
+
+def _tell_problems(problems: Sequence[ConfigError]) -> None:
+    if not problems:
+        return
+    title = "A file needs a look" if len(problems) == 1 else f"{len(problems)} files need a look"
+    with st.expander(title, icon=":material/warning:", expanded=True):
+        for problem in problems:
+            st.warning(as_label(str(problem)))
