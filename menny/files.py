@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Put a file into its place in one step, so that it is there whole or as it was before. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(prefix=".", dir=path.parent)
@@ -23,7 +23,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Change something in a folder while no other process that asks for the same does. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:

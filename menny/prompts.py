@@ -17,20 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import Protocol, get_args
+from typing import get_args
 
+from menny.engine_protocols import Tokenizer
 from menny.errors import PromptError
 from menny.messages import Message, Role
 
 BLANK_LINE = "\n\n"
-
-
-class ChatTokenizer(Protocol):
-    """What a prompt needs of a tokenizer: `encode` never yields a control token, `control_id` finds one by its name."""
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def control_id(self, piece: str) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ SYSTEM_PROMPT, END_SYSTEM_PROMPT = Control("[SYSTEM_PROMPT]"), Control("[/SYSTEM
 IM_START, IM_END = Control("<|im_start|>"), Control("<|im_end|>")
 
 
-def encode_chat(messages: Sequence[Message], template: str | Template, tokenizer: ChatTokenizer) -> list[int]:
+def encode_chat(messages: Sequence[Message], template: str | Template, tokenizer: Tokenizer) -> list[int]:
     """The ids of a prompt that the model answers, or, where the last message is an assistant's, goes on with.
 
     Raises PromptError for a conversation without a user's message, one that leaves nothing to answer, a role or a
@@ -81,7 +74,7 @@ def find_template(name: str) -> Template:
     return TEMPLATES[name]
 
 
-def guess_template(tokenizer: ChatTokenizer) -> str:
+def guess_template(tokenizer: Tokenizer) -> str:
     """The name of the template that a vocabulary was made for, judged by the control tokens in it.
 
     SentencePiece and Tekken vocabularies with `[INST]` are told apart by a line break: SentencePiece sets a space
@@ -117,7 +110,7 @@ def _check(messages: Sequence[Message]) -> None:
         raise PromptError("The conversation ends with a system message after an answer: end it with the user's.")
 
 
-def _id_of(control: Control, template: Template, tokenizer: ChatTokenizer) -> int:
+def _id_of(control: Control, template: Template, tokenizer: Tokenizer) -> int:
     found = tokenizer.control_id(control.piece)
     if found is None:
         raise PromptError(

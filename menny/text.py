@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """A text as it can be encoded, stored and shown: halves of characters joined or marked, control characters gone."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     lines = joined.replace("\r\n", "\n").replace("\r", "\n")
@@ -17,7 +17,7 @@ def is_blank(text: str) -> bool:
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
-def nearest(name: str, known: list[str], count: int = 1) -> list[str]:
+def close_matches(name: str, known: list[str], count: int = 1) -> list[str]:
     """Those of the known names that were probably meant: they begin with it, or are spelled much like it."""
     folded = name.casefold()
     by_folded = {candidate.casefold(): candidate for candidate in known}

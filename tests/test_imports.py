@@ -20,11 +20,12 @@ MENNY = [path for path in (ROOT / "app.py", *sorted(ROOT.glob("menny/**/*.py")))
 ALL = MENNY + sorted(path for folder in ("tests", "tools") for path in ROOT.glob(f"{folder}/**/*.py"))
 ENGINE_MODULES = {path.stem for path in ROOT.glob("menny/engine/*") if path.name != "__init__.py"}
 
-GROUND = ("menny.errors",)
+GROUND = ("menny.errors", "menny.engine_protocols")
 PLAIN = ("menny.messages", "menny.text", "menny.files")
 SETTINGS = (*PLAIN, "menny.config")
 KNOWS = {
     "engine": (),
+    "engine_protocols": (),
     "messages": (),
     "text": (),
     "files": (),
@@ -36,7 +37,7 @@ KNOWS = {
     "models/credentials": SETTINGS,
     "models/hub": SETTINGS,
     "models/loader": (*SETTINGS, "menny.models", "menny.engine"),
-    "moderation": (*SETTINGS, "menny.prompts", "menny.chat"),
+    "moderation": (*SETTINGS, "menny.prompts"),
     "chat": (*SETTINGS, "menny.prompts", "menny.storage", "menny.moderation"),
 }  # the command line and the UI may know all of these
 WORKS_AT_IMPORT = {

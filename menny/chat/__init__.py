@@ -1,1 +1,8 @@
 """A conversation, and the way from a user's text to a stored, streamed reply."""
+
+from menny.chat.conversation import Chat
+from menny.chat.memory import Memory
+from menny.chat.reply import Reply
+from menny.chat.settings import Instructions, ReplySettings
+
+__all__ = ["Chat", "Instructions", "Memory", "Reply", "ReplySettings"]

@@ -1,45 +1,26 @@
 """A conversation, and the one way from a user's text to a stored, streamed reply."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TypeVar
 
-from menny.chat.memory import Memory, Summary
-from menny.chat.prompt_builder import Context, Prompt, Usage, Write
-from menny.chat.reply import Chunk, Engine, Judging, OnProgress, Params, Reply, Summing, seam_after
-from menny.errors import EngineError, MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
-from menny.messages import Message
-from menny.moderation.policy import NOTE, WITHHELD, Finding, Watch
-from menny.storage import ChatStore, Conversation, Entry, Transcript, UnkeptError, new_id
-from menny.text import clean, is_blank
+from menny.chat.memory import Summary
+from menny.chat.prompt_builder import Context, Prompt, Usage
+from menny.chat.reply import Reply, classifying, seam_after, summary_writer
+from menny.chat.settings import ReplySettings
+from menny.engine_protocols import Chunk, Engine, OnProgress
+from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
+from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, ModerationResult
+from menny.storage import ChatStore, Conversation, MessageNode, Transcript, UnkeptError, new_id
+from menny.text import is_blank, sanitize
 
-__all__ = ["Brief", "Chat", "Chunk", "Engine", "Judging", "OnProgress", "Params", "Reply", "Summing"]
-
-RECENT = Memory()
 UNREADABLE = (-2, -2)  # the revision of what can't be read just now
 READ_AGAIN = 2.0  # seconds until a store that couldn't be read is tried again: a locked one keeps who asks waiting
 KEEP_EVERY = 0.4  # seconds between two writings of a growing reply
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Brief:
-    """What the model is told before the conversation: the system text, then examples of how to answer."""
-
-    system_text: str = ""
-    examples: tuple[Message, ...] = ()
-
-    @classmethod
-    def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Message] = ()) -> "Brief":
-        """The guardrails come first, and a persona can't take their place."""
-        texts = [text.strip() for text in (*guardrail_texts, persona_text) if text.strip()]
-        return cls("\n\n".join(texts), tuple(examples))
-
-    def messages(self) -> list[Message]:
-        """The system text as a message, if there is one."""
-        return [Message("system", self.system_text)] if self.system_text else []
 
 
 class Chat:
@@ -56,10 +37,10 @@ class Chat:
         self._read_again = 0.0
         self._home = store
         self._store = store or ChatStore()
-        self._seen: tuple[int | None, Sequence[Entry]] = (None, ())
+        self._seen: tuple[int | None, Sequence[MessageNode]] = (None, ())
 
     @property
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[MessageNode]:
         """The active path: what is shown, from the first message to the last."""
         revision, _ = self.revision
         if revision not in (self._seen[0], UNREADABLE[0]):
@@ -72,18 +53,10 @@ class Chat:
         return self._read(lambda store: store.revision(self.id), UNREADABLE)
 
     def reply(
-        self,
-        text: str,
-        engine: Engine,
-        params: Params,
-        brief: Brief | None = None,
-        template: str | None = None,
-        on_progress: OnProgress | None = None,
-        memory: Memory = RECENT,
-        watch: Watch | None = None,
+        self, text: str, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
     ) -> Iterator[Chunk]:
         """Send a text and stream the reply: `begin` and `answer` in one."""
-        return self.answer(self.begin(text), engine, params, brief, template, on_progress, memory, watch)
+        return self.answer(self.begin(text), engine, settings, on_progress)
 
     # Each of these makes a reply that has yet to be answered. `persona` and `model` are the ids of who gives it.
 
@@ -116,57 +89,73 @@ class Chat:
             raise PromptError("This reply was withheld: have the message answered once more instead.")
         self._return_home()
         entry = self._keep(lambda store: store.reopen(reply_id))
-        return Reply(entry.id, entry.text, figures=entry.figures)
+        return Reply(entry.id, entry.text, stats=entry.stats)
 
     def answer(
-        self,
-        reply: Reply,
-        engine: Engine,
-        params: Params,
-        brief: Brief | None = None,
-        template: str | None = None,
-        on_progress: OnProgress | None = None,
-        memory: Memory = RECENT,
-        watch: Watch | None = None,
+        self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
     ) -> Iterator[Chunk]:
-        """Stream a reply of this conversation, keeping it as it grows; without a template, it is guessed.
+        """Stream a reply of this conversation, keeping it as it grows, and conclude it."""
+        with self.concluding(reply):
+            yield from self.stream(reply, engine, settings, on_progress)
 
-        A message that doesn't fit (PromptTooLongError), or that the `watch` blocks (WithheldError), leaves the
-        conversation again. Any other error ends the reply and is written in it; what was said until then stays, unless
-        the watch blocks it.
+    @contextmanager
+    def concluding(self, reply: Reply) -> Iterator[None]:
+        """Keep a reply as it ends, however that is; an error passes on.
+
+        A message that doesn't fit (PromptTooLongError), or that moderation blocks (WithheldError), leaves the
+        conversation again. Any other error ends the reply and is written in it; the text until then stays, unless
+        moderation blocks it.
         """
         try:
-            self._watch_question(reply, watch, on_progress)
-            context = Context(engine, template, params.max_tokens)
-            write = _writer(reply, engine, params, on_progress)
-            prompt = self._prompt(reply, context, memory, brief or Brief(), write)
+            yield
+        except (PromptTooLongError, WithheldError) as error:
+            reply.refusal = str(error)
+            self._take_back(reply)
+            raise
+        except MennyError as error:
+            reply.fail(str(error))
+            raise
+        except Exception as error:
+            reply.fail(f"Something went wrong inside Menny ({type(error).__name__}). Try again.")
+            raise
+        finally:
+            reply.finish()
+            self._end(reply)
+
+    def stream(
+        self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
+    ) -> Iterator[Chunk]:
+        """Stream a reply that somebody else concludes; raises as `concluding` has it."""
+        moderation, template = settings.moderation, settings.template
+        try:
+            if moderation:
+                self._moderate_question(reply, moderation, engine, template, on_progress)
+            prompt = self._prompt(reply, engine, settings, on_progress)
             due = 0.0
             seam = seam_after(prompt.ids[-1], engine.tokenizer)
-            for chunk in reply.follow(lambda: engine.stream(prompt.ids, params, on_progress), seam):
+            for chunk in reply.follow(lambda: engine.stream(prompt.ids, settings.params, on_progress), seam):
                 if time.monotonic() >= due:
                     self._keep(lambda store: store.grow(reply.id, reply.text))
                     due = time.monotonic() + KEEP_EVERY
                 yield chunk
         except (PromptTooLongError, WithheldError):
-            self._take_back(reply)
             raise
         except MennyError as error:
-            reply.error = str(error)
+            reply.fail(str(error))
             raise
         finally:
-            if watch and reply.text:
-                reply.judged(watch.check("replies", reply.text, _judging(on_progress)))
-            self.end(reply)
+            if moderation and reply.text:
+                progress = classifying(on_progress)
+                reply.moderate(moderation.check("replies", reply.text, engine, template, progress))
 
-    def end(self, reply: Reply) -> None:
-        """Keep a reply as it ended."""
+    def _end(self, reply: Reply) -> None:
         extra = {
             "usage": asdict(reply.usage) if reply.usage else None,
             "notice": reply.notice or None,
-            NOTE: reply.finding.as_note() if reply.finding else None,
+            MODERATION_KEY: reply.moderation.to_dict() if reply.moderation else None,
         }
         self._keep(
-            lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.figures, **extra)
+            lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.stats, **extra)
         )
 
     @property
@@ -174,23 +163,24 @@ class Chat:
         """What was written down of the first messages, for a memory that has a use for it."""
         return _summary_of(_said(self.entries))
 
-    def foresee(self, context: Context, brief: Brief, memory: Memory) -> Usage:
-        """How the next prompt will use a model's context. PromptTooLongError where nothing more can be asked."""
+    def estimate_usage(self, engine: Engine, settings: ReplySettings) -> Usage:
+        """Estimate how the next prompt will use the context. PromptTooLongError where nothing more can be asked."""
         said = _said(self.entries)
-        messages = [*brief.messages(), *(entry.message for entry in said)]
-        return context.foresee(messages, memory, brief.examples, _summary_of(said))
+        messages = [*settings.instructions.messages(), *(entry.message for entry in said)]
+        context = Context(engine, settings.template, settings.params.max_tokens)
+        return context.estimate_usage(messages, settings.memory, settings.instructions.examples, _summary_of(said))
 
     def choose(self, entry_id: str) -> None:
         """Go on by another alternative."""
         self._keep(lambda store: store.choose(entry_id))
 
-    def cut(self, entry_id: str) -> None:
+    def delete(self, entry_id: str) -> None:
         """Delete a message and all that follows it."""
-        self._keep(lambda store: store.cut(entry_id))
+        self._keep(lambda store: store.delete_branch(entry_id))
 
-    def mend(self, entry_id: str) -> None:
+    def restore(self, entry_id: str) -> None:
         """Bring back what was deleted with a message."""
-        self._keep(lambda store: store.mend(entry_id))
+        self._keep(lambda store: store.restore_branch(entry_id))
 
     def keep_in(self, store: ChatStore) -> None:
         """Be kept in a store that couldn't be had before."""
@@ -202,46 +192,56 @@ class Chat:
         return self._store.transcript(self.id)
 
     def _ask(self, parent: str | None, text: str, persona: str, model: str, instead: str) -> Reply:
-        cleaned = clean(text)
+        cleaned = sanitize(text)
         if is_blank(cleaned):
             raise PromptError("There is nothing to send: type a message first.")
         self._return_home()
         question, reply = self._keep(lambda store: store.ask(self.id, parent, cleaned, persona, model))
         return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
 
-    def _watch_question(self, reply: Reply, watch: Watch | None, on_progress: OnProgress | None) -> None:
-        """Have the question judged before it is sent, and see to it that no reply is taken for one that was judged."""
-        if watch is None:
-            return
+    def _moderate_question(
+        self,
+        reply: Reply,
+        moderation: Moderation,
+        engine: Engine,
+        template: str | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        """Check the question before it is sent, and see to it that no unchecked reply is taken for a checked one."""
         question = self._store.path_to(reply.id)[-2]
-        finding = watch.check("messages", question.text, _judging(on_progress, reply))
-        if finding and finding.action == "block":
+        progress = classifying(on_progress, reply)
+        result = moderation.check("messages", question.text, engine, template, progress)
+        if result and result.action == "block":
             raise WithheldError(
-                f"This message wasn't sent: {finding.sentence} Change it, or what is blocked under Moderation."
+                f"This message wasn't sent: {result.sentence} Change it, or what is blocked under Moderation."
             )
-        self._note(question.id, finding)
-        self._note(reply.id, watch.unchecked("replies"))
+        self._set_result(question.id, result)
+        self._set_result(reply.id, moderation.unchecked("replies"))
 
-    def _note(self, entry_id: str, finding: Finding | None) -> None:
-        self._keep(lambda store: store.note(entry_id, **{NOTE: finding.as_note() if finding else None}))
+    def _set_result(self, entry_id: str, result: ModerationResult | None) -> None:
+        kept = {MODERATION_KEY: result.to_dict() if result else None}
+        self._keep(lambda store: store.set_metadata(entry_id, **kept))
 
     def _take_back(self, reply: Reply) -> None:
         """A refused question, or reply, is no part of the conversation; one that was to go on is as it was."""
         if reply.new:
-            self._keep(lambda store: store.cut(reply.new))
+            self._keep(lambda store: store.delete_branch(reply.new))
             if reply.instead:
                 self._keep(lambda store: store.choose(reply.instead))
             elif not self.entries:
                 self._keep(lambda store: store.delete(self.id))
 
-    def _prompt(self, reply: Reply, context: Context, memory: Memory, brief: Brief, write: Write) -> Prompt:
-        """What the model gets for a reply; a new summary is kept beside the last message that it covers."""
-        said = _said(self._store.path_to(reply.id), answering=reply.id)
-        messages = [*brief.messages(), *(entry.message for entry in said)]
-        prompt = context.compose(messages, memory, brief.examples, _summary_of(said), write)
-        if prompt.summary and prompt.summary != _summary_of(said):
+    def _prompt(self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None) -> Prompt:
+        """Build a reply's prompt; a new summary is kept beside the last message that it covers."""
+        context = Context(engine, settings.template, settings.params.max_tokens)
+        write = summary_writer(reply, engine, settings.params, on_progress)
+        instructions, said = settings.instructions, _said(self._store.path_to(reply.id), answering=reply.id)
+        messages = [*instructions.messages(), *(entry.message for entry in said)]
+        before = _summary_of(said)
+        prompt = context.compose(messages, settings.memory, instructions.examples, before, write)
+        if prompt.summary and prompt.summary != before:
             last, text = said[prompt.summary.covers - 1], prompt.summary.text
-            self._keep(lambda store: store.note(last.id, summary=text))
+            self._keep(lambda store: store.set_metadata(last.id, summary=text))
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 
@@ -290,7 +290,7 @@ class Chat:
         self._store, self._seen, self.unkept = self._home, (None, ()), ""
 
 
-def _said(entries: Sequence[Entry], answering: str = "") -> list[Entry]:
+def _said(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
     """What the model can be given: no reply without a word, and of a withheld one only that it was."""
     return [
         replace(entry, text=WITHHELD) if _is_withheld(entry) and entry.id != answering else entry
@@ -299,51 +299,18 @@ def _said(entries: Sequence[Entry], answering: str = "") -> list[Entry]:
     ]
 
 
-def _check_answers(entry: Entry) -> None:
+def _check_answers(entry: MessageNode) -> None:
     if entry.role == "assistant" and entry.parent is None:
         raise PromptError("This reply answers no message: it stands first in a chat that was imported.")
 
 
-def _is_withheld(entry: Entry) -> bool:
+def _is_withheld(entry: MessageNode) -> bool:
     """Whether a reply is blocked, or might be and nobody has judged it yet."""
-    finding = Finding.of_note(entry.extra.get(NOTE))
-    return entry.role == "assistant" and finding is not None and finding.action == "block"
+    result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
+    return entry.role == "assistant" and result is not None and result.action == "block"
 
 
-def _judging(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:
-    """Tells that something is being judged; a reply that is cancelled meanwhile ends that."""
-
-    def report(_: Any) -> None:
-        if stopped_by is not None and stopped_by.is_cancelled:
-            raise EngineError("It was stopped.")
-        if on_progress:
-            on_progress(Judging())
-
-    return report
-
-
-def _summary_of(said: Sequence[Entry]) -> Summary | None:
+def _summary_of(said: Sequence[MessageNode]) -> Summary | None:
     """The latest summary of this branch: it stands beside the last message that it covers."""
     kept = [Summary(str(entry.extra["summary"]), at + 1) for at, entry in enumerate(said) if "summary" in entry.extra]
     return kept[-1] if kept else None
-
-
-def _writer(reply: Reply, engine: Engine, params: Params, on_progress: OnProgress | None) -> Write:
-    """Has a summary written before a reply; it ends with the reply when that is cancelled."""
-
-    def write(ids: list[int], max_tokens: int) -> str:
-        pieces: list[str] = []
-
-        def report(progress: Any = None) -> None:
-            is_waiting = progress is not None and progress.phase == "waiting"
-            if on_progress:
-                on_progress(progress if is_waiting else Summing(len(pieces), max_tokens))
-
-        plain = replace(params, max_tokens=max_tokens, temperature=0.0)
-        report()
-        for chunk in reply.listen(lambda: engine.stream(ids, plain, report)):
-            pieces.append(chunk.text)
-            report()
-        return "" if reply.is_cancelled else "".join(pieces)
-
-    return write

@@ -38,7 +38,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class TokenCounts:
     """Tokens of a prompt by what they tell; examples and the template's own tokens count as system text."""
 
     system: int
@@ -51,14 +51,14 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class SelectedMessages:
     """The messages that the model gets, in order.
 
     The conversation's first `unseen` messages aren't among them, and a summary speaks for the first `summed`.
     """
 
     messages: list[Message]
-    shares: Shares
+    shares: TokenCounts
     unseen: int
     summed: int = 0
 
@@ -94,7 +94,7 @@ class Memory:
         budget: int,
         examples: Sequence[Message] = (),
         summary: Summary | None = None,
-    ) -> Remembered:
+    ) -> SelectedMessages:
         """The messages that the model sees, at most `budget` tokens by `count_tokens`' count of the whole prompt.
 
         It is asked about twice log2(turns that fit) times. `examples` stand between the system text and the
@@ -234,7 +234,7 @@ def _roundest(low: int, high: int) -> int:
     return high
 
 
-def _remembered(window: _Window, first: int, budget: int, summary: Summary | None) -> Remembered:
+def _remembered(window: _Window, first: int, budget: int, summary: Summary | None) -> SelectedMessages:
     """A prompt from that turn on, with the summary where the last question fits beside it."""
     recalled: Sequence[Message] = summary.recalled() if summary else ()
     if recalled:
@@ -247,8 +247,8 @@ def _remembered(window: _Window, first: int, budget: int, summary: Summary | Non
     empty = Message("user", "")
     system = window.count([empty])
     summed = window.count([*recalled, empty]) - system if recalled else 0
-    shares = Shares(system, summed, window.count([*recalled, *seen]) - system - summed)
-    return Remembered(
+    shares = TokenCounts(system, summed, window.count([*recalled, *seen]) - system - summed)
+    return SelectedMessages(
         [*window.pinned, *recalled, *seen],
         shares,
         unseen=window.turns.starts[first],

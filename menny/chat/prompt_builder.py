@@ -6,27 +6,18 @@ Where a memory sums up what leaves, the model is asked for the summary first. No
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Protocol
 
-from menny.chat.memory import Memory, Remembered, Summary, summary_room
+from menny.chat.memory import Memory, SelectedMessages, Summary, summary_room
 from menny.chat.summary_prompt import request
+from menny.engine_protocols import Engine, Tokenizer
 from menny.errors import MennyError, PromptError
 from menny.messages import Message
-from menny.prompts import ChatTokenizer, encode_chat, guess_template
+from menny.prompts import encode_chat, guess_template
 
 REPLY_SHARE = 4  # a quarter of the context is the most that is kept free for a reply
 FRAME = 32  # tokens of a summary's room for the question that it answers, and for another vocabulary's longer count
 
 Write = Callable[[list[int], int], str]  # a prompt's ids, and the most tokens to write → the text
-
-
-class Model(Protocol):
-    """What is needed to know of a model."""
-
-    @property
-    def tokenizer(self) -> ChatTokenizer: ...
-    @property
-    def context_length(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +61,11 @@ class Prompt:
 class Context:
     """A model's context and template, with room kept for a reply: a quarter of it at most."""
 
-    def __init__(self, model: Model, template: str | None, max_tokens: int) -> None:
-        self.length = model.context_length
+    def __init__(self, engine: Engine, template: str | None, max_tokens: int) -> None:
+        self.length = engine.context_length
         self.reply = min(max_tokens, self.length // REPLY_SHARE)
-        self._tokenizer = _EncodeOnce(model.tokenizer)
-        self._template = template or guess_template(model.tokenizer)
+        self._tokenizer = _EncodeOnce(engine.tokenizer)
+        self._template = template or guess_template(engine.tokenizer)
 
     @property
     def budget(self) -> int:
@@ -101,7 +92,7 @@ class Context:
         PromptTooLongError as the memory does.
         """
 
-        def choose() -> Remembered:
+        def choose() -> SelectedMessages:
             return memory.choose(messages, self.count, self.budget, examples, summary)
 
         remembered, notice = choose(), ""
@@ -117,7 +108,7 @@ class Context:
                 remembered = choose()
         return Prompt(self.encode(remembered.messages), self._usage(remembered), summary, notice)
 
-    def foresee(
+    def estimate_usage(
         self, messages: Sequence[Message], memory: Memory, examples: Sequence[Message], summary: Summary | None
     ) -> Usage:
         """How the prompt of a next question would use the context, the question itself not counted.
@@ -137,7 +128,7 @@ class Context:
             raise PromptError("The model wrote no summary.")
         return text
 
-    def _usage(self, remembered: Remembered) -> Usage:
+    def _usage(self, remembered: SelectedMessages) -> Usage:
         shares = remembered.shares
         return Usage(
             self.length,
@@ -153,6 +144,7 @@ class Context:
 class _EncodeOnce:
     """A tokenizer that encodes each text once: a prompt is counted several times before it is chosen."""
 
-    def __init__(self, tokenizer: ChatTokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.control_id = tokenizer.control_id
+        self.decode = tokenizer.decode
         self.encode = cache(tokenizer.encode)

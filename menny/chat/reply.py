@@ -2,96 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING
 
-from menny.chat.prompt_builder import Usage
-from menny.moderation.policy import WITHHELD, Finding
-from menny.prompts import ChatTokenizer
-from menny.storage import Figures
+from menny.chat.prompt_builder import Usage, Write
+from menny.engine_protocols import Chunk, Engine, FinishReason, OnProgress, Progress, Stream, Tokenizer
+from menny.errors import EngineError
+from menny.moderation.policy import WITHHELD, ModerationResult
+from menny.storage import ReplyStats
 
-FinishReason = Literal["stop", "length", "cancelled"]
-OnProgress = Callable[[Any], None]
-
-
-class Chunk(Protocol):
-    """A piece of a reply, with what was measured so far (`menny.engine.Chunk`): a dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def token(self) -> int | None: ...
-    @property
-    def finish_reason(self) -> FinishReason | None: ...
-    @property
-    def prompt_tokens(self) -> int: ...
-    @property
-    def completion_tokens(self) -> int: ...
-    @property
-    def decode_tps(self) -> float: ...
-    @property
-    def seconds_to_first_token(self) -> float: ...
-
-
-class Stream(Protocol):
-    """A reply under way; cancelling it, from any thread, makes its next chunk the last one."""
-
-    def __iter__(self) -> Iterator[Chunk]: ...
-    def cancel(self) -> None: ...
-
-
-class Params(Protocol):
-    """How to sample (`menny.engine.SamplingParams`): a dataclass, of which the chat knows two fields."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def max_tokens(self) -> int: ...
-    @property
-    def temperature(self) -> float: ...
-
-
-class Tokenizer(ChatTokenizer, Protocol):
-    """What a chat needs of an engine's tokenizer."""
-
-    def decode(self, ids: list[int]) -> str: ...
-
-
-class Engine(Protocol):
-    """What a chat needs of an engine."""
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def context_length(self) -> int: ...
-    def stream(self, prompt_ids: list[int], params: Any, on_progress: OnProgress | None = None) -> Stream: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Summing:
-    """Progress of a summary that is written before the reply (as `menny.engine.Progress`)."""
-
-    done: int
-    total: int
-    phase: Literal["summing"] = "summing"
-
-
-@dataclass(frozen=True, slots=True)
-class Judging:
-    """Progress of a verdict, on a message or on its reply."""
-
-    done: int = 0
-    total: int = 0
-    phase: Literal["judging"] = "judging"
+if TYPE_CHECKING:
+    from menny.engine import SamplingParams
 
 
 @dataclass(slots=True, eq=False)
 class Reply:
-    """What the model said so far in answer to a question; its entry stands in the conversation before its first word.
+    """A reply as it grows; its node stands in the conversation before its first word.
 
-    Where the reply is refused, because its prompt doesn't fit or its question is blocked, the entry `new` leaves the
-    conversation again and `instead` is back in its place; `typed` is the text that goes back to who typed it.
+    Where the reply is refused, because its prompt doesn't fit or its question is blocked, `refusal` says why, the node
+    `new` leaves the conversation again and `instead` is back in its place; `typed` is the text that goes back to who
+    typed it.
     """
 
     id: str
@@ -101,16 +30,17 @@ class Reply:
     instead: str = ""
     finish_reason: FinishReason | None = None
     error: str = ""
-    figures: Figures = field(default_factory=Figures)
+    refusal: str = ""
+    stats: ReplyStats = field(default_factory=ReplyStats)
     usage: Usage | None = None
     notice: str = ""
-    finding: Finding | None = None  # what moderation has to say of it
-    _before: Figures = field(init=False)
+    moderation: ModerationResult | None = None
+    _before: ReplyStats = field(init=False)
     _stream: Stream | None = None
     _cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self._before = self.figures  # of what is gone on with
+        self._before = self.stats  # of what is gone on with
 
     @property
     def is_over(self) -> bool:
@@ -126,10 +56,20 @@ class Reply:
         if self._stream is not None:
             self._stream.cancel()
 
-    def judged(self, finding: Finding | None) -> None:
-        """Take in what moderation found; where it blocks, nothing of the text stays, and nothing to go on with."""
-        self.finding = finding
-        if finding and finding.action == "block":
+    def fail(self, error: str) -> None:
+        """End with an error, unless the reply is over already."""
+        if not self.is_over:
+            self.error = error
+
+    def finish(self) -> None:
+        """End a cancelled reply as such, also one that never started."""
+        if self._cancelled and not self.is_over:
+            self.finish_reason = "cancelled"
+
+    def moderate(self, result: ModerationResult | None) -> None:
+        """Apply moderation's result; where it blocks, nothing of the text stays, and nothing to go on with."""
+        self.moderation = result
+        if result and result.action == "block":
             self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
 
     def follow(self, start: Callable[[], Stream], seam: Callable[[int], str]) -> Iterator[Chunk]:
@@ -144,15 +84,14 @@ class Reply:
                 chunk = _with_space(chunk) if self._lacks_space(chunk, seam) else chunk
             self.text += chunk.text
             self.finish_reason = chunk.finish_reason
-            self.figures = Figures(
+            self.stats = ReplyStats(
                 chunk.prompt_tokens,
                 self._before.completion_tokens + chunk.completion_tokens,
                 chunk.decode_tps,
                 chunk.seconds_to_first_token,
             )
             yield chunk
-        if self._cancelled and self.finish_reason is None:
-            self.finish_reason = "cancelled"
+        self.finish()
 
     def _lacks_space(self, chunk: Chunk, seam: Callable[[int], str]) -> bool:
         """Whether a stream, which begins like a text of its own, has left out the space after what was said."""
@@ -188,3 +127,36 @@ def seam_after(last: int, tokenizer: Tokenizer) -> Callable[[int], str]:
     midst of a text it is a part.
     """
     return lambda token: tokenizer.decode([last, token]).removeprefix(tokenizer.decode([last]))
+
+
+def classifying(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:
+    """Report that a text is being classified; a reply that is cancelled meanwhile ends that."""
+
+    def report(_: Progress) -> None:
+        if stopped_by is not None and stopped_by.is_cancelled:
+            raise EngineError("It was stopped.")
+        if on_progress:
+            on_progress(Progress("classifying"))
+
+    return report
+
+
+def summary_writer(reply: Reply, engine: Engine, params: "SamplingParams", on_progress: OnProgress | None) -> Write:
+    """Have a summary written before a reply; it ends with the reply when that is cancelled."""
+
+    def write(ids: list[int], max_tokens: int) -> str:
+        pieces: list[str] = []
+
+        def report(progress: Progress | None = None) -> None:
+            is_waiting = progress is not None and progress.phase == "waiting"
+            if on_progress:
+                on_progress(progress if progress and is_waiting else Progress("summarizing", len(pieces), max_tokens))
+
+        plain = replace(params, max_tokens=max_tokens, temperature=0.0)
+        report()
+        for chunk in reply.listen(lambda: engine.stream(ids, plain, report)):
+            pieces.append(chunk.text)
+            report()
+        return "" if reply.is_cancelled else "".join(pieces)
+
+    return write

@@ -17,7 +17,7 @@ from menny.errors import TooLargeError
 from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve
 from menny.models.loader import AnyEngine, load
 from menny.prompts import guess_template
-from menny.text import clean
+from menny.text import sanitize
 
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
@@ -30,7 +30,7 @@ Seed = Annotated[int | None, typer.Option(help="The same seed gives the same rep
 
 def complain(sentence: str, code: int) -> int:
     """Tell what is wrong, in one line on standard error; returns the exit code."""
-    typer.echo("menny: " + " ".join(clean(sentence).split()), err=True)
+    typer.echo("menny: " + " ".join(sanitize(sentence).split()), err=True)
     return code
 
 

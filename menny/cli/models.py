@@ -13,11 +13,11 @@ from typer.core import TyperCommand
 from menny.cli.common import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model, json_text
 from menny.cli.tables import bench_text, fit_text, perplexity_text, verify_text
 from menny.config.paths import CONFIGS
-from menny.engine.benchmarks.bench import Settings
+from menny.engine.benchmarks.bench import BenchSettings
 from menny.engine.benchmarks.bench import bench as measure
 from menny.engine.benchmarks.perplexity import measure_perplexity, read_text
 from menny.engine.benchmarks.verify import verify as compare
-from menny.engine.checkpoints.convert import Numbers
+from menny.engine.checkpoints.convert import QuantizationConfig
 from menny.engine.checkpoints.convert import convert as rewrite
 from menny.errors import ModelError
 from menny.models.loader import Planner, a_mac, fit_of
@@ -78,7 +78,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how much memory it takes."""
-    settings = Settings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
+    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
     report = measure(find_fitting(model, force), settings, _tell)
     typer.echo(json_text({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
 
@@ -107,7 +107,7 @@ def convert(
     dtype: Annotated[str, typer.Option(help="Of plain numbers and scales: float16, bfloat16 or float32.")] = "float16",
 ) -> None:
     """Write a model as a folder of MLX safetensors, which mlx-lm reads too."""
-    numbers, path = Numbers(dtype, bits, group_size), find_model(source)[1]
+    numbers, path = QuantizationConfig(dtype, bits, group_size), find_model(source)[1]
     with _progress_bar() as on_progress:
         rewrite(path, target, numbers, on_progress)
     typer.echo(f"{target} is written.")

@@ -30,7 +30,7 @@ def reflect(
     """Sort a text into acceptable or a category of configs/moderation.yaml, by what the model finds likeliest."""
     settings = _settings()
     with open_engine(model, force=force) as (engine, template):
-        verdict = Moderator(settings, engine, template).judge(text)
+        verdict = Moderator(settings, engine, template).classify(text)
     if as_json:
         typer.echo(json_text({"model": model, **asdict(verdict)}))
         return

@@ -7,7 +7,7 @@ from menny.engine.benchmarks.perplexity import Perplexity
 from menny.engine.benchmarks.reuse_and_lookup import Drafts
 from menny.engine.benchmarks.verify import Verification
 from menny.models.catalogue import ModelSpec
-from menny.models.hub import Progress
+from menny.models.hub import DownloadProgress
 from menny.models.loader import Planner
 from menny.text import size, table
 
@@ -99,7 +99,7 @@ def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
     return table(rows)
 
 
-def download_text(progress: Progress) -> str:
+def download_text(progress: DownloadProgress) -> str:
     """How far a download is, in a line."""
     if progress.doing == "listing":
         return "Asking the hub …"

@@ -8,22 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from menny.chat.conversation import Brief, Chat
+from menny.chat import Chat, Instructions, ReplySettings
 from menny.chat.memory import Memory, Strategy
 from menny.cli.common import AsJson, Context, Force, ModelName, Seed, complain, json_text, open_engine
 from menny.cli.input_lines import typed_lines
 from menny.config.paths import CONFIGS
-from menny.engine import Chunk, SamplingParams
+from menny.engine import SamplingParams
+from menny.engine_protocols import Chunk, Engine, Progress
 from menny.errors import MennyError, PipelineError, PromptError
 from menny.messages import Message
-from menny.models.loader import AnyEngine
-from menny.moderation.classifier import Moderator, load_moderation
+from menny.moderation.classifier import load_moderation
 from menny.moderation.guardrails import combine, load_guardrails
-from menny.moderation.policy import NOTE, Finding, Policy, Watch
+from menny.moderation.moderator_cache import ModeratorCache
+from menny.moderation.policy import MODERATION_KEY, Moderation, ModerationResult, Policy
 from menny.personas.persona import Persona, choose, load_all
 from menny.prompts import encode_chat
-from menny.storage import Entry
-from menny.text import clean, is_blank
+from menny.storage import MessageNode
+from menny.text import is_blank, sanitize
 
 DEMO_PROMPTS = (
     "What is the capital of France?",
@@ -54,21 +55,22 @@ def chat(
     guardrails, _ = load_guardrails(CONFIGS / "guardrails")
     who = choose(persona, personas)
     texts = [one.text for one in combine(guardrail, who.guardrails, guardrails)]
-    brief = Brief.of(texts, who.system_text(), who.example_messages())
+    instructions = Instructions.of(texts, who.system_text(), who.example_messages())
     chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     params = SamplingParams(
         **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
     )
-    remembering = _memory(who, memory, memory_turns)
+    chosen_memory = _memory(who, memory, memory_turns)
     with open_engine(model, context, force) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
-        conversation, watch = Chat(), _watch(engine, template)
+        settings = ReplySettings(params, instructions, template, chosen_memory, _moderation())
+        conversation = Chat()
         for text in typed_lines():
             if text == "/new":
                 conversation = Chat()
                 typer.echo("A new chat.\n")
             elif text:
-                _answer(conversation, text, who, engine, params, brief, template, remembering, watch)
+                _answer(conversation, text, who, engine, settings)
 
 
 def generate(
@@ -125,33 +127,24 @@ def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memor
     return chosen
 
 
-def _answer(
-    conversation: Chat,
-    text: str,
-    who: Persona,
-    engine: AnyEngine,
-    params: SamplingParams,
-    brief: Brief,
-    template: str,
-    memory: Memory,
-    watch: Watch | None,
-) -> None:
-    """One turn; an error is told, and the chat goes on. A reply that is to be judged is shown once it was."""
-    is_held = watch is not None and watch.unchecked("replies") is not None
+def _answer(conversation: Chat, text: str, who: Persona, engine: Engine, settings: ReplySettings) -> None:
+    """Print one turn; an error is printed, and the chat goes on. A reply that is moderated is shown once it was."""
+    moderation = settings.moderation
+    is_held = moderation is not None and moderation.unchecked("replies") is not None
     typer.echo(f"{who.name}: ", nl=False)
-    told = False
+    is_announced = False
 
-    def tell_summing(progress: Any) -> None:
-        nonlocal told
-        if progress.phase == "summing" and not told:
-            typer.echo("(summing up what was said before …) ", nl=False, err=True)
-            told = True
+    def announce_summary(progress: Progress) -> None:
+        nonlocal is_announced
+        if progress.phase == "summarizing" and not is_announced:
+            typer.echo("(summarizing the conversation so far …) ", nl=False, err=True)
+            is_announced = True
 
-    chunks = conversation.reply(text, engine, params, brief, template, tell_summing, memory, watch)
+    chunks = conversation.reply(text, engine, settings, announce_summary)
     try:
         for _ in _echoed(chunks, silent=is_held):
             pass
-        _tell_findings(conversation.entries[-2:], is_held)
+        _print_results(conversation.entries[-2:], is_held)
     except KeyboardInterrupt:
         typer.echo(" [stopped]")
     except PipelineError:
@@ -163,30 +156,29 @@ def _answer(
     typer.echo()
 
 
-def _watch(engine: AnyEngine, template: str) -> Watch | None:
-    """As configs/moderation.yaml has it; None where all is off, or there is no such file."""
+def _moderation() -> Moderation | None:
+    """The moderation of configs/moderation.yaml; None where all is off, or there is no such file."""
     path = CONFIGS / "moderation.yaml"
     if not os.path.lexists(path):
         return None
-    settings = load_moderation(path)
-    policy = Policy.of(settings)
-    return None if policy.is_off else Watch(policy, settings.names, Moderator(settings, engine, template).judge)
+    categories = load_moderation(path)
+    return ModeratorCache().moderation(categories, Policy.of(categories))
 
 
-def _tell_findings(turn: Sequence[Entry], is_held: bool) -> None:
+def _print_results(turn: Sequence[MessageNode], is_held: bool) -> None:
     """A reply that was held back until it was judged, and what is to be said of either."""
     if is_held:
-        typer.echo(clean(turn[-1].text))
+        typer.echo(sanitize(turn[-1].text))
     for what, entry in zip(("This message", "This reply"), turn, strict=True):
-        if finding := Finding.of_note(entry.extra.get(NOTE)):
-            typer.echo(f"({what}: {finding.sentence})", err=True)
+        if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
+            typer.echo(f"({what}: {result.sentence})", err=True)
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
     """Pass the chunks on, printing their text as it comes unless `silent`; a terminal takes no orders from a model."""
     for chunk in chunks:
         if not silent:
-            typer.echo(clean(chunk.text), nl=False)
+            typer.echo(sanitize(chunk.text), nl=False)
             sys.stdout.flush()
         yield chunk
     if not silent:

@@ -8,7 +8,7 @@ from pydantic import Field
 from menny.config.paths import home
 from menny.config.yaml_models import StrictModel, load_yaml
 from menny.errors import ConfigError, StorageError
-from menny.files import file_name, write_whole
+from menny.files import file_name, write_atomic
 
 
 class Settings(StrictModel):
@@ -36,7 +36,7 @@ def keep_settings(settings: Settings) -> None:
     text = "".join(f"{name}: {value}\n" for name, value in told.items()) or "{}\n"
     file = settings_file()
     try:
-        write_whole(file, text.encode())
+        write_atomic(file, text.encode())
     except OSError as error:
         raise StorageError(
             f"{file_name(file)} can't be written ({error.strerror}): it holds until Menny ends."

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from menny.config.yaml_reader import KeyPath, PlainYamlError, parse, read
 from menny.errors import ConfigError
 from menny.files import file_name
-from menny.text import nearest
+from menny.text import close_matches
 
 MAX_PROBLEMS = 4
 
@@ -178,11 +178,11 @@ def _unknown(loc: KeyPath, model: type[BaseModel]) -> str:
     holder = _model_at(model, tuple(parents))
     known = list(holder.model_fields)
     found = f"unknown key {_key(loc)}"
-    if close := nearest(str(last), known):
+    if close := close_matches(str(last), known):
         return f"{found}; did you mean '{close[0]}'?"
     for name, info in holder.model_fields.items():
         for inner in _models_in(info.annotation):
-            if close := nearest(str(last), list(inner.model_fields)):
+            if close := close_matches(str(last), list(inner.model_fields)):
                 exact = close[0] == last
                 return f"{found}; " + (f"it belongs under '{name}'" if exact else f"did you mean '{name}.{close[0]}'?")
     return f"{found}; the keys are {', '.join(known)}"

@@ -6,17 +6,16 @@ preload()  # before MLX is imported: it decides which BLAS MLX's products find
 
 from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
 from menny.engine.checkpoints.background_convert import Conversion  # noqa: E402
-from menny.engine.checkpoints.convert import Numbers, fitting_group_size  # noqa: E402
+from menny.engine.checkpoints.convert import QuantizationConfig, fitting_group_size  # noqa: E402
 from menny.engine.checkpoints.load import load_model  # noqa: E402
-from menny.engine.generate import Chunk  # noqa: E402
-from menny.engine.memory import held_bytes  # noqa: E402
+from menny.engine.memory import active_memory  # noqa: E402
 from menny.engine.memory_plan import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
-from menny.engine.requests import Progress, Stream  # noqa: E402
+from menny.engine.requests import Stream  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
-from menny.engine.scoring import Score  # noqa: E402
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
 from menny.engine.worker import Engine, load_engine  # noqa: E402
+from menny.engine_protocols import Chunk, Progress, Score  # noqa: E402
 
 __all__ = [
     "Chunk",
@@ -26,15 +25,15 @@ __all__ = [
     "Mistral",
     "MoEArgs",
     "ModelArgs",
-    "Numbers",
     "Plan",
     "Progress",
+    "QuantizationConfig",
     "SamplingParams",
     "Score",
     "Stream",
     "Tokenizer",
+    "active_memory",
     "fitting_group_size",
-    "held_bytes",
     "load_engine",
     "load_model",
     "load_tokenizer",

@@ -35,22 +35,22 @@ class LayerCache(Protocol):
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
 
-    def reaches_back_to(self, offset: int) -> bool:
+    def can_trim_to(self, offset: int) -> bool:
         """Is everything still here that a token at this position, which was seen already, attends to?"""
 
-    def until(self, offset: int) -> Self:
+    def prefix(self, offset: int) -> Self:
         """A cache of its own that has seen only the tokens before this position, to which this one reaches back."""
 
-    def repeated(self, rows: int) -> Self:
+    def broadcast(self, rows: int) -> Self:
         """A cache of its own for a batch of so many rows, each of which has seen what this one has."""
 
-    def keeps_all(self, n_tokens: int) -> bool:
+    def fits_without_eviction(self, n_tokens: int) -> bool:
         """Will everything still be here when so many tokens were seen?"""
 
-    def expect(self, n_tokens: int) -> None:
+    def reserve(self, n_tokens: int) -> None:
         """Make room for so many tokens at once when the next ones come."""
 
-    def rewind(self, offset: int) -> None:
+    def trim(self, offset: int) -> None:
         """Forget the tokens from this position on. Only where everything is still here."""
 
 
@@ -84,12 +84,12 @@ class _Buffers:
             other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
         other.offset = offset
 
-    def expect(self, n_tokens: int) -> None:
+    def reserve(self, n_tokens: int) -> None:
         """Make room for so many tokens at once when the next ones come: a long prompt's buffers needn't be copied for
         every chunk, and the old ones, each a little too small for the next, don't pile up as gaps in the heap."""
         self._expected = self.offset + n_tokens
 
-    def rewind(self, offset: int) -> None:
+    def trim(self, offset: int) -> None:
         """Forget the tokens from this position on: others will be written over them."""
         self.offset = offset
 
@@ -135,18 +135,18 @@ class KVCache(_Buffers):
         self.offset = end
         return all_keys[..., :end, :], all_values[..., :end, :]
 
-    def reaches_back_to(self, offset: int) -> bool:
+    def can_trim_to(self, offset: int) -> bool:
         return offset <= self.offset
 
-    def keeps_all(self, n_tokens: int) -> bool:  # noqa: ARG002 - however many
+    def fits_without_eviction(self, n_tokens: int) -> bool:  # noqa: ARG002 - however many
         return True
 
-    def until(self, offset: int) -> Self:
+    def prefix(self, offset: int) -> Self:
         other = type(self)()
         self._copy_into(other, -(-offset // BLOCK) * BLOCK, offset)
         return other
 
-    def repeated(self, rows: int) -> Self:
+    def broadcast(self, rows: int) -> Self:
         other = type(self)()
         self._repeat_into(other, rows)
         return other
@@ -176,19 +176,19 @@ class RollingCache(_Buffers):
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         return self._update_one(keys, values) if keys.shape[2] == 1 else self._update_chunk(keys, values)
 
-    def reaches_back_to(self, offset: int) -> bool:
+    def can_trim_to(self, offset: int) -> bool:
         needed, held = max(0, offset - self.window + 1), max(0, self.offset - self.window)  # the first positions
         return held <= needed and offset <= self.offset
 
-    def keeps_all(self, n_tokens: int) -> bool:
+    def fits_without_eviction(self, n_tokens: int) -> bool:
         return n_tokens <= self.window
 
-    def until(self, offset: int) -> Self:
+    def prefix(self, offset: int) -> Self:
         other = type(self)(self.window)
         self._copy_into(other, self._capacity, offset)
         return other
 
-    def repeated(self, rows: int) -> Self:
+    def broadcast(self, rows: int) -> Self:
         other = type(self)(self.window)
         self._repeat_into(other, rows)
         return other
@@ -251,28 +251,28 @@ class Cache(list[LayerCache]):
         masks = {window: layer.mask(n_tokens) for window, layer in shared.items()}
         return [masks[layer.window] for layer in self]
 
-    def reaches_back_to(self, offset: int) -> bool:
+    def can_trim_to(self, offset: int) -> bool:
         """Is everything still here that a token at this position, which was seen already, attends to?"""
-        return all(layer.reaches_back_to(offset) for layer in self)
+        return all(layer.can_trim_to(offset) for layer in self)
 
-    def keeps_all(self, n_tokens: int) -> bool:
+    def fits_without_eviction(self, n_tokens: int) -> bool:
         """Will everything still be here when so many tokens were seen?"""
-        return all(layer.keeps_all(n_tokens) for layer in self)
+        return all(layer.fits_without_eviction(n_tokens) for layer in self)
 
-    def expect(self, n_tokens: int) -> None:
+    def reserve(self, n_tokens: int) -> None:
         """Make room for so many tokens at once when the next ones come."""
         for layer in self:
-            layer.expect(n_tokens)
+            layer.reserve(n_tokens)
 
-    def rewind(self, offset: int) -> None:
+    def trim(self, offset: int) -> None:
         """Forget the tokens from this position on. Only where everything is still here."""
         for layer in self:
-            layer.rewind(offset)
+            layer.trim(offset)
 
-    def until(self, offset: int) -> "Cache":
+    def prefix(self, offset: int) -> "Cache":
         """A cache of its own that has seen only the tokens before this position."""
-        return Cache(layer.until(offset) for layer in self)
+        return Cache(layer.prefix(offset) for layer in self)
 
-    def repeated(self, rows: int) -> "Cache":
+    def broadcast(self, rows: int) -> "Cache":
         """A cache of its own for a batch of so many rows, each of which has seen what this one, of batch 1, has."""
-        return Cache(layer.repeated(rows) for layer in self)
+        return Cache(layer.broadcast(rows) for layer in self)

@@ -18,7 +18,7 @@ import mlx.core as mx
 
 from menny.engine.cache import Cache
 from menny.engine.model import Mistral
-from menny.engine.pass_costs import Pace
+from menny.engine.pass_costs import PassCosts
 from menny.engine.prompt_lookup import Lookup
 from menny.engine.sampling import SamplingParams, make_sampler, penalise_repetition
 from menny.errors import EngineError
@@ -44,7 +44,13 @@ class Decoding:
     """The tokens after a prompt of which all but the last are in the cache."""
 
     def __init__(
-        self, model: Mistral, cache: Cache, params: SamplingParams, prompt: Sequence[int], vocab_size: int, pace: Pace
+        self,
+        model: Mistral,
+        cache: Cache,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        vocab_size: int,
+        pace: PassCosts,
     ) -> None:
         """Only the first `vocab_size` rows of the model's output are tokens."""
         self._model = model
@@ -56,7 +62,7 @@ class Decoding:
         self._prompt = prompt
         self._is_exact = params.temperature == 0 and model.layers[0].attention_norm.weight.dtype == mx.float32
         keeps_a_seed = params.seed is None or self._is_exact
-        can_undo = cache.keeps_all(len(prompt) + params.max_tokens)
+        can_undo = cache.fits_without_eviction(len(prompt) + params.max_tokens)
         self._may_draft = params.lookup and keeps_a_seed and can_undo
         self._lookup = Lookup(prompt)
         self._passes = 0
@@ -72,7 +78,7 @@ class Decoding:
             yield from self._tokens()
         finally:
             self._pace.end()
-            self._cache.rewind(min(self._cache.offset, len(self._lookup.tokens)))
+            self._cache.trim(min(self._cache.offset, len(self._lookup.tokens)))
 
     def _tokens(self) -> Tokens:
         before = self._nothing()
@@ -115,7 +121,7 @@ class Decoding:
                 break
             yield self._read(drawn)
             before, drawn = drawn, self._draw(logits, place, drawn)
-        self._cache.rewind(len(self._lookup.tokens))
+        self._cache.trim(len(self._lookup.tokens))
         return before, drawn
 
     def _draw_again(self, before: _Drawn) -> Generator[None, None, _Drawn]:
@@ -124,7 +130,7 @@ class Decoding:
         That takes the time that the drafts saved, so there will be none any more.
         """
         tokens = self._lookup.tokens
-        self._cache.rewind(self._undrafted)
+        self._cache.trim(self._undrafted)
         for token in tokens[self._undrafted : -1]:
             mx.eval(self._pass(mx.array([token])))
             yield None

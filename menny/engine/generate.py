@@ -3,82 +3,40 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import mlx.core as mx
 
 from menny.engine.cache import Cache
 from menny.engine.decode import Decoding
 from menny.engine.model import Mistral
-from menny.engine.pass_costs import Pace
-from menny.engine.prefix_cache import Kept, Prefixes
+from menny.engine.pass_costs import PassCosts
+from menny.engine.prefix_cache import CachedPrefix, PrefixCache
 from menny.engine.sampling import SamplingParams
 from menny.engine.stop_strings import StopFinder
-
-FinishReason = Literal["stop", "length", "cancelled"]
+from menny.engine.tokenizers.tokenizer import Tokenizer
+from menny.engine_protocols import Chunk, FinishReason
 
 PREFILL_CHUNK = 256  # tokens a pass: enough to keep matrix products busy, few enough to be cancelled soon
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """A piece of a reply, and how it goes so far. Speeds are tokens a second."""
-
-    text: str
-    token: int | None = None
-    finish_reason: FinishReason | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0  # of the prompt, those that needn't be computed
-    completion_tokens: int = 0
-    prompt_tps: float = 0.0  # of the tokens that were computed
-    decode_tps: float = 0.0
-    seconds_to_first_token: float = 0.0
-
-
-class Decoder(Protocol):
-    """Turns token ids into text as they come."""
-
-    def add(self, token: int) -> str:
-        """The text that this token completes."""
-
-    def finish(self) -> str:
-        """What was held back, at the end."""
-
-
-class Vocabulary(Protocol):
-    """What the tokens of a reply mean."""
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        """The tokens that end a reply."""
-
-    @property
-    def vocab_size(self) -> int:
-        """How many tokens there are; a model may have rows for more."""
-
-    def decoder(self) -> Decoder:
-        """A decoder of its own for one reply."""
-
-
 def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
     """Put tokens [L] into the cache, chunk by chunk; yields how many are done after each."""
-    cache.expect(tokens.shape[0])
+    cache.reserve(tokens.shape[0])
     for start in range(0, tokens.shape[0], PREFILL_CHUNK):
         chunk = tokens[start : start + PREFILL_CHUNK]
-        model.read(chunk[None], cache)
+        model.prefill(chunk[None], cache)
         yield start + chunk.shape[0]
 
 
 def generate(
     model: Mistral,
-    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
     prompt: Sequence[int],
     params: SamplingParams,
     on_prefill: Callable[[int], None],
     is_cancelled: Callable[[], bool],
-    prefixes: Prefixes | None = None,
-    pace: Pace | None = None,
+    prefixes: PrefixCache | None = None,
+    pace: PassCosts | None = None,
 ) -> Iterator[Chunk]:
     """The reply to a prompt, as chunks. Only the last has a finish_reason; joined, their texts are the reply.
 
@@ -87,17 +45,17 @@ def generate(
     `pace` remembers from reply to reply what passes take.
     """
     exactly = None if params.seed is None else PREFILL_CHUNK  # a seed's reply depends on nothing that ran before
-    kept = prefixes.take(prompt, exactly) if prefixes else None
+    kept = prefixes.pop(prompt, exactly) if prefixes else None
     cache = kept.cache if kept else model.make_cache()
-    decoding = Decoding(model, cache, params, prompt, vocabulary.vocab_size, pace or Pace())
+    decoding = Decoding(model, cache, params, prompt, tokenizer.vocab_size, pace or PassCosts())
     said: list[int] = []
-    yield from _reply(model, vocabulary, prompt, params, on_prefill, is_cancelled, cache, decoding, said)
+    yield from _reply(model, tokenizer, prompt, params, on_prefill, is_cancelled, cache, decoding, said)
     if prefixes:
         whole = _whole_chunks(kept, min(cache.offset, len(prompt) - 1))
-        prefixes.keep(Kept((*prompt, *said)[: cache.offset], cache, whole))
+        prefixes.insert(CachedPrefix((*prompt, *said)[: cache.offset], cache, whole))
 
 
-def _whole_chunks(kept: Kept | None, prefilled: int) -> int:
+def _whole_chunks(kept: CachedPrefix | None, prefilled: int) -> int:
     """How many tokens whole chunks of prefill hold, from the start, after a prefill up to here."""
     if kept and (kept.prefilled < len(kept.tokens) or kept.prefilled % PREFILL_CHUNK):
         return kept.prefilled
@@ -106,7 +64,7 @@ def _whole_chunks(kept: Kept | None, prefilled: int) -> int:
 
 def _reply(
     model: Mistral,
-    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
     prompt: Sequence[int],
     params: SamplingParams,
     on_prefill: Callable[[int], None],
@@ -124,11 +82,11 @@ def _reply(
         if is_cancelled():
             yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt), cached_tokens=cached)
             return
-    stops, decoder = StopFinder(params.stop), vocabulary.decoder()
+    stops, decoder = StopFinder(params.stop), tokenizer.decoder()
     with closing(decoding.tokens()) as decoded:
         for token in decoded:
             said.extend(() if token is None else (token,))
-            ends = token in vocabulary.eos_ids and not params.ignore_eos
+            ends = token in tokenizer.eos_ids and not params.ignore_eos
             text = "" if ends or token is None else stops.add(decoder.add(token))
             reason: FinishReason | None = None
             if ends or stops.found:

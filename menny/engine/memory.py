@@ -6,7 +6,7 @@ import gc
 import mlx.core as mx
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give back what a model's end has freed. Of the calling thread's MLX nothing is left afterwards."""
     gc.collect()
     mx.synchronize()
@@ -17,6 +17,6 @@ def give_back() -> None:
         trim(0)
 
 
-def held_bytes() -> int:
+def active_memory() -> int:
     """Bytes that arrays hold at this moment: while a model is loaded, how far that is."""
     return int(mx.get_active_memory())

@@ -62,7 +62,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryNeeds:
     """What a model needs on one machine, whatever its context."""
 
     args: ModelArgs
@@ -107,7 +107,7 @@ def this_machine() -> Machine:
     return Machine("cpu", psutil.virtual_memory().available + ours)
 
 
-def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Needs:
+def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> MemoryNeeds:
     """What the model at `path` needs, or a stage of it. Only headers are read.
 
     Raises ModelError for files that can't be a model's.
@@ -116,20 +116,20 @@ def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Needs:
     stage = stage or Stage.whole(args.n_layers)
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
-        return Needs(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
+        return MemoryNeeds(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
     nbytes = sum(source.sizes.get(f"{name}.{kind}", 0) for name in shapes for kind in KINDS)
-    return Needs(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
+    return MemoryNeeds(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
 
 
-def needs_at(args: ModelArgs, bits: int, machine: Machine) -> Needs:
+def needs_at(args: ModelArgs, bits: int, machine: Machine) -> MemoryNeeds:
     """What a model with these args needs, with weights of so many bits as MLX quantizes them, or of 16."""
     whole = Stage.whole(args.n_layers)
     per_weight = bits / 8 if bits >= PLAIN_BITS else bits / 8 + 2 * 2 / GROUP_SIZE
     if machine.kind != "cpu":
-        return Needs(args, machine, round(args.n_parameters * per_weight), 2, whole)
+        return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 2, whole)
     if bits >= PLAIN_BITS or is_expanded(args.n_parameters, machine.room):
-        return Needs(args, machine, 4 * args.n_parameters, 4, whole)
-    return Needs(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)
+        return MemoryNeeds(args, machine, 4 * args.n_parameters, 4, whole)
+    return MemoryNeeds(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)
 
 
 def plan_for(path: Path, context: int | None = None, force: bool = False, stage: Stage | None = None) -> Plan:
@@ -146,7 +146,7 @@ def plan_for(path: Path, context: int | None = None, force: bool = False, stage:
     return plan
 
 
-def _too_large(path: Path, plan: Plan, needs: Needs) -> str:
+def _too_large(path: Path, plan: Plan, needs: MemoryNeeds) -> str:
     fitting = [f"a context of {other.context:,} tokens" for other in [needs.plan()] if other.fits]
     fitting += [f"{bits} bits a weight" for bits in (8, 4) if needs_at(needs.args, bits, needs.machine).plan().fits][:1]
     return (

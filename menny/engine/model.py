@@ -111,7 +111,7 @@ class Mistral(nn.Module):
         cache = self.make_cache() if cache is None else cache
         return self.logits(self.hidden(self.tok_embeddings(tokens), cache)), cache
 
-    def read(self, tokens: mx.array, cache: Cache) -> None:
+    def prefill(self, tokens: mx.array, cache: Cache) -> None:
         """Put tokens int32 [B, L] into the cache; their logits are never computed."""
         self.hidden(self.tok_embeddings(tokens), cache)
         mx.eval(cache.state)

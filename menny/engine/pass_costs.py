@@ -10,7 +10,7 @@ _FORGETTING = (
 )
 
 
-class Pace:
+class PassCosts:
     """Times of passes by their tokens. It outlives replies, and belongs to the engine's thread."""
 
     def __init__(self) -> None:

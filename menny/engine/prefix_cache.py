@@ -22,7 +22,7 @@ def default_limit() -> int:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedPrefix:
     """A cache and the tokens that it holds.
 
     The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would do it.
@@ -33,19 +33,19 @@ class Kept:
     prefilled: int = 0
 
 
-class Prefixes:
+class PrefixCache:
     """Caches by the tokens that they hold; while one is in use it isn't here."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: list[Kept] = []  # the last used at the end
+        self._kept: list[CachedPrefix] = []  # the last used at the end
 
     @property
     def nbytes(self) -> int:
         """Bytes that all kept caches take."""
         return sum(kept.cache.nbytes for kept in self._kept)
 
-    def take(self, prompt: Sequence[int], chunk: int | None = None) -> Kept | None:
+    def pop(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
         """The longest kept beginning of a prompt, for the caller to continue; None: there is none.
 
         At least the prompt's last token is left to compute. Where a `chunk` is told, only whole chunks of this size
@@ -55,31 +55,31 @@ class Prefixes:
         if best is None:
             return None
         if length < len(best.tokens):  # another conversation's, which may go on too: continue a copy
-            return self.lend(prompt, chunk)
+            return self.copy(prompt, chunk)
         self._kept.remove(best)
         return best
 
-    def lend(self, prompt: Sequence[int], chunk: int | None = None) -> Kept | None:
+    def copy(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
         """As `take`, but always a copy: what is kept stays here."""
         best, length = self._longest(prompt, chunk)
         if best is None:
             return None
         self._kept.remove(best)
         self._kept.append(best)
-        return Kept(best.tokens[:length], best.cache.until(length), min(length, best.prefilled))
+        return CachedPrefix(best.tokens[:length], best.cache.prefix(length), min(length, best.prefilled))
 
-    def _longest(self, prompt: Sequence[int], chunk: int | None) -> tuple[Kept | None, int]:
+    def _longest(self, prompt: Sequence[int], chunk: int | None) -> tuple[CachedPrefix | None, int]:
         """What has the longest beginning in common with a prompt, and how long it is."""
         best, length = None, 0
         for kept in self._kept:
             common = _common(kept.tokens, prompt[:-1])
             if chunk is not None:
                 common = min(common, kept.prefilled) // chunk * chunk
-            if common > length and kept.cache.reaches_back_to(common):
+            if common > length and kept.cache.can_trim_to(common):
                 best, length = kept, common
         return best, length
 
-    def keep(self, kept: Kept) -> None:
+    def insert(self, kept: CachedPrefix) -> None:
         """Store a cache, and let go of what was used longest ago where the bytes run out."""
         mx.eval(kept.cache.state)
         if len(kept.tokens) != kept.cache.offset or kept.cache.nbytes > self._limit:
@@ -102,7 +102,7 @@ def _common(tokens: Sequence[int], prompt: Sequence[int]) -> int:
     return min(len(tokens), len(prompt))
 
 
-def _replaces(new: Kept, old: Kept) -> bool:
+def _replaces(new: CachedPrefix, old: CachedPrefix) -> bool:
     """Does the new one serve every prompt that the old one serves?"""
     length = len(old.tokens)
-    return new.tokens[:length] == old.tokens and new.prefilled >= old.prefilled and new.cache.reaches_back_to(length)
+    return new.tokens[:length] == old.tokens and new.prefilled >= old.prefilled and new.cache.can_trim_to(length)

@@ -2,39 +2,26 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
-from menny.engine.generate import Chunk
 from menny.engine.sampling import SamplingParams
-from menny.engine.scoring import Score
+from menny.engine_protocols import Chunk, OnProgress, Progress, Score
 from menny.errors import MennyError
 
 HEARTBEAT = 0.2  # seconds after which a silent request reports its progress again
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a silent stream is doing: waiting (`total` requests are ahead), or `done` of `total` prompt tokens."""
-
-    phase: Literal["waiting", "prefill"]
-    done: int
-    total: int
-
-
-OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Reply:
+class GenerateWork:
     """What is asked for: chunks that answer the prompt."""
 
     params: SamplingParams
 
 
 @dataclass(frozen=True)
-class Scoring:
+class ScoreWork:
     """What is asked for: how likely each continuation of the prompt is."""
 
     continuations: list[list[int]]
@@ -46,7 +33,7 @@ class Request:
     """What passes between a consumer's thread and the engine's."""
 
     prompt: list[int]
-    work: Reply | Scoring
+    work: GenerateWork | ScoreWork
     progress: Progress | None = None  # None: not begun
     events: "queue.SimpleQueue[Chunk | list[Score] | MennyError]" = field(default_factory=queue.SimpleQueue)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -56,7 +43,7 @@ class Request:
         self.events.put(Chunk("", finish_reason="cancelled", prompt_tokens=len(self.prompt)))
 
 
-class Line(Protocol):
+class RequestQueue(Protocol):
     """Where requests wait for the engine."""
 
     def requests_ahead(self, request: Request) -> int:
@@ -66,10 +53,10 @@ class Line(Protocol):
         """Take a cancelled request out of the line."""
 
 
-class Consumer:
+class PendingRequest:
     """The other end of a request: waits for its events in its own thread, and tells meanwhile how it goes."""
 
-    def __init__(self, line: Line, request: Request, on_progress: OnProgress | None) -> None:
+    def __init__(self, line: RequestQueue, request: Request, on_progress: OnProgress | None) -> None:
         self._line = line
         self._request = request
         self._on_progress = on_progress
@@ -105,7 +92,7 @@ class Consumer:
         self._request.cancelled.set()
 
 
-class Stream(Consumer, Iterator[Chunk]):
+class Stream(PendingRequest, Iterator[Chunk]):
     """One reply as it grows. Cancel it, close it, or let go of it, and its place is free within one token."""
 
     _ended = False

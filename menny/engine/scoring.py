@@ -6,30 +6,17 @@ Legend of shapes: B continuations, L tokens of the longest, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import mlx.core as mx
 
 from menny.engine.cache import Cache
 from menny.engine.generate import prefill
 from menny.engine.model import Mistral
-from menny.engine.prefix_cache import Kept, Prefixes
+from menny.engine.prefix_cache import CachedPrefix, PrefixCache
+from menny.engine_protocols import Score
 from menny.errors import EngineError
 
 MOST_BYTES = 1 << 30  # of a batch's cache; continuations that need more are computed in several batches
-
-
-@dataclass(frozen=True)
-class Score:
-    """How likely a continuation is: the natural logarithm of its probability, and over how many tokens."""
-
-    log_likelihood: float
-    tokens: int
-
-    @property
-    def per_token(self) -> float:
-        """Normalised by length, so that a longer continuation isn't less likely for that alone."""
-        return self.log_likelihood / self.tokens
 
 
 def score(
@@ -39,7 +26,7 @@ def score(
     vocab_size: int,
     on_prefill: Callable[[int], None],
     is_cancelled: Callable[[], bool],
-    prefixes: Prefixes,
+    prefixes: PrefixCache,
     shared: int = 0,
 ) -> list[Score] | None:
     """The score of each continuation of a prompt; None: it was cancelled.
@@ -48,7 +35,7 @@ def score(
     too. Only the first `vocab_size` rows of the model's output are tokens. Raises EngineError when the model's numbers
     overflow.
     """
-    kept = prefixes.lend(prompt)
+    kept = prefixes.copy(prompt)
     cache = kept.cache if kept else model.make_cache()
     for end in (min(shared, len(prompt) - 1), len(prompt) - 1):
         start = cache.offset
@@ -57,7 +44,7 @@ def score(
             if is_cancelled():
                 return None
         if start < end == shared:
-            prefixes.keep(Kept(tuple(prompt[:shared]), cache.until(shared)))
+            prefixes.insert(CachedPrefix(tuple(prompt[:shared]), cache.prefix(shared)))
     scores: list[Score] = []
     for batch in _batches(continuations, cache.nbytes):
         scores += _score_batch(model, prompt[-1], batch, vocab_size, cache)
@@ -81,7 +68,7 @@ def _score_batch(
     inputs = mx.array([[last, *row[:-1]] for row in padded], mx.int32)  # [B, L]
     targets = mx.array(padded, mx.int32)  # [B, L]
     lengths = mx.array([[len(tokens)] for tokens in continuations])  # [B, 1]
-    logits = model(inputs, cache.repeated(len(continuations)))[0][..., :vocab_size].astype(mx.float32)  # [B, L, V]
+    logits = model(inputs, cache.broadcast(len(continuations)))[0][..., :vocab_size].astype(mx.float32)  # [B, L, V]
     chosen = mx.take_along_axis(logits, targets[..., None], axis=-1)[..., 0] - mx.logsumexp(logits, axis=-1)  # [B, L]
     sums = mx.where(mx.arange(longest) < lengths, chosen, 0).sum(axis=-1)  # [B]
     mx.eval(sums)

@@ -24,16 +24,17 @@ from menny.engine.checkpoints.load import load_model
 from menny.engine.distributed.pipeline import PAUSE, Pipeline, load_pipeline
 from menny.engine.distributed.ring import lost
 from menny.engine.distributed.setup import Shared
-from menny.engine.generate import Chunk, generate
-from menny.engine.memory import give_back
+from menny.engine.generate import generate
+from menny.engine.memory import release_memory
 from menny.engine.memory_plan import Plan, plan_for
 from menny.engine.model import Mistral
-from menny.engine.pass_costs import Pace
-from menny.engine.prefix_cache import Prefixes, default_limit
-from menny.engine.requests import Consumer, OnProgress, Progress, Reply, Request, Scoring, Stream
+from menny.engine.pass_costs import PassCosts
+from menny.engine.prefix_cache import PrefixCache, default_limit
+from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
 from menny.engine.sampling import SamplingParams
-from menny.engine.scoring import Score, score
+from menny.engine.scoring import score
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from menny.engine_protocols import Chunk, OnProgress, Progress, Score
 from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ class Engine:
         self._serving: Request | None = None
         self._closed = False
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
-        self._pace = Pace()
-        self._prefixes = Prefixes(prefix_bytes)
+        self._pace = PassCosts()
+        self._prefixes = PrefixCache(prefix_bytes)
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
         try:
@@ -92,9 +93,11 @@ class Engine:
         """
         params = params or SamplingParams()
         prompt, room = self._checked(prompt_ids, reserved=1)
-        request = Request(prompt, Reply(replace(params, max_tokens=min(params.max_tokens, room))))
+        request = Request(prompt, GenerateWork(replace(params, max_tokens=min(params.max_tokens, room))))
         self._enqueue(request)
         return Stream(self, request, on_progress)
+
+    can_score = True
 
     def score(
         self,
@@ -114,9 +117,9 @@ class Engine:
             raise EngineError("There is nothing to score: every continuation needs a token at least.")
         prompt, _ = self._checked(prompt_ids, reserved=max(map(len, rows)))
         self._check_vocabulary(token for row in rows for token in row)
-        request = Request(prompt, Scoring(rows, shared))
+        request = Request(prompt, ScoreWork(rows, shared))
         self._enqueue(request)
-        event = Consumer(self, request, on_progress).wait()
+        event = PendingRequest(self, request, on_progress).wait()
         if isinstance(event, Chunk):  # closed meanwhile
             raise EngineError(self._unloaded)
         return event
@@ -203,7 +206,7 @@ class Engine:
         finally:
             self._prefixes.clear()
             if not self._is_stranded:
-                give_back()
+                release_memory()
 
     def _load(self, path: Path, load: Callable[[], Mistral]) -> Mistral:
         if mx.metal.is_available():
@@ -249,9 +252,9 @@ class Engine:
 
         try:
             match request.work:
-                case Reply(params):
+                case GenerateWork(params):
                     self._answer(model, request, params, on_prefill)
-                case Scoring() as work:
+                case ScoreWork() as work:
                     self._score(model, request, work, on_prefill)
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
@@ -270,7 +273,7 @@ class Engine:
         for chunk in chunks:
             request.events.put(chunk)
 
-    def _score(self, model: Mistral, request: Request, work: Scoring, on_prefill: Callable[[int], None]) -> None:
+    def _score(self, model: Mistral, request: Request, work: ScoreWork, on_prefill: Callable[[int], None]) -> None:
         scores = score(
             model,
             request.prompt,

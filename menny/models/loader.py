@@ -71,7 +71,7 @@ def load(
 
 
 @dataclass(frozen=True)
-class Tuned:
+class LoadOptions:
     """A model here with a context of one's own choice, or loaded though it doesn't seem to fit."""
 
     path: Path
@@ -79,14 +79,14 @@ class Tuned:
     force: bool = False
 
 
-Place = Path | ServerSource | Tuned
+ModelSource = Path | ServerSource | LoadOptions
 
 
-def load_place(place: Place) -> AnyEngine:
+def load_place(place: ModelSource) -> AnyEngine:
     """The engine for a model here or on a server. Raises what `load` does, but for a model that isn't here."""
     if isinstance(place, ServerSource):
         return connect(server_of(place))
-    tuned = place if isinstance(place, Tuned) else Tuned(place)
+    tuned = place if isinstance(place, LoadOptions) else LoadOptions(place)
     try:
         return load_engine(tuned.path, context_length=tuned.context, force=tuned.force)
     except TooLargeError as error:

@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from menny.config.yaml_models import Line, StrictModel, Text, load_yaml
-from menny.errors import PromptTooLongError
+from menny.engine_protocols import Engine, OnProgress
+from menny.errors import EngineError, PromptTooLongError
 from menny.messages import Message
-from menny.prompts import ChatTokenizer, encode_chat
-from menny.text import clean, is_blank
+from menny.prompts import encode_chat
+from menny.text import is_blank, sanitize
 
 ACCEPTABLE = "acceptable"
 LIST = "{categories}"  # where the instruction lists them
 OVERLAP = 4  # a quarter of a piece stands in the next one too
 
 Action = Annotated[Literal["off", "warn", "block"], BeforeValidator(lambda given: "off" if given is False else given)]
-OnProgress = Callable[[Any], None]
 
 
 class LabelFile(StrictModel):
@@ -104,29 +104,6 @@ def load_moderation(path: Path | str) -> ModerationFile:
     return load_yaml(path, ModerationFile)
 
 
-class Score(Protocol):
-    """How likely a label is (`menny.engine.Score`)."""
-
-    @property
-    def per_token(self) -> float: ...
-
-
-class Engine(Protocol):
-    """What a moderator needs of an engine."""
-
-    @property
-    def tokenizer(self) -> ChatTokenizer: ...
-    @property
-    def context_length(self) -> int: ...
-    def score(
-        self,
-        prompt_ids: list[int],
-        continuations: list[list[int]],
-        shared: int = 0,
-        on_progress: OnProgress | None = None,
-    ) -> Sequence[Score]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The id of a text's category, how likely each label is (together 1), and the seconds that it took.
@@ -157,24 +134,26 @@ class Moderator:
         self._bias: list[float] | None = None
         self._lock = threading.Lock()
 
-    def judge(self, text: str, on_progress: OnProgress | None = None) -> Verdict:
+    def classify(self, text: str, on_progress: OnProgress | None = None) -> Verdict:
         """The verdict on a text; on a longer one than the context holds, the worst one on its overlapping pieces.
 
         An empty text is acceptable. Raises the engine's errors, and PromptTooLongError where the context has no room
         for any text.
         """
         began = time.perf_counter()
-        text = clean(text)
+        if not self._engine.can_score:
+            raise EngineError("A model on this server can't moderate: choose one on this machine.")
+        text = sanitize(text)
         if is_blank(text):
             return Verdict(ACCEPTABLE, {name: float(name == ACCEPTABLE) for name in self.settings.labels}, 0.0)
         bias = self._learn_bias(on_progress)
-        verdicts = [self._judge_piece(piece, bias, on_progress) for piece in overlapping_pieces(text, self._fits)]
+        verdicts = [self._classify_piece(piece, bias, on_progress) for piece in overlapping_pieces(text, self._fits)]
         worst = min(verdicts, key=lambda one: (one.is_acceptable, one.probabilities[ACCEPTABLE]))
         found = sorted((likely, name) for one in verdicts for name, likely in one.counting.items())
         counting = {name: likely for likely, name in found}  # where it is likeliest
         return replace(worst, seconds=time.perf_counter() - began, counting=counting)
 
-    def _judge_piece(self, piece: str, bias: Sequence[float], on_progress: OnProgress | None) -> Verdict:
+    def _classify_piece(self, piece: str, bias: Sequence[float], on_progress: OnProgress | None) -> Verdict:
         scores = self._scores(piece, on_progress)
         likely = _softmax([score - expected for score, expected in zip(scores, bias, strict=True)])
         probabilities = dict(zip(self.settings.labels, likely, strict=True))

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from menny.chat.conversation import Engine, Params
 from menny.config.yaml_models import Line, StrictModel, Text, load_yaml
+from menny.engine_protocols import Engine
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.messages import Message
@@ -17,7 +18,10 @@ from menny.moderation.classifier import ACCEPTABLE, Moderator
 from menny.moderation.guardrails import Guardrail
 from menny.moderation.refusals import declines
 from menny.prompts import encode_chat
-from menny.text import nearest
+from menny.text import close_matches
+
+if TYPE_CHECKING:
+    from menny.engine import SamplingParams
 
 COST_RUNS, COST_WORDS = 3, 200
 
@@ -112,7 +116,7 @@ def load_set(path: Path | str, labels: Sequence[str]) -> EvaluationFile:
         raise ConfigError(f"{file_name(path)}: 'prompts' is empty; a set needs one text at least.")
     for place, one in enumerate(found.prompts, start=1):
         if one.label not in labels:
-            close = nearest(one.label, list(labels))
+            close = close_matches(one.label, list(labels))
             meant = f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(labels)}."
             raise ConfigError(f"{file_name(path)}: 'prompts' item {place} has the unknown label '{one.label}'; {meant}")
     return found
@@ -124,7 +128,7 @@ def evaluate_reflection(chosen: EvaluationFile, moderator: Moderator, on_done: O
     likely: list[tuple[float, bool]] = []
     seconds = 0.0
     for done, one in enumerate(chosen.prompts, start=1):
-        verdict = moderator.judge(one.text)
+        verdict = moderator.classify(one.text)
         seconds += verdict.seconds
         pairs.append((one.label, verdict.category))
         likely.append((verdict.probabilities[ACCEPTABLE], one.label == ACCEPTABLE))
@@ -142,7 +146,7 @@ def evaluate_reflection(chosen: EvaluationFile, moderator: Moderator, on_done: O
     )
 
 
-def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, params: Params) -> Cost:
+def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, params: "SamplingParams") -> Cost:
     """Time verdicts on long texts made of these, and prefills as long of which nothing is known; medians.
 
     `params` ask for one token.
@@ -157,7 +161,7 @@ def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, par
         for _ in engine.stream(stranger, params):
             pass
         prefills.append(time.perf_counter() - began)
-        verdicts.append(moderator.judge(" ".join(words)).seconds)
+        verdicts.append(moderator.classify(" ".join(words)).seconds)
     verdict, prefill = median(verdicts[1:]), median(prefills[1:])  # the first ones warm up
     return Cost(len(ids), verdict, prefill, verdict / prefill)
 
@@ -192,7 +196,7 @@ def evaluate_guardrail(
     chosen: EvaluationFile,
     guardrail: Guardrail,
     engine: Engine,
-    params: Params,
+    params: "SamplingParams",
     template: str,
     on_done: OnDone = lambda *_: None,
 ) -> Guarded:

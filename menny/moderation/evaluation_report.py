@@ -24,8 +24,8 @@ def reflection_text(model: str, found: Reflection) -> str:
         table(
             [
                 [f"finding what is {ACCEPTABLE}", "precision", "recall", "F1"],
-                [model, *_figures(found.quality)],
-                [PAPER, *_figures(PAPER_REFLECTION)],
+                [model, *_quality_row(found.quality)],
+                [PAPER, *_quality_row(PAPER_REFLECTION)],
             ]
         ),
         "",
@@ -40,7 +40,7 @@ def reflection_text(model: str, found: Reflection) -> str:
     return "\n".join(lines)
 
 
-def _figures(quality: Quality) -> list[str]:
+def _quality_row(quality: Quality) -> list[str]:
     return [percent(value) for value in (quality.precision, quality.recall, quality.f1)]
 
 

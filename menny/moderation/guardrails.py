@@ -8,7 +8,7 @@ from pydantic import Field
 from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml
 from menny.errors import ConfigError
 from menny.files import file_name
-from menny.text import nearest
+from menny.text import close_matches
 
 NONE = "none"
 
@@ -56,7 +56,7 @@ def combine(app_id: str, persona_ids: Sequence[str], available: Sequence[Guardra
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    if close := nearest(name, known):
+    if close := close_matches(name, known):
         return f"There is no guardrail '{name}'; did you mean '{close[0]}'?"
     return f"There is no guardrail '{name}'; choose one of: {', '.join(known) or 'none is available'}."
 

@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from menny.engine_protocols import Engine, OnProgress
 from menny.errors import MennyError
-from menny.moderation.classifier import Action, ModerationFile, OnProgress, Verdict
+from menny.moderation.classifier import Action, ModerationFile, Verdict
 
 logger = logging.getLogger(__name__)
 
 Side = Literal["messages", "replies"]
-Judge = Callable[[str, OnProgress | None], Verdict]
+Classify = Callable[[Engine, str | None, str, OnProgress | None], Verdict]
 
 ACTIONS: Sequence[Action] = ("off", "warn", "block")  # the mildest first
-NOTE = "moderation"  # the key under which a finding is kept beside a message
+MODERATION_KEY = "moderation"  # the key under which a finding is kept beside a message
 UNCHECKED = "it ended before it could be checked"
 WITHHELD = "(This reply was withheld.)"  # what stands in a blocked reply's place, also for the model
 
@@ -50,7 +51,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ModerationResult:
     """What is to be done with a text and why: for its category, or for a problem that left it unjudged."""
 
     action: Action
@@ -64,12 +65,12 @@ class Finding:
         why = self.problem or f"to the model it looks like “{self.category}” ({self.probability:.0%} sure)"
         return why if why.endswith((".", "!", "?")) else why + "."
 
-    def as_note(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As it is kept beside a message."""
         return asdict(self)
 
     @classmethod
-    def of_note(cls, note: object) -> "Finding | None":
+    def from_dict(cls, note: object) -> "ModerationResult | None":
         """From what was kept beside a message, by us or by a file that was taken in; None where nothing can be read."""
         if not isinstance(note, dict) or note.get("action") not in ("warn", "block"):
             return None
@@ -81,33 +82,39 @@ class Finding:
         return cls(note["action"], category, probability, problem)
 
 
-class Watch:
-    """Asks for a verdict where the policy cares, and tells what to do. It never lets a failed check pass in silence."""
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """A policy with the classifier that it goes by. It never lets a failed check pass in silence.
 
-    def __init__(self, policy: Policy, names: Mapping[str, str], judge: Judge) -> None:
-        self._policy = policy
-        self._names = names
-        self._judge = judge
+    `names` are the categories' names by id. `classify` takes the engine that is asked, the prompt template (None:
+    guessed by the engine's vocabulary), the text, and a callback for progress.
+    """
 
-    def check(self, side: Side, text: str, on_progress: OnProgress | None = None) -> Finding | None:
-        """What to do with a text; None: let it pass."""
-        worst = self._policy.strictest(side)
+    policy: Policy
+    names: Mapping[str, str]
+    classify: Classify
+
+    def check(
+        self, side: Side, text: str, engine: Engine, template: str | None, on_progress: OnProgress | None = None
+    ) -> ModerationResult | None:
+        """Classify a text; returns what to do with it, None to let it pass."""
+        worst = self.policy.strictest(side)
         if worst == "off":
             return None
         try:
-            verdict = self._judge(text, on_progress)
+            verdict = self.classify(engine, template, text, on_progress)
         except MennyError as error:
-            return Finding(worst, problem=f"it couldn't be checked. {error}")
+            return ModerationResult(worst, problem=f"it couldn't be checked. {error}")
         except Exception as error:
             logger.exception("A check failed")
-            return Finding(worst, problem=f"it couldn't be checked ({type(error).__name__})")
+            return ModerationResult(worst, problem=f"it couldn't be checked ({type(error).__name__})")
         # A text may count as several, and what one of them lets pass is no pass for the others.
         likely = {verdict.category: verdict.probabilities[verdict.category], **verdict.counting}
-        found = [(ACTIONS.index(self._policy.action(side, name)), p, name) for name, p in likely.items()]
+        found = [(ACTIONS.index(self.policy.action(side, name)), p, name) for name, p in likely.items()]
         strictness, probability, name = max(found)
-        return Finding(ACTIONS[strictness], self._names[name], probability) if strictness else None
+        return ModerationResult(ACTIONS[strictness], self.names[name], probability) if strictness else None
 
-    def unchecked(self, side: Side) -> Finding | None:
-        """What holds of a text before it is checked; None: nothing is going to be."""
-        worst = self._policy.strictest(side)
-        return None if worst == "off" else Finding(worst, problem=UNCHECKED)
+    def unchecked(self, side: Side) -> ModerationResult | None:
+        """The result for a text before it is checked; None where nothing is going to be."""
+        worst = self.policy.strictest(side)
+        return None if worst == "off" else ModerationResult(worst, problem=UNCHECKED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from menny.errors import ConfigError, StorageError
-from menny.files import write_whole
+from menny.files import write_atomic
 
 KINDS = ("PNG", "JPEG", "WEBP", "GIF")
 SIDE = 320
@@ -38,7 +38,7 @@ def keep_avatar(images: Path, png: bytes) -> str:
     name = f"avatar-{hashlib.sha256(png).hexdigest()[:16]}.png"
     try:
         if not (images / name).is_file():
-            write_whole(images / name, png)
+            write_atomic(images / name, png)
     except OSError as error:
         raise StorageError(
             f"The picture can't be kept in {images} ({error.strerror}); make room or give Menny the right to write."

@@ -21,7 +21,7 @@ from menny.config.yaml_models import findings, from_data
 from menny.errors import ConfigError
 from menny.personas.persona import MAX_EXAMPLE, MAX_EXAMPLES, Example, PersonaFile
 from menny.personas.png_text import read_texts, with_texts
-from menny.text import clean
+from menny.text import sanitize
 
 T = TypeVar("T")
 Version = Literal[2, 3]
@@ -260,11 +260,11 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
         return [_cleaned(inner, depth + 1) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError("the card has a number that is too large")
-    return clean(value) if isinstance(value, str) else value
+    return sanitize(value) if isinstance(value, str) else value
 
 
 def _key(key: str) -> str:
-    plain = clean(key)
+    plain = sanitize(key)
     if len(plain) > 100 or len(plain.splitlines()) > 1:
         raise ConfigError("the card has a key that is longer than 100 characters or one line")
     return plain

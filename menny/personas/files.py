@@ -20,7 +20,7 @@ from menny.config.paths import CONFIGS
 from menny.config.yaml_models import parse_yaml
 from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, is_plain, parse, read
 from menny.errors import ConfigError, FileChangedError, StorageError
-from menny.files import alone, file_name, write_whole
+from menny.files import file_name, lock_folder, write_atomic
 from menny.personas.persona import PersonaFile
 
 SCHEMA = CONFIGS / "schemas" / "persona.json"
@@ -71,10 +71,10 @@ def put(path: Path, text: str, expected: str | None = None) -> None:
     try:
         _put_schema(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path.parent):
+        with lock_folder(path.parent):
             if (text_of(path) if path.is_file() else None) != expected:
                 raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
-            write_whole(path, text.encode())
+            write_atomic(path, text.encode())
     except OSError as error:
         raise StorageError(
             f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
@@ -243,4 +243,4 @@ def _put_schema(folder: Path) -> None:
     """The schema that the files' first line names, so that editors check them here too."""
     target = folder.parent / "schemas" / SCHEMA.name
     if not target.is_file() or target.read_bytes() != SCHEMA.read_bytes():
-        write_whole(target, SCHEMA.read_bytes())
+        write_atomic(target, SCHEMA.read_bytes())

@@ -12,7 +12,7 @@ from menny.errors import ConfigError
 from menny.personas.cards import card_in_json, card_in_png, checked, exchanges, joined, marked, persona_of, shortened
 from menny.personas.persona import MAX_EXAMPLES, PersonaFile
 from menny.personas.png_text import SIGNATURE
-from menny.text import clean
+from menny.text import sanitize
 
 MAX_FILE = 16 * 1024 * 1024
 NOT_TO_BE_SET = ("guardrails", "avatar", "order")  # the user's own business, whatever a file says
@@ -121,7 +121,7 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
     """Ollama's SYSTEM, PARAMETER and MESSAGE; the rest is kept as it is."""
     system, messages = "", list[tuple[str, str]]()
     parameters, rest = dict[str, list[str]](), dict[str, Any]()
-    for instruction, key, value in _instructions(clean(text)):
+    for instruction, key, value in _instructions(sanitize(text)):
         if instruction == "system":
             system = value
         elif instruction == "message":
@@ -193,6 +193,6 @@ def _number(key: str, text: str) -> float | int:
 
 def _name_of(file_name: str, model: str) -> str:
     """A Modelfile names nobody: what its own name says, else the model's."""
-    words = re.sub(r"modelfile|\.txt$", " ", PurePath(clean(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
+    words = re.sub(r"modelfile|\.txt$", " ", PurePath(sanitize(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
     base = PurePath(model.split(":")[0]).name
     return shortened((words or base or "Modelfile").replace("_", " "), 60).capitalize()

@@ -14,7 +14,7 @@ from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.messages import Message
-from menny.text import nearest
+from menny.text import close_matches
 
 IMAGES = "images"
 PICTURE_TYPES = (".png", ".jpg", ".jpeg", ".webp")
@@ -52,7 +52,7 @@ class Example(StrictModel):
     assistant: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
 
 
-class Remembering(StrictModel):
+class MemorySettings(StrictModel):
     """What of a long conversation the model sees (`menny.memory`)."""
 
     strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns"] = Field(
@@ -65,7 +65,7 @@ class Remembering(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _turns_are_read(self) -> "Remembering":
+    def _turns_are_read(self) -> "MemorySettings":
         if self.turns != 6 and self.strategy not in ("turns", "summary-and-turns"):
             raise ValueError("has 'turns', which only the strategies 'turns' and 'summary-and-turns' read; remove it")
         return self
@@ -94,7 +94,7 @@ class PersonaFile(StrictModel):
         default=(), max_length=MAX_EXAMPLES, description="Exchanges that show the voice."
     )
     parameters: Parameters = Field(default=Parameters(), description="How replies are sampled.")
-    memory: Remembering = Field(default=Remembering(), description="What of a long conversation is seen.")
+    memory: MemorySettings = Field(default=MemorySettings(), description="What of a long conversation is seen.")
     order: int = Field(
         default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
     )
@@ -209,7 +209,7 @@ def choose(name: str, personas: Sequence[Persona]) -> Persona:
         if name.strip().casefold() in (persona.id.casefold(), persona.name.casefold()):
             return persona
     ids = [persona.id for persona in personas]
-    if close := nearest(name, ids, 3):
+    if close := close_matches(name, ids, 3):
         raise ConfigError(f"There is no persona '{name}'; did you mean {' or '.join(close)}?")
     raise ConfigError(f"There is no persona '{name}': choose one of {', '.join(ids) or 'none, as none could be read'}.")
 

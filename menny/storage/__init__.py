@@ -5,14 +5,14 @@ from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
 from menny.storage.store import ChatStore, store_file
-from menny.storage.values import Conversation, Entry, Figures, Hit, Transcript, new_id
+from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchResult, Transcript, new_id
 
 __all__ = [
     "ChatStore",
     "Conversation",
-    "Entry",
-    "Figures",
-    "Hit",
+    "MessageNode",
+    "ReplyStats",
+    "SearchResult",
     "Transcript",
     "UnkeptError",
     "as_json",

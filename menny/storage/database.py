@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from menny.errors import StorageError
-from menny.files import alone
+from menny.files import lock_folder
 from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
 
 BUSY_SECONDS = 5.0
@@ -207,7 +207,7 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
         return
     _create(path)
-    with alone(path.parent):
+    with lock_folder(path.parent):
         yield
 
 

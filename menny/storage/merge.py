@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from menny.errors import StorageError
 from menny.storage.rows import revise_list, set_chosen
-from menny.storage.values import Conversation, Entry, Transcript
+from menny.storage.values import Conversation, MessageNode, Transcript
 
 
 def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
@@ -34,10 +34,10 @@ def _settle(db: Connection, conversation: Conversation) -> None:
     )
 
 
-def _take_in(db: Connection, conversation_id: str, entry: Entry) -> bool:
+def _take_in(db: Connection, conversation_id: str, entry: MessageNode) -> bool:
     here = db.execute("SELECT * FROM messages WHERE id = ?", (entry.id,)).fetchone()
     status = "interrupted" if entry.status == "growing" else entry.status
-    ending = (entry.text, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.figures)))
+    ending = (entry.text, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.stats)))
     if here is None:
         db.execute(
             "INSERT INTO messages (text, status, finish_reason, error, figures, extra, id, conversation, parent, role, "

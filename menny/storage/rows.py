@@ -7,8 +7,8 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
-from menny.storage.values import Conversation, Entry, Figures
-from menny.text import clean, is_blank
+from menny.storage.values import Conversation, MessageNode, ReplyStats
+from menny.text import is_blank, sanitize
 
 TITLE_LENGTH = 60
 
@@ -19,9 +19,9 @@ def as_conversation(row: Row) -> Conversation:
     )
 
 
-def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> Entry:
+def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> MessageNode:
     """A message; one that was growing when its writer died was interrupted."""
-    return Entry(
+    return MessageNode(
         id=row["id"],
         parent=row["parent"],
         role=row["role"],
@@ -31,19 +31,19 @@ def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> Entry:
         error=row["error"],
         persona=row["persona"],
         model=row["model"],
-        figures=figures_of(row["figures"]),
+        stats=stats_of(row["figures"]),
         created=row["created"],
         alternatives=tuple(alternatives),
         extra=notes_of(row["extra"]),
     )
 
 
-def figures_of(kept: str) -> Figures:
+def stats_of(kept: str) -> ReplyStats:
     """What was measured of a reply; nothing where a damaged file no longer tells it: what was said matters more."""
     try:
-        return Figures(**json.loads(kept))
+        return ReplyStats(**json.loads(kept))
     except (ValueError, TypeError):
-        return Figures()
+        return ReplyStats()
 
 
 def notes_of(kept: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def notes_of(kept: str) -> dict[str, Any]:
 
 def title_given(title: str) -> str:
     """A title from somebody else, as a list can show it; empty where nothing of it could be seen."""
-    line = " ".join(clean(title).split())[:200]
+    line = " ".join(sanitize(title).split())[:200]
     return "" if is_blank(line) else line
 
 

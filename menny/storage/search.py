@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from sqlite3 import Connection, Row
 
-from menny.text import clean
+from menny.text import sanitize
 
 Excerpt = tuple[tuple[str, bool], ...]
 END = 100  # characters of either end of a long piece
@@ -30,7 +30,7 @@ _LIKE_MESSAGES = """SELECT c.*, m.id AS entry, m.text AS excerpt
 
 def search(db: Connection, text: str, limit: int) -> list[Found]:
     """The rows of conversations in which all words of a text occur, one hit each; titles come first."""
-    text = " ".join(clean(text).split())[:200]
+    text = " ".join(sanitize(text).split())[:200]
     words = re.findall(r"\w+", text)
     found: dict[str, Found] = {}
     if not text:

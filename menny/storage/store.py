@@ -15,6 +15,7 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.config.paths import home
+from menny.engine_protocols import FinishReason
 from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
@@ -35,7 +36,7 @@ from menny.storage.rows import (
     walk,
 )
 from menny.storage.search import search
-from menny.storage.values import Conversation, Entry, Figures, FinishReason, Hit, Transcript, new_id
+from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchResult, Transcript, new_id
 from menny.storage.writers import Writers
 
 KEEP_DELETED = 30 * 24 * 3600.0  # seconds in which what was deleted can be brought back
@@ -90,18 +91,18 @@ class ChatStore:
         """All conversations that aren't deleted, whole, one at a time."""
         return (self.transcript(conversation.id) for conversation in self.conversations())
 
-    def path(self, conversation_id: str) -> list[Entry]:
+    def path(self, conversation_id: str) -> list[MessageNode]:
         """The active path: what is shown, from the first message to the last."""
         transcript = self._read(conversation_id)
         entries = {entry.id: entry for entry in transcript.entries} if transcript else {}
         return [entries[entry_id] for entry_id in transcript.active] if transcript else []
 
-    def path_to(self, entry_id: str) -> list[Entry]:
+    def path_to(self, entry_id: str) -> list[MessageNode]:
         """The way from the first message to this one. StorageError if there is none of that id."""
         with self._database.read() as db:
             conversation_id = message_row(db, entry_id)["conversation"]
         entries = {entry.id: entry for entry in self.transcript(conversation_id).entries}
-        way: list[Entry] = []
+        way: list[MessageNode] = []
         at: str | None = entry_id
         while at in entries:
             way.append(entries[at])
@@ -115,7 +116,7 @@ class ChatStore:
             raise StorageError("This chat isn't here any more.")
         return transcript
 
-    def entry(self, entry_id: str) -> Entry:
+    def entry(self, entry_id: str) -> MessageNode:
         """One message. StorageError if there is none of that id."""
         with self._database.read() as db:
             row = message_row(db, entry_id)
@@ -132,16 +133,18 @@ class ChatStore:
             listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
         return (int(row[0]) if row else -1, int(listed[0]))
 
-    def search(self, text: str, limit: int = 30) -> list[Hit]:
+    def search(self, text: str, limit: int = 30) -> list[SearchResult]:
         """Conversations whose title or messages hold all words of a text, or words that begin so."""
         with self._database.read() as db:
-            return [Hit(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)]
+            return [
+                SearchResult(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)
+            ]
 
     # Talking
 
     def ask(
         self, conversation_id: str, parent: str | None, text: str, persona: str = "", model: str = ""
-    ) -> tuple[Entry, Entry]:
+    ) -> tuple[MessageNode, MessageNode]:
         """Add a question after `parent` and an empty, growing reply to it, both on the active path.
 
         With the parent of an earlier question this makes an alternative to that. The first question begins the
@@ -156,7 +159,7 @@ class ChatStore:
             reply = self._add(db, conversation_id, question, "assistant", "", persona, model)
         return self.entry(question), self.entry(reply)
 
-    def ask_again(self, question_id: str, persona: str = "", model: str = "") -> Entry:
+    def ask_again(self, question_id: str, persona: str = "", model: str = "") -> MessageNode:
         """Add another empty, growing reply to a question, and choose it."""
         with self._database.write() as db:
             conversation_id = message_row(db, question_id)["conversation"]
@@ -164,7 +167,7 @@ class ChatStore:
             reply = self._add(db, conversation_id, question_id, "assistant", "", persona, model)
         return self.entry(reply)
 
-    def reopen(self, reply_id: str) -> Entry:
+    def reopen(self, reply_id: str) -> MessageNode:
         """Let a reply that had ended grow again."""
         with self._database.write() as db:
             touch(db, message_row(db, reply_id)["conversation"])
@@ -186,7 +189,7 @@ class ChatStore:
         text: str,
         finish_reason: FinishReason | None = None,
         error: str = "",
-        figures: Figures | None = None,
+        stats: ReplyStats | None = None,
         **extra: Any,
     ) -> None:
         """Keep a reply as it ended, with notes; without a reason or an error for its end, it was interrupted."""
@@ -195,12 +198,12 @@ class ChatStore:
             db.execute(
                 "UPDATE messages SET text = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' "
                 "WHERE id = ?",
-                (text, status, finish_reason, error, json.dumps(asdict(figures or Figures())), reply_id),
+                (text, status, finish_reason, error, json.dumps(asdict(stats or ReplyStats())), reply_id),
             )
             add_notes(db, reply_id, extra)
             touch(db, message_row(db, reply_id)["conversation"])
 
-    def note(self, entry_id: str, **extra: Any) -> None:
+    def set_metadata(self, entry_id: str, **extra: Any) -> None:
         """Keep something beside a message, under a key of its own: `store.note(entry.id, summary={…})`.
 
         Values are anything that JSON holds; None takes a key away. They are read as `entry.extra`, leave with an
@@ -222,11 +225,11 @@ class ChatStore:
                 above = row["parent"]
             revise(db, entry_id)
 
-    def cut(self, entry_id: str) -> None:
+    def delete_branch(self, entry_id: str) -> None:
         """Delete a message and all that follows it; `mend` brings them back."""
         self._mark_below(entry_id, time.time())
 
-    def mend(self, entry_id: str) -> None:
+    def restore_branch(self, entry_id: str) -> None:
         """Bring back what was deleted together with this message."""
         self._mark_below(entry_id, None)
 
@@ -308,7 +311,7 @@ class ChatStore:
         entries = [self._entry(row, [sibling["id"] for sibling in children[row["parent"]]]) for row in rows]
         return Transcript(as_conversation(head), tuple(entries), tuple(walk(head["chosen"], children)))
 
-    def _entry(self, row: Row, alternatives: Sequence[str]) -> Entry:
+    def _entry(self, row: Row, alternatives: Sequence[str]) -> MessageNode:
         is_orphan = row["status"] == "growing" and not self._writers.is_alive(row["writer"])
         return as_entry(row, alternatives, is_orphan)
 
@@ -327,7 +330,7 @@ class ChatStore:
                     "UPDATE messages SET status = 'interrupted', writer = '' WHERE status = 'growing' AND writer = ?",
                     (dead,),
                 )
-        self._writers.bury_the_dead()
+        self._writers.mark_interrupted()
 
     def _purge(self) -> None:
         """Let go of what was deleted long ago."""

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from menny.engine_protocols import FinishReason
 from menny.messages import Message, Role
 
 Status = Literal["growing", "whole", "interrupted"]
-FinishReason = Literal["stop", "length", "cancelled"]
 
 
 def new_id() -> str:
@@ -17,7 +17,7 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReplyStats:
     """What was measured of a reply."""
 
     prompt_tokens: int = 0
@@ -27,7 +27,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MessageNode:
     """A message in the tree of a conversation, with what is known of it.
 
     `alternatives` are the ids of all that were said in its place, itself among them, oldest first. `extra` holds what
@@ -43,7 +43,7 @@ class Entry:
     error: str = ""
     persona: str = ""
     model: str = ""
-    figures: Figures = Figures()
+    stats: ReplyStats = ReplyStats()
     created: float = 0.0
     alternatives: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -77,12 +77,12 @@ class Transcript:
     """A whole conversation: every entry after its parent, and the ids of those that are on the active path."""
 
     conversation: Conversation
-    entries: tuple[Entry, ...]
+    entries: tuple[MessageNode, ...]
     active: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchResult:
     """A conversation that a search found: by a message of it, or by its title where `entry` is None.
 
     `excerpt` is text in pieces, each with whether it is what was searched for.

@@ -53,7 +53,7 @@ class Writers:
             os.close(seen)
         return False
 
-    def bury_the_dead(self) -> None:
+    def mark_interrupted(self) -> None:
         """Remove what is left of those that died."""
         if self._folder is not None and self._folder.is_dir():
             for mark in self._folder.iterdir():
@@ -65,4 +65,4 @@ class Writers:
             if self._held is not None:
                 os.close(self._held)
                 self._held, self._mine = None, new_id()
-                self.bury_the_dead()
+                self.mark_interrupted()

@@ -7,14 +7,13 @@ from streamlit.runtime.scriptrunner import StopException
 
 from menny.models.catalogue import PathSource
 from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
-from menny.ui.chat.reply_job import Order
 from menny.ui.chat.start_page import draw_hero
 from menny.ui.chat.tab_closed import has_left
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
-from menny.ui.shared.options import read_library
+from menny.ui.shared.options import read_options
 from menny.ui.shared.pictures import picture
 from menny.ui.shared.shortcuts import listen_to_keys
 from menny.ui.shared.style import apply_style
@@ -61,10 +60,10 @@ def draw_page(session: Session) -> None:
     """Sidebar, message box, then the conversation or the start."""
     session.settle()
     session.follow_address()
-    library = read_library()
-    models = [*library.models, *session.own_models]
+    options = read_options()
+    models = [*options.models, *session.own_models]
     speakers = Speakers(
-        {persona.id: persona for persona in library.personas},
+        {persona.id: persona for persona in options.personas},
         {model.id: model.name for model in models},
         [model.id for model in models if session.place_of(model)],
     )
@@ -72,10 +71,10 @@ def draw_page(session: Session) -> None:
         session.is_to_adopt = False
         last = session.chat.entries[-1] if session.chat.entries else None
         speakers.select(last.persona, last.model) if last else None
-    choices, chats = draw_sidebar(session, library)
+    choices, chats = draw_sidebar(session, options)
     _send_what_was_typed(session, choices)
     session.show_address()
-    session.watched, session.drawn = session.run, session.chat.revision
+    session.watched, session.drawn = session.job, session.chat.revision
     with chats:
         draw_chat_list(session)
     draw_dialogs(session)
@@ -85,7 +84,7 @@ def draw_page(session: Session) -> None:
         draw_conversation(session, speakers, choices.usage)
     else:
         with start.container():
-            draw_hero(session, choices, library.personas)
+            draw_hero(session, choices, options.personas)
     if (sent := session.sent) and sent.chat is session.chat:
         sent.join(0.5)  # it isn't drawn: refused, or over by now; or another alternative is looked at
         if sent.is_over:
@@ -97,60 +96,51 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
     """The message box at the bottom, above it what there is to say about it, and then its message on its way."""
     with st.bottom:
         above = st.container()
-    hindrance = _hindrance(choices)
+    error = _error(choices)
     # Placed by Streamlit itself, the box makes the page follow a growing reply; the start should stay at its top.
     with nullcontext() if session.chat.entries else st.bottom:
         typed = st.chat_input(
             f"Message {choices.persona.name}",
             key=MESSAGE,
             submit_mode="stop",
-            disabled=session.run is not None or bool(hindrance),
+            disabled=session.job is not None or bool(error),
         )
     with (
         st.bottom,
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
-        draw_shield(choices.told)
+        draw_shield(choices.instructions)
         st.caption("Models make things up. Check what matters.", width="content")
     if typed:
         session.ask(typed)
-    if choices.model and choices.path and not hindrance:
-        order = Order(
-            choices.model.name,
-            choices.path,
-            choices.model.template,
-            choices.told.brief,
-            choices.params,
-            choices.memory,
-            choices.moderation,
-        )
-        session.send(choices.persona.id, choices.model.id, order)
+    if choices.model and choices.source and not error:
+        session.send(choices.persona.id, choices.model.id, choices.model.name, choices.source, choices.settings)
     with above:
-        if hindrance:
-            _tell(hindrance, choices, session)
+        if error:
+            _draw_error(error, choices, session)
         elif session.notice:
             st.warning(as_label(session.notice), icon=":material/info:")
         if problem := session.chats.problem or session.chat.unkept or session.chat.unread:
             st.warning(as_label(problem), icon=":material/database_off:")
-        if session.run is not None and not typed:  # else the message box has a stop button itself
+        if session.job is not None and not typed:  # else the message box has a stop button itself
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 
 
-def _hindrance(choices: Choices) -> str:
+def _error(choices: Choices) -> str:
     """Why nothing can be sent as things are; empty where nothing is in the way."""
-    if choices.fault:
-        return choices.fault
+    if choices.error:
+        return choices.error
     if choices.model is None:
         return "There is no model to talk to: the catalogue is empty."
-    if choices.path is None:
+    if choices.source is None:
         return f"{choices.model.name} isn't on this machine yet."
     return ""
 
 
-def _tell(hindrance: str, choices: Choices, session: Session) -> None:
+def _draw_error(error: str, choices: Choices, session: Session) -> None:
     with st.container(border=True, key="hindrance", gap="xsmall"):
-        st.markdown(f":material/download: **{as_label(hindrance)}**")
-        if choices.model is None or choices.path is not None:
+        st.markdown(f":material/download: **{as_label(error)}**")
+        if choices.model is None or choices.source is not None:
             return
         if isinstance(choices.model.source, PathSource):
             st.caption(as_label(choices.model.how_to_get))

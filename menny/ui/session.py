@@ -9,12 +9,12 @@ from typing import ParamSpec
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from menny.chat.conversation import Chat, Reply
+from menny.chat import Chat, Reply, ReplySettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
-from menny.models.loader import Place, Tuned
+from menny.models.loader import LoadOptions, ModelSource
 from menny.ui.chat.chats import Chats, shared_chats
-from menny.ui.chat.reply_job import Order, Run
+from menny.ui.chat.reply_job import ReplyJob
 
 KEY = "menny"
 MESSAGE = "message"  # the key of the chat input
@@ -39,7 +39,7 @@ class Session:
 
     chats: Chats
     chat: Chat
-    sent: Run | None = None  # the reply that this session asked for last, until it is over
+    sent: ReplyJob | None = None  # the reply that this session asked for last, until it is over
     pending: Opening | None = None  # what the next run sends
     notice: str = ""  # why something that was asked for didn't happen
     undo: Undo | None = None
@@ -52,7 +52,7 @@ class Session:
     shown: int = ENTRIES_SHOWN  # how many of the latest entries are drawn
     address: str | None = None  # the chat in the address as it was seen last; None before, and after another page
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
-    watched: Run | None = None  # the reply that was under way when the page was drawn
+    watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
     drawn: tuple[int, int] = (0, 0)  # the revision that it shows
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
@@ -62,7 +62,7 @@ class Session:
     wishes: dict[str, str] = field(default_factory=dict)  # what another page wants chosen in the chat's sidebar
     told: str = ""  # what the page of models has done
     faults: dict[str, str] = field(default_factory=dict)  # why it couldn't, by button
-    tuned: dict[str, Tuned] = field(default_factory=dict)  # how a model is to be loaded, by its id
+    tuned: dict[str, LoadOptions] = field(default_factory=dict)  # how a model is to be loaded, by its id
 
     @classmethod
     def current(cls) -> "Session":
@@ -72,7 +72,7 @@ class Session:
         assert isinstance(session, cls)  # noqa: S101 - nobody else writes this key
         return session
 
-    def place_of(self, spec: ModelSpec) -> Place | None:
+    def place_of(self, spec: ModelSpec) -> ModelSource | None:
         """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
         place, tuned = spec.target(), self.tuned.get(spec.id)
         return replace(tuned, path=place) if tuned and isinstance(place, Path) else place
@@ -80,16 +80,16 @@ class Session:
     # Where we are
 
     @property
-    def run(self) -> Run | None:
+    def job(self) -> ReplyJob | None:
         """The reply under way in the open chat, whoever asked for it."""
-        return self.chats.run_of(self.chat.id)
+        return self.chats.job_of(self.chat.id)
 
     @property
     def is_stale(self) -> bool:
         """Whether the page shows something else than what there is."""
         if self.watched is not None:
             return self.watched.is_over
-        return self.run is not None or self.chat.revision != self.drawn
+        return self.job is not None or self.chat.revision != self.drawn
 
     def open(self, chat_id: str) -> None:
         """Go to a chat; to a new one where the id is empty, or nothing is there."""
@@ -156,9 +156,9 @@ class Session:
         chat = self.chat
         self.pending = lambda persona, model: chat.resume(reply_id)  # noqa: ARG005 - it goes on as who began it
 
-    def send(self, persona: str, model: str, order: Order) -> bool:
+    def send(self, persona: str, model: str, model_name: str, source: ModelSource, settings: ReplySettings) -> bool:
         """Have what is pending answered, unless a reply is under way; tells whether it is."""
-        if self.pending is None or self.run is not None:
+        if self.pending is None or self.job is not None:
             return False
         opening, self.pending, self.notice, self.undo = self.pending, None, "", None
         try:
@@ -166,34 +166,34 @@ class Session:
         except MennyError as error:
             self.notice = str(error)
             return False
-        self.sent = self.chats.answer(self.chat, reply, order)
+        self.sent = self.chats.answer(self.chat, reply, model_name, source, settings)
         return True
 
     def settle(self) -> None:
         """Once a reply is over: a message that was refused goes back into the box, with the reason above it."""
         if self.sent is None or not self.sent.is_over:
             return
-        if self.sent.refusal:
-            self.notice = self.sent.refusal
+        if self.sent.reply.refusal:
+            self.notice = self.sent.reply.refusal
             if self.sent.reply.typed:
                 st.session_state[MESSAGE] = self.sent.reply.typed
         self.sent = None
 
     def stop(self) -> None:
         """End the reply that is under way, if there is one; what was said stays."""
-        if run := self.run:
-            run.cancel()
+        if job := self.job:
+            job.cancel()
 
     # Deleting
 
-    def cut(self, entry_id: str) -> None:
+    def delete(self, entry_id: str) -> None:
         """Delete a message and what follows it."""
         chat = self.chat
         shown = [entry.id for entry in chat.entries]
         gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # an alternative may take their place
-        chat.cut(entry_id)
+        chat.delete(entry_id)
         what = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
-        self.undo = Undo(what, partial(chat.mend, entry_id))
+        self.undo = Undo(what, partial(chat.restore, entry_id))
 
     def take_back(self) -> None:
         """Bring back what was deleted last."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from menny.chat.conversation import Brief, Chat
+from menny.chat import Chat, Instructions, ReplySettings
 from menny.errors import EngineError, PromptError, PromptTooLongError
 from menny.messages import Message
-from menny.text import clean, is_blank
+from menny.text import is_blank, sanitize
 
 
 class Words:
@@ -89,15 +89,15 @@ def saying(*texts: str) -> list[Piece | Exception]:
 
 def test_a_reply_streams_and_stays_in_the_conversation() -> None:
     chat, engine = Chat(), Scripted([saying("Hel", "lo")])
-    assert [chunk.text for chunk in chat.reply("Hi", engine, Sampling())] == ["Hel", "lo", ""]
+    assert [chunk.text for chunk in chat.reply("Hi", engine, ReplySettings(Sampling()))] == ["Hel", "lo", ""]
     assert [entry.text for entry in chat.entries] == ["Hi", "Hello"]
     assert chat.entries[1].finish_reason == "stop"
 
 
 def test_the_second_prompt_holds_the_first_turn() -> None:
     chat, engine = Chat(), Scripted([saying("Hello Ada"), saying("Ada")])
-    list(chat.reply("I am Ada", engine, Sampling()))
-    list(chat.reply("Who am I?", engine, Sampling()))
+    list(chat.reply("I am Ada", engine, ReplySettings(Sampling())))
+    list(chat.reply("Who am I?", engine, ReplySettings(Sampling())))
     assert engine.prompts[1] == (
         "<|im_start|> user I am Ada <|im_end|> <|im_start|> assistant Hello Ada <|im_end|> "
         "<|im_start|> user Who am I? <|im_end|> <|im_start|> assistant"
@@ -106,9 +106,9 @@ def test_the_second_prompt_holds_the_first_turn() -> None:
 
 def test_guardrails_stand_before_the_persona_and_examples_after_it() -> None:
     examples = [Message("user", "Ping"), Message("assistant", "Pong")]
-    brief = Brief.of(["Be safe.\n"], "You are Menny.", examples)
+    brief = Instructions.of(["Be safe.\n"], "You are Menny.", examples)
     engine = Scripted([saying("ok")])
-    list(Chat().reply("Hi", engine, Sampling(), brief))
+    list(Chat().reply("Hi", engine, ReplySettings(Sampling(), brief)))
     assert engine.prompts[0].startswith("<|im_start|> system Be safe. You are Menny. <|im_end|> <|im_start|> user Ping")
 
 
@@ -116,23 +116,23 @@ def test_guardrails_stand_before_the_persona_and_examples_after_it() -> None:
 def test_a_blank_message_is_not_sent(text: str) -> None:
     chat, engine = Chat(), Scripted([])
     with pytest.raises(PromptError, match="nothing to send"):
-        chat.reply(text, engine, Sampling())
+        chat.reply(text, engine, ReplySettings(Sampling()))
     assert chat.entries == []
     assert engine.prompts == []
 
 
 def test_a_message_over_the_context_leaves_the_conversation_again() -> None:
     chat, engine = Chat(), Scripted([saying("Hello")], context_length=40)
-    list(chat.reply("Hi", engine, Sampling()))
+    list(chat.reply("Hi", engine, ReplySettings(Sampling())))
     with pytest.raises(PromptTooLongError, match="tokens too long"):
-        list(chat.reply("word " * 100, engine, Sampling()))
+        list(chat.reply("word " * 100, engine, ReplySettings(Sampling())))
     assert [entry.text for entry in chat.entries] == ["Hi", "Hello"]
 
 
 def test_the_oldest_turns_leave_a_full_context_and_the_reply_says_how_many() -> None:
     chat, engine = Chat(), Scripted([saying("yes") for _ in range(10)], context_length=60)
     for number in range(10):
-        list(chat.reply(f"question {number}", engine, Sampling(), Brief("Be kind.")))
+        list(chat.reply(f"question {number}", engine, ReplySettings(Sampling(), Instructions("Be kind."))))
     assert "question 0" not in engine.prompts[-1]
     assert "Be kind." in engine.prompts[-1]
     assert "question 9" in engine.prompts[-1]
@@ -142,16 +142,16 @@ def test_the_oldest_turns_leave_a_full_context_and_the_reply_says_how_many() -> 
 def test_an_engine_error_ends_the_reply_and_keeps_its_text() -> None:
     chat, engine = Chat(), Scripted([[Piece("Half a"), EngineError("The model gave no numbers.")], saying("Fine")])
     with pytest.raises(EngineError):
-        list(chat.reply("Hi", engine, Sampling()))
+        list(chat.reply("Hi", engine, ReplySettings(Sampling())))
     assert (chat.entries[1].text, chat.entries[1].error) == ("Half a", "The model gave no numbers.")
-    list(chat.reply("Again", engine, Sampling()))
+    list(chat.reply("Again", engine, ReplySettings(Sampling())))
     assert chat.entries[3].text == "Fine"
 
 
 def test_a_cancelled_reply_keeps_what_was_said() -> None:
     chat, engine = Chat(), Scripted([saying("One ", "two ", "three")])
     reply = chat.begin("Count")
-    for chunk in chat.answer(reply, engine, Sampling()):
+    for chunk in chat.answer(reply, engine, ReplySettings(Sampling())):
         if chunk.text == "two ":
             reply.cancel()
     assert (chat.entries[1].text, chat.entries[1].finish_reason) == ("One two ", "cancelled")
@@ -161,13 +161,13 @@ def test_a_reply_cancelled_before_its_start_asks_nothing_of_the_engine() -> None
     chat, engine = Chat(), Scripted([])
     reply = chat.begin("Hi")
     reply.cancel()
-    assert list(chat.answer(reply, engine, Sampling())) == []
+    assert list(chat.answer(reply, engine, ReplySettings(Sampling()))) == []
     assert (reply.finish_reason, engine.prompts) == ("cancelled", [])
 
 
 def test_an_abandoned_reply_frees_its_place() -> None:
     chat, engine = Chat(), Scripted([saying("One ", "two")])
-    chunks = chat.reply("Count", engine, Sampling())
+    chunks = chat.reply("Count", engine, ReplySettings(Sampling()))
     next(iter(chunks))
     del chunks
     assert engine.streams[0].cancelled
@@ -178,8 +178,8 @@ def test_a_reply_without_a_word_leaves_only_the_question_in_the_next_prompt() ->
     chat, engine = Chat(), Scripted([saying("ok")])
     silent = chat.begin("First")
     silent.cancel()
-    list(chat.answer(silent, engine, Sampling()))
-    list(chat.reply("Second", engine, Sampling()))
+    list(chat.answer(silent, engine, ReplySettings(Sampling())))
+    list(chat.reply("Second", engine, ReplySettings(Sampling())))
     assert engine.prompts == [
         "<|im_start|> user First <|im_end|> <|im_start|> user Second <|im_end|> <|im_start|> assistant"
     ]
@@ -196,5 +196,5 @@ def test_a_reply_without_a_word_leaves_only_the_question_in_the_next_prompt() ->
     ],
 )
 def test_odd_unicode_is_forgiven(typed: str, cleaned: str) -> None:
-    assert clean(typed) == cleaned
+    assert sanitize(typed) == cleaned
     assert not is_blank(cleaned)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from menny.chat.conversation import Chat, Reply
+from menny.chat import Chat, Reply, ReplySettings
 from menny.engine.tokenizers.tokenizer import Tokenizer
 from menny.errors import EngineError, PromptError, PromptTooLongError, StorageError
-from menny.storage import ChatStore, Conversation, Entry, Transcript, new_id
+from menny.storage import ChatStore, Conversation, MessageNode, Transcript, new_id
 from tests.chat.test_conversation import Piece, Sampling, Scripted, saying
 from tests.conversations import tokenizer_of
 
@@ -28,7 +28,7 @@ def texts(chat: Chat) -> list[str]:
 def answer(chat: Chat, reply: Reply, *pieces: str | Exception, **engine: Any) -> Scripted:
     script = [piece if isinstance(piece, Exception) else Piece(piece) for piece in pieces]
     asked = Scripted([[*script, Piece("", "stop")]], **engine)
-    list(chat.answer(reply, asked, Sampling()))
+    list(chat.answer(reply, asked, ReplySettings(Sampling())))
     return asked
 
 
@@ -60,7 +60,7 @@ def test_a_question_is_kept_before_the_model_is_asked(store: ChatStore) -> None:
 
 def test_a_reply_is_kept_while_it_grows(store: ChatStore) -> None:
     chat = Chat(store)
-    chunks = chat.reply("Hi", Scripted([saying("One ", "two")]), Sampling())
+    chunks = chat.reply("Hi", Scripted([saying("One ", "two")]), ReplySettings(Sampling()))
     next(chunks)
     assert store.path(chat.id)[1].status == "growing"
     next(chunks)
@@ -112,7 +112,7 @@ def test_a_reply_cut_after_any_token_goes_on_as_if_it_had_not_been(template: str
             continue  # no text that the model could go on with as it was going to
         answer(chat, chat.begin("Hi"), said)
         asked = Scripted([spoken(tokenizer, ids[cut:])], tokenizer=tokenizer)
-        chunks = list(chat.answer(chat.resume(chat.entries[1].id), asked, Sampling(), template=template))
+        chunks = list(chat.answer(chat.resume(chat.entries[1].id), asked, ReplySettings(Sampling(), template=template)))
         assert texts(chat)[1] == said + "".join(chunk.text for chunk in chunks) == text
 
 
@@ -220,7 +220,7 @@ def test_what_is_gone_is_told_and_no_reason_to_leave_the_store(store: ChatStore)
 
 
 def test_a_reply_that_stands_first_in_an_imported_chat_can_be_answered_only(store: ChatStore) -> None:
-    first = Entry(new_id(), None, "assistant", "Once upon a", status="interrupted", created=1.0)
+    first = MessageNode(new_id(), None, "assistant", "Once upon a", status="interrupted", created=1.0)
     store.merge([Transcript(Conversation(new_id(), "Imported", created=1.0, updated=1.0), (first,), (first.id,))])
     chat = Chat(store, store.conversations()[0].id)
     for go_on in (chat.resume, chat.regenerate):

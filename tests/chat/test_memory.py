@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menny.chat.memory import Memory, Remembered, Strategy, Summary, summary_room
+from menny.chat.memory import Memory, SelectedMessages, Strategy, Summary, summary_room
 from menny.engine import load_tokenizer
+from menny.engine_protocols import Tokenizer
 from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
-from menny.prompts import TEMPLATES, ChatTokenizer, encode_chat
+from menny.prompts import TEMPLATES, encode_chat
 from tests.conversations import tokenizer_of
 
 TOKENS_PER_MESSAGE = 3
 SYSTEM = Message("system", "be kind")
-NOTE = "they keep bees and have a cat"
+MODERATION_KEY = "they keep bees and have a cat"
 
 
 def count_words(messages: Sequence[Message]) -> int:
@@ -58,7 +59,11 @@ summaries = st.none() | st.builds(Summary, words, st.integers(0, 12))
 
 
 def check(
-    remembered: Remembered, system: list[Message], said: list[Message], examples: list[Message], summary: Summary | None
+    remembered: SelectedMessages,
+    system: list[Message],
+    said: list[Message],
+    examples: list[Message],
+    summary: Summary | None,
 ) -> None:
     """Everything in order, nothing twice, the beginning at a turn's, the last question there."""
     seen = said[remembered.unseen :]
@@ -91,7 +96,7 @@ def test_whatever_the_strategy_what_is_seen_is_in_order_fits_and_ends_with_the_l
 
 
 @cache
-def tokenizer_for(template: str, smollm2: Path) -> ChatTokenizer:
+def tokenizer_for(template: str, smollm2: Path) -> Tokenizer:
     return load_tokenizer(smollm2) if template == "chatml" else tokenizer_of(template)
 
 
@@ -205,31 +210,31 @@ def test_a_conversation_without_a_question_is_refused() -> None:
 
 
 def test_a_summary_stands_after_the_system_text_as_the_models_own_words() -> None:
-    said, summary = long_talk(40), Summary(NOTE, 60)
+    said, summary = long_talk(40), Summary(MODERATION_KEY, 60)
     remembered = Memory("summary").choose([SYSTEM, *said], count_words, 400, talk("shown", "so"), summary)
     assert [message.role for message in remembered.messages[:5]] == [
         "system",
         *("user", "assistant"),
         *("user", "assistant"),
     ]
-    assert remembered.messages[4].content == NOTE
+    assert remembered.messages[4].content == MODERATION_KEY
     assert remembered.messages[5:] == said[remembered.unseen :]
     assert remembered.shares.summary == count_words(summary.recalled())
 
 
 def test_while_all_is_seen_a_summary_is_not() -> None:
     said = long_talk(3)
-    assert Memory("summary").choose(said, count_words, 1000, summary=Summary(NOTE, 2)).messages == said
+    assert Memory("summary").choose(said, count_words, 1000, summary=Summary(MODERATION_KEY, 2)).messages == said
 
 
 def test_only_strategies_that_sum_up_read_a_summary() -> None:
     said = long_talk(40)
-    assert Memory().choose(said, count_words, 400, summary=Summary(NOTE, 40)).shares.summary == 0
+    assert Memory().choose(said, count_words, 400, summary=Summary(MODERATION_KEY, 40)).shares.summary == 0
 
 
 @pytest.mark.parametrize("covers", [0, 81])
 def test_a_summary_of_nothing_or_of_the_question_itself_is_not_read(covers: int) -> None:
-    remembered = Memory("summary").choose(long_talk(40), count_words, 400, summary=Summary(NOTE, covers))
+    remembered = Memory("summary").choose(long_talk(40), count_words, 400, summary=Summary(MODERATION_KEY, covers))
     assert (remembered.shares.summary, remembered.summed) == (0, 0)
 
 
@@ -237,7 +242,7 @@ def test_what_leaves_and_is_in_no_summary_yet_can_be_told() -> None:
     said = long_talk(40)
     first = Memory("summary").choose(said, count_words, 400)
     assert (first.summed, first.unseen > 0) == (0, True)
-    summed = Memory("summary").choose(said, count_words, 400, summary=Summary(NOTE, first.unseen))
+    summed = Memory("summary").choose(said, count_words, 400, summary=Summary(MODERATION_KEY, first.unseen))
     assert summed.summed == summed.unseen == first.unseen
 
 
@@ -257,7 +262,7 @@ def test_summary_and_turns_shows_at_least_so_many_and_less_than_twice_as_many() 
 
 
 def test_a_summary_leaves_when_the_last_question_does_not_fit_beside_it() -> None:
-    said, summary = long_talk(40), Summary(NOTE, 60)
+    said, summary = long_talk(40), Summary(MODERATION_KEY, 60)
     little = count_words([SYSTEM, *summary.recalled(), said[-1]])
     assert Memory("summary").choose([SYSTEM, *said], count_words, little, summary=summary).shares.summary > 0
     remembered = Memory("summary").choose([SYSTEM, *said], count_words, little - 1, summary=summary)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from menny.chat.conversation import Chat, Reply
+from menny.chat import Chat, Reply, ReplySettings
 from menny.config.paths import CONFIGS
 from menny.errors import EngineError, PromptError, WithheldError
-from menny.moderation.classifier import Moderator, load_moderation
-from menny.moderation.policy import WITHHELD, Finding, Policy, Side, Watch
-from menny.storage import ChatStore, Entry
+from menny.moderation.classifier import load_moderation
+from menny.moderation.moderator_cache import ModeratorCache
+from menny.moderation.policy import WITHHELD, Moderation, ModerationResult, Policy, Side
+from menny.storage import ChatStore, MessageNode
 from tests.ui.fake_engine import FakeEngine, last_question
 
 SETTINGS = load_moderation(CONFIGS / "moderation.yaml")
@@ -27,7 +28,7 @@ class Sampling:
     temperature: float = 0.0
 
 
-def judge(text: str) -> str:
+def classify(text: str) -> str:
     """A text is what it says it is."""
     return next((category for category in CATEGORIES if f"({category})" in text), "acceptable")
 
@@ -40,26 +41,28 @@ class Told:
     chat: Chat
     engine: FakeEngine
 
-    def say(self, text: str, policy: Policy | None = None) -> Entry:
+    def say(self, text: str, policy: Policy | None = None) -> MessageNode:
         """Send a text; returns the reply as the store has it."""
         reply = self.chat.begin(text)
-        for _ in self.chat.answer(reply, self.engine, Sampling(), template="chatml", watch=self.watch(policy)):
+        for _ in self.chat.answer(
+            reply, self.engine, ReplySettings(Sampling(), template="chatml", moderation=self.moderation(policy))
+        ):
             pass
         return self.store.entry(reply.id)
 
-    def watch(self, policy: Policy | None) -> Watch | None:
-        return Watch(policy, NAMES, Moderator(SETTINGS, self.engine, "chatml").judge) if policy else None
+    def moderation(self, policy: Policy | None) -> Moderation | None:
+        return ModeratorCache().moderation(SETTINGS, policy) if policy else None
 
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
     store = ChatStore(tmp_path / "chats.db")
-    yield Told(store, Chat(store), FakeEngine(lambda prompt: ["I say ", "fine."], judge=judge))
+    yield Told(store, Chat(store), FakeEngine(lambda prompt: ["I say ", "fine."], judge=classify))
     store.close()
 
 
-def finding(entry: Entry) -> Finding | None:
-    return Finding.of_note(entry.extra.get("moderation"))
+def finding(entry: MessageNode) -> ModerationResult | None:
+    return ModerationResult.from_dict(entry.extra.get("moderation"))
 
 
 @pytest.mark.parametrize(("side", "category", "action"), CELLS)
@@ -141,8 +144,8 @@ def test_a_reply_that_breaks_off_is_judged_as_far_as_it_came(told: Told) -> None
 def test_a_stopped_reply_is_judged_too(told: Told) -> None:
     told.engine.answer = lambda prompt: ["(hateful) ", "more"]
     reply = told.chat.begin("hello")
-    watch = told.watch(Policy(replies={"hateful": "block"}))
-    for _ in told.chat.answer(reply, told.engine, Sampling(), template="chatml", watch=watch):
+    moderation = told.moderation(Policy(replies={"hateful": "block"}))
+    for _ in told.chat.answer(reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=moderation)):
         reply.cancel()
     assert told.store.entry(reply.id).text == WITHHELD
 
@@ -150,17 +153,17 @@ def test_a_stopped_reply_is_judged_too(told: Told) -> None:
 def test_a_message_whose_check_is_stopped_is_not_sent_in_block_mode(told: Told) -> None:
     reply: Reply = told.chat.begin("hello")
     reply.cancel()
-    watch = told.watch(Policy(messages={"hateful": "block"}))
+    moderation = told.moderation(Policy(messages={"hateful": "block"}))
     with pytest.raises(WithheldError, match="It was stopped"):
-        list(told.chat.answer(reply, told.engine, Sampling(), template="chatml", watch=watch))
+        list(told.chat.answer(reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=moderation)))
     assert told.chat.entries == []
 
 
 def test_a_reply_that_nobody_lived_to_judge_is_not_seen_by_the_model(told: Told, tmp_path: Path) -> None:
     told.engine.answer = lambda prompt: ["(hateful) ", "words ", "more"]
     reply = told.chat.begin("hello")
-    watch = told.watch(Policy(replies={"hateful": "block"}))
-    chunks = told.chat.answer(reply, told.engine, Sampling(), template="chatml", watch=watch)
+    moderation = told.moderation(Policy(replies={"hateful": "block"}))
+    chunks = told.chat.answer(reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=moderation))
     next(chunks), next(chunks)
     another = ChatStore(tmp_path / "chats.db")
     entry = another.entry(reply.id)  # as another process, or the next one, finds it
@@ -170,7 +173,7 @@ def test_a_reply_that_nobody_lived_to_judge_is_not_seen_by_the_model(told: Told,
     assert (found.action, found.problem) == ("block", "it ended before it could be checked")
     assert "(hateful)" in entry.text
     other, later = FakeEngine(lambda prompt: ["fine"]), Chat(told.store, told.chat.id)
-    list(later.reply("and now?", other, Sampling(), template="chatml"))
+    list(later.reply("and now?", other, ReplySettings(Sampling(), template="chatml")))
     assert "(hateful)" not in other.prompts[-1]
     assert WITHHELD in other.prompts[-1]
     chunks.close()
@@ -181,7 +184,11 @@ def test_an_edited_question_that_is_blocked_leaves_the_old_one_in_its_place(told
     policy = Policy(messages={"illegal": "block"})
     reply = told.chat.edit(first.parent or "", "(illegal)")
     with pytest.raises(WithheldError):
-        list(told.chat.answer(reply, told.engine, Sampling(), template="chatml", watch=told.watch(policy)))
+        list(
+            told.chat.answer(
+                reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=told.moderation(policy))
+            )
+        )
     assert [entry.text for entry in told.chat.entries] == ["hello", "I say fine."]
 
 
@@ -191,7 +198,11 @@ def test_another_try_at_a_withheld_reply_is_judged_anew(told: Told) -> None:
     withheld = told.say("hello", policy)
     told.engine.answer = lambda prompt: ["kind words"]
     again = told.chat.regenerate(withheld.id)
-    list(told.chat.answer(again, told.engine, Sampling(), template="chatml", watch=told.watch(policy)))
+    list(
+        told.chat.answer(
+            again, told.engine, ReplySettings(Sampling(), template="chatml", moderation=told.moderation(policy))
+        )
+    )
     assert told.chat.entries[-1].text == "kind words"
     assert finding(told.chat.entries[-1]) is None
 
@@ -214,7 +225,11 @@ def test_a_reply_that_goes_on_is_seen_by_the_model_and_judged_whole(told: Told) 
     assert broken.text == "A kind "
     told.engine.answer = lambda prompt: ["word (hateful)"]
     reply = told.chat.resume(broken.id)
-    list(told.chat.answer(reply, told.engine, Sampling(), template="chatml", watch=told.watch(policy)))
+    list(
+        told.chat.answer(
+            reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=told.moderation(policy))
+        )
+    )
     assert told.engine.prompts[-1].endswith("A kind ")
     assert told.engine.judged[-1] == "A kind word (hateful)"
     assert told.chat.entries[-1].text == WITHHELD

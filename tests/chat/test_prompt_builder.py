@@ -4,20 +4,20 @@ from dataclasses import asdict
 
 import pytest
 
-from menny.chat.conversation import Brief, Chat
+from menny.chat import Chat, Instructions, ReplySettings
 from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Context, Usage
 from menny.errors import PromptTooLongError
 from tests.chat.test_conversation import Sampling, Scripted, saying
 
-BRIEF = Brief("Be kind.")
+BRIEF = Instructions("Be kind.")
 
 
 def test_what_is_foreseen_is_what_the_next_prompt_takes_but_for_the_question() -> None:
     chat, engine = Chat(), Scripted([saying("Yes."), saying("No.")], context_length=100)
-    list(chat.reply("Is it so?", engine, Sampling(), BRIEF))
-    foreseen = chat.foresee(Context(engine, None, 10), BRIEF, Memory())
-    list(chat.reply("Really now?", engine, Sampling(), BRIEF))
+    list(chat.reply("Is it so?", engine, ReplySettings(Sampling(), BRIEF)))
+    foreseen = chat.estimate_usage(engine, ReplySettings(Sampling(), BRIEF))
+    list(chat.reply("Really now?", engine, ReplySettings(Sampling(), BRIEF)))
     assert foreseen.system + foreseen.turns == len(engine.prompts[1].split()) - len(["Really", "now?"])
     assert (foreseen.context, foreseen.reply) == (100, 10)
     assert foreseen.free == 100 - 10 - foreseen.system - foreseen.turns
@@ -25,9 +25,9 @@ def test_what_is_foreseen_is_what_the_next_prompt_takes_but_for_the_question() -
 
 def test_a_context_that_is_full_with_everything_is_foreseen() -> None:
     chat, engine = Chat(), Scripted([saying("word " * 60)], context_length=100)
-    list(chat.reply("Is it so?", engine, Sampling()))
+    list(chat.reply("Is it so?", engine, ReplySettings(Sampling())))
     with pytest.raises(PromptTooLongError, match="no longer fits"):
-        chat.foresee(Context(engine, None, 25), BRIEF, Memory("everything"))
+        chat.estimate_usage(engine, ReplySettings(Sampling(25), BRIEF, memory=Memory("everything")))
 
 
 def test_the_room_for_a_reply_is_a_quarter_of_the_context_at_most() -> None:

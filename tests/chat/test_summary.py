@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from menny.chat.conversation import Brief, Chat, Reply, Summing
+from menny.chat import Chat, Instructions, Reply, ReplySettings
 from menny.chat.memory import RECALL, Memory
 from menny.chat.prompt_builder import Usage
 from menny.engine import SamplingParams, load_engine
+from menny.engine_protocols import Progress
 from menny.errors import EngineError, PromptTooLongError
 from menny.storage import ChatStore
 from tests.chat.test_conversation import Piece, Sampling, Scripted, saying
 
 SUMMARY = Memory("summary")
-BRIEF = Brief("Be kind.")
+BRIEF = Instructions("Be kind.")
 QUESTION = "number {} and some more words to fill the context with so that it is full soon"
 
 
@@ -32,7 +33,7 @@ class Talker(Scripted):
 
 def talk(chat: Chat, engine: Scripted, first: int, last: int, memory: Memory = SUMMARY, **more: Any) -> None:
     for number in range(first, last):
-        list(chat.reply(QUESTION.format(number), engine, Sampling(), BRIEF, memory=memory, **more))
+        list(chat.reply(QUESTION.format(number), engine, ReplySettings(Sampling(), BRIEF, memory=memory, **more)))
 
 
 def summaries(engine: Scripted) -> list[str]:
@@ -119,14 +120,14 @@ def test_a_reply_stopped_while_its_summary_is_written_ends_and_keeps_no_half_sum
 
         def stop(progress: Any, reply: Reply = reply) -> None:
             phases.append(progress)
-            if isinstance(progress, Summing) and progress.done:
+            if progress.phase == "summarizing" and progress.done:
                 reply.cancel()
 
-        list(chat.answer(reply, engine, Sampling(), BRIEF, on_progress=stop, memory=SUMMARY))
+        list(chat.answer(reply, engine, ReplySettings(Sampling(), BRIEF, memory=SUMMARY), on_progress=stop))
         number += 1
     assert (reply.text, reply.finish_reason, kept_summaries(chat)) == ("", "cancelled", [])
     assert engine.streams[-1].cancelled
-    assert phases[0] == Summing(0, phases[0].total)
+    assert phases[0] == Progress("summarizing", 0, phases[0].total)
     talk(chat, engine, number, number + 1)
     assert kept_summaries(chat) == ["They count."]
 
@@ -152,7 +153,7 @@ def test_a_chat_goes_on_with_its_summary_after_a_restart(tmp_path: Path) -> None
     store.close()
     later = talker()
     kept = Chat(ChatStore(tmp_path / "chats.db"), chat.id)
-    list(kept.reply("short", later, Sampling(), BRIEF, memory=SUMMARY))
+    list(kept.reply("short", later, ReplySettings(Sampling(), BRIEF, memory=SUMMARY)))
     assert summaries(later) == []
     assert "They count." in later.prompts[-1]
 
@@ -162,7 +163,7 @@ def test_a_summary_holds_for_the_branch_that_it_was_written_in() -> None:
     talk(chat, engine, 0, 30)
     first, old = chat.entries[0], chat.entries[-1]
     edited = chat.edit(first.id, "Another beginning")
-    list(chat.answer(edited, engine, Sampling(), BRIEF, memory=SUMMARY))
+    list(chat.answer(edited, engine, ReplySettings(Sampling(), BRIEF, memory=SUMMARY)))
     assert chat.summary is None
     engine.note = saying("They ", "sing.")
     talk(chat, engine, 0, 15)
@@ -209,7 +210,7 @@ def test_the_model_that_comes_along_sums_up_and_goes_on_from_its_cache(smollm2_p
 
         params = SamplingParams(temperature=0.0, max_tokens=12)
         for text in ("What should I pack?", "And for the cat?"):
-            *_, last = chat.reply(text, Small(), params, BRIEF, memory=SUMMARY)
+            *_, last = chat.reply(text, Small(), ReplySettings(params, BRIEF, memory=SUMMARY))
             usage = usage_of(chat)
             assert "notice" not in chat.entries[-1].extra
             assert chat.entries[usage.summed - 1].extra["summary"]

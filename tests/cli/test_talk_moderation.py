@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.chat.conversation import Brief, Chat
-from menny.chat.memory import Memory
+from menny.chat import Chat, ReplySettings
 from menny.cli import talk
 from menny.config.paths import CONFIGS
 from menny.errors import ConfigError
@@ -35,8 +34,8 @@ def moderated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 
 def say(engine: FakeEngine, conversation: Chat, text: str) -> None:
-    watch = talk._watch(engine, "chatml")  # type: ignore[arg-type]
-    talk._answer(conversation, text, WHO, engine, Sampling(), Brief(), "chatml", Memory(), watch)  # type: ignore[arg-type]
+    settings = ReplySettings(Sampling(), template="chatml", moderation=talk._moderation())
+    talk._answer(conversation, text, WHO, engine, settings)
 
 
 def test_a_blocked_message_is_told_and_not_sent(moderated: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +65,7 @@ def test_a_reply_to_warn_of_is_printed_with_the_warning(
 
 
 def test_where_all_is_off_nothing_is_judged() -> None:
-    assert talk._watch(FakeEngine(answered), "chatml") is None  # type: ignore[arg-type]
+    assert talk._moderation() is None
 
 
 def test_a_reply_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,4 +80,4 @@ def test_a_link_that_leads_nowhere_is_not_taken_for_no_moderation(
     (tmp_path / "moderation.yaml").symlink_to("nowhere.yaml")
     monkeypatch.setattr(talk, "CONFIGS", tmp_path)
     with pytest.raises(ConfigError, match=r"moderation\.yaml: there is no such file"):
-        talk._watch(FakeEngine(answered), "chatml")  # type: ignore[arg-type]
+        talk._moderation()

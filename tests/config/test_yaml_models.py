@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 from menny.config.paths import CONFIGS, home, models_folder
 from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml
 from menny.errors import ConfigError
-from menny.text import nearest
+from menny.text import close_matches
 
 
 class Inner(StrictModel):
@@ -184,9 +184,9 @@ def test_home_is_where_menny_home_says_or_the_systems_folder(monkeypatch, tmp_pa
 
 
 def test_near_names_are_found_whatever_their_case() -> None:
-    assert nearest("MISTRL", ["llama-2", "mistral", "none"]) == ["mistral"]
-    assert nearest("mistral-7b", ["mixtral-8x7b", "mistral-7b-v0.3-4bit"]) == ["mistral-7b-v0.3-4bit"]
-    assert nearest("zzz", ["llama-2", "mistral", "none"]) == []
+    assert close_matches("MISTRL", ["llama-2", "mistral", "none"]) == ["mistral"]
+    assert close_matches("mistral-7b", ["mixtral-8x7b", "mistral-7b-v0.3-4bit"]) == ["mistral-7b-v0.3-4bit"]
+    assert close_matches("zzz", ["llama-2", "mistral", "none"]) == []
 
 
 def schema_files() -> list[Path]:

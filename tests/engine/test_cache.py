@@ -189,11 +189,11 @@ def test_room_that_is_expected_is_made_at_once_and_changes_nothing(window: int |
     kv, queries = drawn(1, 2 * BLOCK + 10)
     sizes = [BLOCK, BLOCK, 1, 9]
     cache, plain = (RollingCache(window) if window else KVCache() for _ in range(2))
-    cache.expect(4 * BLOCK)
+    cache.reserve(4 * BLOCK)
     cache.update(*(mx.array(kv)[:, :, :, :1]))
     assert cache.nbytes == 2 * KV_HEADS * DIM * 4 * slots
 
-    cache.rewind(0)
+    cache.trim(0)
     np.testing.assert_array_equal(
         attention_in_pieces(cache, kv, queries, sizes), attention_in_pieces(plain, kv, queries, sizes)
     )

@@ -16,8 +16,8 @@ from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, 
 from menny.engine.args import MoEArgs
 from menny.engine.cache import Cache
 from menny.engine.generate import PREFILL_CHUNK, generate
-from menny.engine.pass_costs import Pace
-from menny.engine.prefix_cache import Prefixes
+from menny.engine.pass_costs import PassCosts
+from menny.engine.prefix_cache import PrefixCache
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -40,7 +40,7 @@ class Letters:
         return ""
 
 
-class Eager(Pace):
+class Eager(PassCosts):
     """A pace at which every draft pays."""
 
     def cost(self, tokens: int) -> float:
@@ -74,7 +74,7 @@ MODELS = {
 
 
 def say(
-    model: Any, prompt: Sequence[int], prefixes: Prefixes | None = None, stop_after: int = 1 << 30, **params: Any
+    model: Any, prompt: Sequence[int], prefixes: PrefixCache | None = None, stop_after: int = 1 << 30, **params: Any
 ) -> list[Chunk]:
     """A reply, cancelled after so many tokens."""
     asked: list[int] = []
@@ -120,7 +120,7 @@ def test_greedy_replies_are_those_without_drafts(kind: str, prompt: list[int], p
 @settings(max_examples=60)
 @given(data=st.data(), kind=st.sampled_from(["dense", "sparse", "window of 48", "window of 6"]))
 def test_conversations_go_on_from_what_drafts_left_in_the_cache(data: st.DataObject, kind: str) -> None:
-    prefixes = Prefixes(1 << 30)
+    prefixes = PrefixCache(1 << 30)
     prompt = data.draw(repeating, "first")
     for _ in range(4):
         stop_after = data.draw(st.integers(1, 50), "cancelled after")
@@ -150,9 +150,9 @@ def test_a_cache_that_may_roll_within_the_reply_gets_no_drafts(seen: int) -> Non
 
 def test_what_is_kept_of_a_reply_with_drafts_is_what_was_said() -> None:
     for stop_after in range(2, 40):  # after the prefill
-        prefixes, prompt = Prefixes(1 << 30), [1, 2, 3] * 5
+        prefixes, prompt = PrefixCache(1 << 30), [1, 2, 3] * 5
         chunks = say(MODELS["dense"], prompt, prefixes, stop_after)
-        kept = prefixes.take([*prompt, *tokens(chunks), 9])
+        kept = prefixes.pop([*prompt, *tokens(chunks), 9])
         assert kept is not None
         assert kept.cache.offset == len(kept.tokens) >= len(prompt) + len(chunks) - 1
 

@@ -12,7 +12,7 @@ import pytest
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
 from menny.engine.decode import Decoding
 from menny.engine.generate import PREFILL_CHUNK, generate, prefill
-from menny.engine.pass_costs import Pace
+from menny.engine.pass_costs import PassCosts
 from menny.errors import EngineError
 from tests.engine.scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
@@ -248,7 +248,7 @@ def test_greedy_tokens_are_those_of_the_whole_text_computed_anew_each_time(windo
         expected.append(int(mx.argmax(model(mx.array([expected]))[0][0, -1])))
     cache = model.make_cache()
     assert list(prefill(model, mx.array(prompt[:-1]), cache)) == [11]
-    got = Decoding(model, cache, GREEDY, prompt, args.vocab_size, Pace()).tokens()
+    got = Decoding(model, cache, GREEDY, prompt, args.vocab_size, PassCosts()).tokens()
     assert [next(got) for _ in range(20)] == expected[12:]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_engine, load_model, load_tokenizer
 from menny.engine.cache import BLOCK, KVCache, RollingCache
 from menny.engine.generate import PREFILL_CHUNK, generate
-from menny.engine.prefix_cache import Prefixes, default_limit
+from menny.engine.prefix_cache import PrefixCache, default_limit
 from menny.errors import EngineError
 from tests.engine.scripts import EOS, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
@@ -43,7 +43,7 @@ def tiny(window: int | None = None) -> Mistral:
 
 
 def say(
-    model: Mistral, prompt: Sequence[int], prefixes: Prefixes | None, stop_after: int = 1 << 30, **params: Any
+    model: Mistral, prompt: Sequence[int], prefixes: PrefixCache | None, stop_after: int = 1 << 30, **params: Any
 ) -> list[Chunk]:
     """A reply, cancelled after so many passes."""
     asked: list[int] = []
@@ -70,7 +70,7 @@ PROMPTS = [np.random.default_rng(seed).integers(0, 50, 30).tolist() for seed in 
 def test_replies_are_those_without_reuse_whatever_was_said_before(
     data: st.DataObject, window: int | None, limit: int
 ) -> None:
-    model, prefixes = MODELS[window], Prefixes(limit)
+    model, prefixes = MODELS[window], PrefixCache(limit)
     told: list[list[int]] = [list(prompt) for prompt in PROMPTS]
     for _ in range(data.draw(st.integers(1, 8), "turns")):
         base = data.draw(st.sampled_from(told), "continued")
@@ -86,7 +86,7 @@ def test_replies_are_those_without_reuse_whatever_was_said_before(
 
 
 def test_the_next_turn_computes_only_what_is_new() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     first = say(model, PROMPTS[0], prefixes)
     assert {chunk.cached_tokens for chunk in first} == {0}
     turn = [*PROMPTS[0], *tokens(first), 7, 8]
@@ -96,14 +96,14 @@ def test_the_next_turn_computes_only_what_is_new() -> None:
 
 
 def test_the_same_prompt_again_leaves_its_last_token_to_compute() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     first, again = (say(model, PROMPTS[0], prefixes) for _ in range(2))
     assert again[-1].cached_tokens == 29
     assert tokens(first) == tokens(again)
 
 
 def test_two_conversations_with_one_beginning_both_stay() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     system = PROMPTS[0]
     said = {word: tokens(say(model, [*system, word], prefixes)) for word in (1, 2)}
     for word in (1, 2, 1, 2):
@@ -114,7 +114,7 @@ def test_two_conversations_with_one_beginning_both_stay() -> None:
 
 
 def test_a_rolled_cache_is_reused_where_it_ends_and_nowhere_else() -> None:
-    model, prefixes = tiny(8), Prefixes(PLENTY)
+    model, prefixes = tiny(8), PrefixCache(PLENTY)
     first = say(model, PROMPTS[0], prefixes)
     turn = [*PROMPTS[0], *tokens(first), 7]
     assert say(model, turn[:20], prefixes)[-1].cached_tokens == 0
@@ -122,7 +122,7 @@ def test_a_rolled_cache_is_reused_where_it_ends_and_nowhere_else() -> None:
 
 
 def test_a_cancelled_reply_leaves_what_it_computed() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     long = (PROMPTS[0] * 30)[: 2 * PREFILL_CHUNK + 50]
     (cancelled,) = say(model, long, prefixes, stop_after=1)
     assert cancelled.finish_reason == "cancelled"
@@ -132,7 +132,7 @@ def test_a_cancelled_reply_leaves_what_it_computed() -> None:
 
 
 def test_a_seeded_reply_reuses_whole_chunks_of_a_prefill_only() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     long = (PROMPTS[0] * 30)[: 2 * PREFILL_CHUNK + 50]
     first = say(model, long, prefixes, seed=3, temperature=1.0)
     again = say(model, long, prefixes, seed=3, temperature=1.0)
@@ -143,10 +143,10 @@ def test_a_seeded_reply_reuses_whole_chunks_of_a_prefill_only() -> None:
 
 
 def test_logits_after_whole_chunks_are_the_same_to_the_last_digit() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     long = (PROMPTS[0] * 30)[: 2 * PREFILL_CHUNK + 50]
     say(model, [*long, 1, 2, 3], prefixes)
-    kept = prefixes.take(long, PREFILL_CHUNK)
+    kept = prefixes.pop(long, PREFILL_CHUNK)
     assert kept is not None
     fresh = model.make_cache()
     for start in (0, PREFILL_CHUNK):
@@ -158,15 +158,15 @@ def test_logits_after_whole_chunks_are_the_same_to_the_last_digit() -> None:
 def test_what_was_used_longest_ago_leaves_first() -> None:
     model = tiny()
     one = 2 * 2 * 2 * 8 * 4 * BLOCK  # bytes of a cache of one block: layers, keys and values, heads, dims, float32
-    prefixes = Prefixes(2 * one)
+    prefixes = PrefixCache(2 * one)
     for place in (0, 1, 0, 2):
         say(model, [*PROMPTS[place], place], prefixes)
         assert prefixes.nbytes <= 2 * one
-    assert [prefixes.take(PROMPTS[place]) is not None for place in (1, 0, 2)] == [False, True, True]
+    assert [prefixes.pop(PROMPTS[place]) is not None for place in (1, 0, 2)] == [False, True, True]
 
 
 def test_a_conversation_that_goes_on_is_kept_once() -> None:
-    model, prefixes = tiny(), Prefixes(PLENTY)
+    model, prefixes = tiny(), PrefixCache(PLENTY)
     prompt = list(PROMPTS[0])
     for _ in range(5):
         prompt += [*tokens(say(model, prompt, prefixes)), 3]
@@ -179,7 +179,7 @@ def test_a_copy_and_what_it_was_copied_from_dont_touch_each_other(window: int | 
     cache = model.make_cache()
     model(mx.array([PROMPTS[0]]), cache)
     assert isinstance(cache[0], KVCache if window is None else RollingCache)
-    copy = cache.until(10)
+    copy = cache.prefix(10)
     model(mx.array([PROMPTS[1][:20]]), copy)
     fresh = model.make_cache()
     model(mx.array([PROMPTS[0]]), fresh)
@@ -195,7 +195,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_reply_that_failed_leaves_nothing_behind(script: Path) -> None:
     model: Mistral = load_model(script)
     tokenizer: Tokenizer = load_tokenizer(script)
-    prefixes, greedy = Prefixes(PLENTY), SamplingParams(temperature=0)
+    prefixes, greedy = PrefixCache(PLENTY), SamplingParams(temperature=0)
     for _ in range(2):
         chunks = generate(model, tokenizer, tokenizer.encode("xF"), greedy, lambda _: None, lambda: False, prefixes)
         with pytest.raises(EngineError, match="NaN"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from menny.engine import Engine, Mistral, MoEArgs, Progress, load_engine, requests, scoring, worker
 from menny.engine.generate import PREFILL_CHUNK
-from menny.engine.prefix_cache import Prefixes
+from menny.engine.prefix_cache import PrefixCache
 from menny.engine.scoring import Score, score
 from menny.errors import EngineError, PromptTooLongError
 from tests.engine.naive_model import logits_of
@@ -34,7 +34,7 @@ TOKENS = st.lists(st.integers(0, 49), min_size=1, max_size=12)
 
 
 def scored(
-    model: Mistral, prompt: Sequence[int], labels: Sequence[Sequence[int]], prefixes: Prefixes, shared: int = 0
+    model: Mistral, prompt: Sequence[int], labels: Sequence[Sequence[int]], prefixes: PrefixCache, shared: int = 0
 ) -> list[float]:
     found = score(model, prompt, labels, 50, lambda _: None, lambda: False, prefixes, shared)
     assert found is not None
@@ -55,7 +55,7 @@ def plain(kind: str, prompt: Sequence[int], label: Sequence[int]) -> float:
 def test_scores_are_those_of_a_plain_computation_one_label_at_a_time(
     kind: str, prompt: list[int], labels: list[list[int]], shared: int
 ) -> None:
-    prefixes = Prefixes(PLENTY)
+    prefixes = PrefixCache(PLENTY)
     expected = [plain(kind, prompt, label) for label in labels]
     for _ in ("cold", "warm"):
         found = scored(MODELS[kind], prompt, labels, prefixes, min(shared, len(prompt)))
@@ -66,7 +66,7 @@ def test_scores_are_those_of_a_plain_computation_one_label_at_a_time(
 def test_a_shared_beginning_is_computed_once_and_what_follows_it_is_not_kept(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, prefixes, seen = MODELS[kind], Prefixes(PLENTY), []
+    model, prefixes, seen = MODELS[kind], PrefixCache(PLENTY), []
     hidden = Mistral.hidden
 
     def watched(self: Mistral, x: mx.array, *rest: Any) -> Any:
@@ -83,7 +83,7 @@ def test_a_shared_beginning_is_computed_once_and_what_follows_it_is_not_kept(
 
 def test_scoring_leaves_a_conversations_cache_as_it_was() -> None:
     for model in (MODELS["dense"], MODELS["window"]):
-        prefixes, conversation = Prefixes(PLENTY), list(range(9))
+        prefixes, conversation = PrefixCache(PLENTY), list(range(9))
         scored(model, [*conversation, 9], [[1], [2, 3]], prefixes, shared=9)
         before = scored(model, [*conversation, 9], [[1], [2, 3]], prefixes)
         scored(model, [*conversation[:4], 40, 41, 42], [[1, 2, 3, 4, 5, 6, 7]], prefixes)
@@ -94,12 +94,12 @@ def test_continuations_that_need_too_much_memory_at_once_are_computed_in_batches
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     prompt, labels = list(range(30)), [[place, place + 1] for place in range(7)]
-    at_once = scored(MODELS["dense"], prompt, labels, Prefixes(PLENTY))
+    at_once = scored(MODELS["dense"], prompt, labels, PrefixCache(PLENTY))
     cache = MODELS["dense"].make_cache()
     MODELS["dense"](mx.array([prompt]), cache)
     for limit in (1, 3 * cache.nbytes):
         monkeypatch.setattr(scoring, "MOST_BYTES", limit)
-        assert scored(MODELS["dense"], prompt, labels, Prefixes(PLENTY)) == pytest.approx(at_once, abs=1e-5)
+        assert scored(MODELS["dense"], prompt, labels, PrefixCache(PLENTY)) == pytest.approx(at_once, abs=1e-5)
 
 
 def test_a_score_is_normalised_by_its_length() -> None:

@@ -10,7 +10,7 @@ from mlx_lm.utils import load_model as load_in_mlx_lm
 
 from menny.engine import ModelArgs, MoEArgs, load_model
 from menny.engine.benchmarks.verify import verify_model
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.errors import ModelError
 from tests.engine.format_files import FORMATS, hub_apart
 from tests.engine.naive_model import logits_of
@@ -59,7 +59,7 @@ def test_every_format_is_read_and_converted_so_and_mlx_lm_agrees(tmp_path: Path,
     source = FORMATS[form](tmp_path / "source", args, weights)
     truth = np.stack([logits_of(args, weights, row) for row in TOKENS.tolist()])
     assert difference(load_model(source)(mx.array(TOKENS))[0], truth) < 1e-5
-    convert(source, tmp_path / "target", Numbers("float32"))
+    convert(source, tmp_path / "target", QuantizationConfig("float32"))
     assert difference(load_model(tmp_path / "target")(mx.array(TOKENS))[0], truth) < 1e-5
     peer, _ = load_in_mlx_lm(tmp_path / "target")
     assert difference(peer(mx.array(TOKENS)), truth) < 1e-4
@@ -69,9 +69,9 @@ def test_a_cache_is_reused_only_as_far_as_its_narrowest_layer_reaches_back(tmp_p
     model = load_model(hub_apart(tmp_path, interleaved(), random_weights(interleaved())))
     cache = model.make_cache()
     model(mx.array(TOKENS), cache)
-    assert [cache.reaches_back_to(offset) for offset in (0, 20, 38, 39, 40)] == [False, False, False, True, True]
+    assert [cache.can_trim_to(offset) for offset in (0, 20, 38, 39, 40)] == [False, False, False, True, True]
     whole, rows = model(mx.array(TOKENS))[0], [layer.nbytes for layer in cache]
-    again = model(mx.array(TOKENS[:, 39:]), cache.until(39))[0]
+    again = model(mx.array(TOKENS[:, 39:]), cache.prefix(39))[0]
     assert difference(again, np.array(whole[:, 39:])) < 1e-5
     assert rows[1] == rows[2] < rows[0] == rows[3]
 

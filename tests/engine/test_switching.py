@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 
 SWITCH = """
 import json, sys, threading
@@ -48,7 +48,7 @@ def test_after_ten_switches_the_memory_is_that_after_one_and_unloading_gives_it_
     smollm2_path: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    convert(smollm2_path, other, Numbers(bits=8))
+    convert(smollm2_path, other, QuantizationConfig(bits=8))
     command = [sys.executable, "-c", SWITCH, str(smollm2_path), str(other)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500)
     sizes, held, left, told = json.loads(said.stdout)

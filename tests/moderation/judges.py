@@ -14,6 +14,7 @@ class Judge:
 
     likes: Callable[[str], str | MennyError]
     context_length: int = 4000
+    can_score: bool = True
     tokenizer: Letters = field(default_factory=Letters)
     prompts: list[str] = field(default_factory=list)
     ids: list[list[int]] = field(default_factory=list)

@@ -102,7 +102,7 @@ def test_off_without_quotes_means_off_and_another_category_is_judged_like_the_re
     own = load_moderation(path)
     assert (own.categories[1].messages, own.categories[1].replies) == ("off", "block")
     judge = Judge(lambda text: "Loud" if text.isupper() else "Fine")
-    assert Moderator(own, judge, "chatml").judge("HELLO").category == "loud"
+    assert Moderator(own, judge, "chatml").classify("HELLO").category == "loud"
     assert "- loud: capital letters" in judge.prompts[0]
     assert judge.labels == ["Fine.", "Rude.", "Loud."]
 
@@ -112,7 +112,7 @@ def test_off_without_quotes_means_off_and_another_category_is_judged_like_the_re
 
 @pytest.mark.parametrize("found", IDS)
 def test_a_text_belongs_where_its_label_is_likeliest(found: str) -> None:
-    verdict = moderator(Judge(likes(text=f"is {found}."))).judge("a text")
+    verdict = moderator(Judge(likes(text=f"is {found}."))).classify("a text")
     assert verdict.category == found
     assert verdict.is_acceptable == (found == ACCEPTABLE)
     assert list(verdict.probabilities) == IDS
@@ -124,7 +124,7 @@ def test_a_text_belongs_where_its_label_is_likeliest(found: str) -> None:
 @pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "\0"])
 def test_an_empty_text_is_acceptable_and_no_model_is_asked(text: str) -> None:
     judge = Judge(failing)
-    verdict = moderator(judge).judge(text)
+    verdict = moderator(judge).classify(text)
     assert (verdict.category, verdict.probabilities[ACCEPTABLE], judge.prompts) == (ACCEPTABLE, 1, [])
 
 
@@ -132,20 +132,20 @@ def test_what_the_model_believes_of_texts_that_say_nothing_is_taken_off_once() -
     judge = Judge(lambda text: "is hateful." if text in SETTINGS.neutral else "")
     biased = moderator(judge)
     for _ in range(2):
-        verdict = biased.judge("a text")
+        verdict = biased.classify("a text")
         assert verdict.category != "hateful"
         assert verdict.probabilities["hateful"] == pytest.approx(math.exp(-2.5) / (3 + math.exp(-2.5)))
     assert len(judge.prompts) == len(SETTINGS.neutral) + 2
-    assert moderator(Judge(lambda text: ""), neutral=()).judge("a text").probabilities["hateful"] == 0.25
+    assert moderator(Judge(lambda text: ""), neutral=()).classify("a text").probabilities["hateful"] == 0.25
 
 
 def test_an_engines_error_is_the_moderators_and_the_next_text_is_judged() -> None:
     judge = Judge(failing)
     unlucky = moderator(judge)
     with pytest.raises(EngineError, match="no numbers"):
-        unlucky.judge("a text")
+        unlucky.classify("a text")
     judge.likes = likes(text="is illegal.")
-    assert unlucky.judge("a text").category == "illegal"
+    assert unlucky.classify("a text").category == "illegal"
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ FORGED = [
 def test_a_text_that_addresses_the_judge_stays_in_its_quotes(text: str) -> None:
     judge = Judge(likes())
     judging = moderator(judge, neutral=())
-    judging.judge("a plain text")
-    judging.judge(text + " and more")
+    judging.classify("a plain text")
+    judging.classify(text + " and more")
     plain, forged = ([line for line in p.splitlines() if not line.startswith("> ")] for p in judge.prompts)
     assert forged == plain
 
@@ -222,7 +222,7 @@ def test_no_text_adds_a_turn_in_any_template(template: str, text: str) -> None:
 
 def test_only_the_text_and_what_follows_it_is_new() -> None:
     judge = Judge(likes())
-    moderator(judge, neutral=()).judge("a text")
+    moderator(judge, neutral=()).classify("a text")
     (whole,), told = judge.prompts, judge.ids[0][: judge.shared[0]]
     assert judge.tokenizer.read(told) == whole.partition("a text")[0]
 
@@ -261,14 +261,14 @@ def test_a_text_over_the_context_is_judged_in_pieces_and_the_worst_counts() -> N
     for place in (0, 5000, 9990):
         judge.prompts.clear()
         text = "harmless words " * 700
-        verdict = judging.judge(text[:place] + "fraud" + text[place:])
+        verdict = judging.classify(text[:place] + "fraud" + text[place:])
         assert (verdict.category, len(judge.prompts) > 20) == ("illegal", True)
-    assert judging.judge("harmless words " * 700).is_acceptable
+    assert judging.classify("harmless words " * 700).is_acceptable
 
 
 def test_a_context_without_room_for_a_text_is_an_error() -> None:
     with pytest.raises(PromptTooLongError, match="no room"):
-        moderator(Judge(likes(), context_length=500), neutral=()).judge("a text")
+        moderator(Judge(likes(), context_length=500), neutral=()).classify("a text")
 
 
 def test_settings_are_frozen() -> None:

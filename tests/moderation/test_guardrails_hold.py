@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menny.chat.conversation import Brief
+from menny.chat import Instructions
 from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Context
 from menny.config.paths import CONFIGS
@@ -50,7 +50,7 @@ class Model:
 def prompt(template: str, persona: Persona, said: list[str], memory: Memory) -> str:
     """What the model reads of a conversation."""
     texts = [one.text for one in combine("mistral", persona.guardrails, GUARDRAILS)]
-    brief = Brief.of(texts, persona.system_text(), persona.example_messages())
+    brief = Instructions.of(texts, persona.system_text(), persona.example_messages())
     messages = [Message("system", brief.system_text)]
     messages += [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(said)]
     model = Model(template)

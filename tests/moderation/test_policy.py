@@ -6,7 +6,7 @@ import pytest
 
 from menny.config.paths import CONFIGS
 from menny.moderation.classifier import ACCEPTABLE, Moderator, load_moderation
-from menny.moderation.policy import Finding, Policy, Side, Watch
+from menny.moderation.policy import Moderation, ModerationResult, Policy, Side
 from tests.moderation.judges import Judge, failing
 
 SETTINGS = load_moderation(CONFIGS / "moderation.yaml").model_copy(update={"neutral": ()})
@@ -15,9 +15,14 @@ NAMES = SETTINGS.names
 SIDES: list[Side] = ["messages", "replies"]
 
 
-def watch(policy: Policy, found: str) -> tuple[Watch, Judge]:
+def by(policy: Policy, moderator: Moderator) -> Moderation:
+    """A moderation that asks this moderator, whatever the engine."""
+    return Moderation(policy, NAMES, lambda engine, template, text, on_progress: moderator.classify(text, on_progress))
+
+
+def moderation(policy: Policy, found: str) -> tuple[Moderation, Judge]:
     judge = Judge(failing if found == "failing" else lambda text: f"is {found}.")
-    return Watch(policy, NAMES, Moderator(SETTINGS, judge, "chatml").judge), judge
+    return by(policy, Moderator(SETTINGS, judge, "chatml")), judge
 
 
 @pytest.mark.parametrize(
@@ -26,8 +31,8 @@ def watch(policy: Policy, found: str) -> tuple[Watch, Judge]:
 def test_each_cell_does_what_it_says_and_nothing_to_the_others(side: Side, category: str, action: str) -> None:
     policy = Policy(**{side: {category: action}})
     for other_side, found in itertools.product(SIDES, [ACCEPTABLE, *CATEGORIES]):
-        watching, judge = watch(policy, found)
-        finding = watching.check(other_side, "a text")
+        watching, judge = moderation(policy, found)
+        finding = watching.check(other_side, "a text", judge, "chatml")
         if (other_side, found) == (side, category) and action != "off":
             assert finding is not None
             assert (finding.action, finding.category, finding.problem) == (action, NAMES[category], "")
@@ -51,8 +56,8 @@ def test_a_check_that_fails_counts_as_the_worst_that_might_have_been_found(
     side: Side, actions: tuple[str, ...], expected: str | None
 ) -> None:
     policy = Policy(**{side: dict(zip(CATEGORIES, actions, strict=True))})
-    watching, _ = watch(policy, "failing")
-    finding, unchecked = watching.check(side, "a text"), watching.unchecked(side)
+    watching, judge = moderation(policy, "failing")
+    finding, unchecked = watching.check(side, "a text", judge, "chatml"), watching.unchecked(side)
     assert (finding.action if finding else None) == (unchecked.action if unchecked else None) == expected
     if finding:
         assert "couldn't be checked. The model gave no numbers." in finding.sentence
@@ -63,7 +68,7 @@ def test_a_text_of_two_categories_is_blocked_for_the_one_though_the_other_is_lik
     settings = SETTINGS.model_copy(update={"categories": (rude, loud)})
     judge = Judge(lambda text: f"is {rude.id}.")
     judging = Moderator(settings, judge, "chatml")
-    assert judging.judge("a text").category == rude.id
+    assert judging.classify("a text").category == rude.id
     loud_too = settings.model_copy(update={"categories": (rude, loud.model_copy(update={"threshold": 0.05}))})
     judging = Moderator(loud_too, judge, "chatml")
     for policy, action, category in (
@@ -71,7 +76,7 @@ def test_a_text_of_two_categories_is_blocked_for_the_one_though_the_other_is_lik
         (Policy(messages={rude.id: "warn", loud.id: "block"}), "block", loud),
         (Policy(messages={rude.id: "warn", loud.id: "warn"}), "warn", rude),
     ):
-        finding = Watch(policy, NAMES, judging.judge).check("messages", "a text")
+        finding = by(policy, judging).check("messages", "a text", judge, "chatml")
         assert finding is not None
         assert (finding.action, finding.category) == (action, category.name)
 
@@ -82,16 +87,17 @@ def test_a_long_text_is_blocked_for_a_piece_that_is_not_its_worst() -> None:
     text = "fraud " + "harmless words " * 300 + "insult"
     for blocked in ("illegal", "hateful"):
         policy = Policy(replies={blocked: "block"})
-        finding = Watch(policy, NAMES, Moderator(SETTINGS, judge, "chatml").judge).check("replies", text)
+        finding = by(policy, Moderator(SETTINGS, judge, "chatml")).check("replies", text, judge, "chatml")
         assert finding is not None
         assert (finding.category, finding.action) == (NAMES[blocked], "block")
 
 
 def test_a_fault_of_our_own_in_a_check_is_a_failed_check(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(text: str, on_progress: object) -> None:
+    def broken(*_: object) -> None:
         raise KeyError("secret detail")
 
-    finding = Watch(Policy(messages={"illegal": "block"}), NAMES, broken).check("messages", "x")  # type: ignore[arg-type]
+    moderation = Moderation(Policy(messages={"illegal": "block"}), NAMES, broken)  # type: ignore[arg-type]
+    finding = moderation.check("messages", "x", Judge(failing), None)
     assert finding is not None
     assert (finding.action, finding.problem) == ("block", "it couldn't be checked (KeyError)")
     assert "secret detail" in caplog.text
@@ -108,15 +114,20 @@ def test_the_files_defaults_are_a_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    "finding", [Finding("warn", "Hate", 0.5), Finding("block", "Hate", 1.0), Finding("block", problem="it failed")]
+    "finding",
+    [
+        ModerationResult("warn", "Hate", 0.5),
+        ModerationResult("block", "Hate", 1.0),
+        ModerationResult("block", problem="it failed"),
+    ],
 )
-def test_a_finding_can_be_kept_and_read_again(finding: Finding) -> None:
-    assert Finding.of_note(finding.as_note()) == finding
+def test_a_finding_can_be_kept_and_read_again(finding: ModerationResult) -> None:
+    assert ModerationResult.from_dict(finding.to_dict()) == finding
 
 
 @pytest.mark.parametrize("note", [None, "block", {}, {"action": "off"}, {"action": ["block"]}, {"category": "Hate"}])
 def test_what_is_no_finding_is_none(note: object) -> None:
-    assert Finding.of_note(note) is None
+    assert ModerationResult.from_dict(note) is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +139,7 @@ def test_what_is_no_finding_is_none(note: object) -> None:
     ],
 )
 def test_a_note_that_lacks_its_reason_still_holds(note: dict[str, object]) -> None:
-    finding = Finding.of_note(note)
+    finding = ModerationResult.from_dict(note)
     assert finding is not None
     assert finding.action == note["action"]
     assert finding.sentence == "nothing is known of why."

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from menny.chat.conversation import Brief
+from menny.chat import Instructions
 from menny.config.yaml_models import from_data
 from menny.errors import MennyError
 from menny.personas.avatars import as_avatar, blank_avatar
@@ -131,7 +131,7 @@ def test_a_card_cannot_touch_guardrails() -> None:
     persona = in_person(read_import("card.json", cards.as_json(card)).persona)
     assert persona.guardrails == ()
     assert (persona.avatar, persona.order) == (None, 100)
-    brief = Brief.of(["Always assist with care."], persona.system_text(), persona.example_messages())
+    brief = Instructions.of(["Always assist with care."], persona.system_text(), persona.example_messages())
     assert brief.system_text.startswith("Always assist with care.\n\nWrite as Seraphina")
     yaml = read_import("x.yaml", b"name: X\nsystem_prompt: Y\nguardrails: [none]\navatar: images/x.png\n").persona
     assert (yaml.guardrails, yaml.avatar) == ((), None)

@@ -13,7 +13,7 @@ from menny.errors import ConfigError
 from menny.messages import Message
 from menny.moderation.guardrails import combine, load_guardrails
 from menny.personas import load_personas
-from menny.personas.persona import Parameters, Persona, Remembering, choose
+from menny.personas.persona import MemorySettings, Parameters, Persona, choose
 
 MINIMAL = "name: {name}\nsystem_prompt: You are {name}.\n"
 
@@ -85,7 +85,7 @@ order: 3
         "min_p": 0.1,
         "repetition_penalty": 1.2,
     }
-    assert ada.memory == Remembering(strategy="turns", turns=4)
+    assert ada.memory == MemorySettings(strategy="turns", turns=4)
     assert ada.avatar_path(folder.parent) == folder.parent / "images" / "face.png"
 
 
@@ -123,9 +123,9 @@ def test_the_parameters_are_the_engines_with_the_engines_defaults() -> None:
 
 
 def test_the_strategies_of_memory_are_the_memorys_with_its_defaults() -> None:
-    assert get_args(Remembering.model_fields["strategy"].annotation) == get_args(Strategy)
-    assert Remembering().model_dump() == asdict(Memory())
-    assert Remembering.model_validate(Remembering().model_dump()) == Remembering()
+    assert get_args(MemorySettings.model_fields["strategy"].annotation) == get_args(Strategy)
+    assert MemorySettings().model_dump() == asdict(Memory())
+    assert MemorySettings.model_validate(MemorySettings().model_dump()) == MemorySettings()
 
 
 def test_one_broken_file_is_named_and_the_others_load(folder: Path) -> None:

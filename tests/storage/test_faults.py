@@ -11,7 +11,7 @@ import pytest
 
 from menny.config.paths import PROJECT
 from menny.errors import StorageError
-from menny.storage import ChatStore, Figures, new_id
+from menny.storage import ChatStore, ReplyStats, new_id
 from menny.storage.database import Database
 from menny.storage.schema import MIGRATIONS
 from tests.storage.talking import say, texts
@@ -93,8 +93,8 @@ def test_what_is_damaged_beside_a_message_does_not_take_the_message_along(store:
     db.close()
     assert texts(store, chat) == ["H\ufffd", "Hello"]
     reply = store.path(chat)[1]
-    store.note(reply.id, mood="calm")
-    assert (store.entry(reply.id).figures, store.entry(reply.id).extra) == (Figures(), {"mood": "calm"})
+    store.set_metadata(reply.id, mood="calm")
+    assert (store.entry(reply.id).stats, store.entry(reply.id).extra) == (ReplyStats(), {"mood": "calm"})
 
 
 def test_a_second_damaged_file_does_not_take_the_first_ones_place(file: Path) -> None:

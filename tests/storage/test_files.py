@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from menny.errors import StorageError
-from menny.storage import ChatStore, Figures, as_json, as_markdown, new_id, pack, unpack
+from menny.storage import ChatStore, ReplyStats, as_json, as_markdown, new_id, pack, unpack
 from menny.storage.formats.archive import MOST_BYTES
 from tests.storage.talking import say, texts
 
@@ -20,7 +20,7 @@ def branched(store: ChatStore) -> str:
     question, reply = store.path(chat)
     again = store.ask_again(question.id, "nora", "little")
     store.finish(
-        again.id, "Once upon", "length", figures=Figures(12, 2, 18.5, 0.25), usage={"unseen": 0}, summary="Hm."
+        again.id, "Once upon", "length", stats=ReplyStats(12, 2, 18.5, 0.25), usage={"unseen": 0}, summary="Hm."
     )
     say(store, "Go on", "and on", chat)
     store.ask(chat, reply.id, "Never answered")
@@ -83,7 +83,7 @@ def test_a_restore_brings_back_what_was_deleted_and_keeps_what_was_said_since(st
     chat = say(store, "Hi", "Hello")
     say(store, "More", "More it is", chat)
     saved = pack(store.transcripts(), {})
-    store.cut(store.path(chat)[2].id)
+    store.delete_branch(store.path(chat)[2].id)
     say(store, "Since", "then", chat)
     store.delete(chat)
     store.merge(unpack("all.zip", saved).transcripts)

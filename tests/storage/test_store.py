@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from menny.errors import StorageError
-from menny.storage import ChatStore, Figures, new_id
+from menny.storage import ChatStore, ReplyStats, new_id
 from menny.storage.rows import title_of
 from menny.storage.store import KEEP_DELETED
 from tests.storage.talking import say, texts
@@ -43,8 +43,8 @@ def test_a_growing_reply_is_read_by_others_as_it_grows(store: ChatStore, file: P
     other = ChatStore(file)
     store.grow(reply.id, "One, two")
     assert (other.path(chat)[1].text, other.path(chat)[1].status) == ("One, two", "growing")
-    store.finish(reply.id, "One, two, three.", "stop", figures=Figures(completion_tokens=5))
-    assert (other.path(chat)[1].text, other.path(chat)[1].figures.completion_tokens) == ("One, two, three.", 5)
+    store.finish(reply.id, "One, two, three.", "stop", stats=ReplyStats(completion_tokens=5))
+    assert (other.path(chat)[1].text, other.path(chat)[1].stats.completion_tokens) == ("One, two, three.", 5)
     other.close()
 
 
@@ -100,17 +100,17 @@ def test_deleting_from_a_message_on_can_be_undone(store: ChatStore) -> None:
     chat = say(store, "Hi", "Hello")
     say(store, "More", "More it is", chat)
     more = store.path(chat)[2]
-    store.cut(more.id)
+    store.delete_branch(more.id)
     assert texts(store, chat) == ["Hi", "Hello"]
     assert store.search("more") == []
-    store.mend(more.id)
+    store.restore_branch(more.id)
     assert texts(store, chat) == ["Hi", "Hello", "More", "More it is"]
 
 
 def test_where_the_chosen_alternative_was_deleted_another_takes_its_place(store: ChatStore) -> None:
     chat = say(store, "Hi", "Hello")
     again = store.ask_again(store.path(chat)[0].id)
-    store.cut(again.id)
+    store.delete_branch(again.id)
     assert texts(store, chat) == ["Hi", "Hello"]
     assert len(store.path(chat)[1].alternatives) == 1
 
@@ -152,7 +152,7 @@ def test_what_was_deleted_long_ago_is_gone_at_the_next_start(file: Path, monkeyp
     old, kept = say(store, "Old secret", "ok"), say(store, "Kept", "ok")
     say(store, "Old remark", "ok", kept)
     store.delete(old)
-    store.cut(store.path(kept)[2].id)
+    store.delete_branch(store.path(kept)[2].id)
     store.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + KEEP_DELETED + 60)
@@ -166,8 +166,8 @@ def test_what_was_deleted_long_ago_is_gone_at_the_next_start(file: Path, monkeyp
 def test_notes_of_other_rooms_stay_beside_a_message(store: ChatStore) -> None:
     chat = say(store, "Hi", "Hello")
     reply = store.path(chat)[1]
-    store.note(reply.id, summary={"text": "They greeted.", "tokens": 4}, verdict="fine")
-    store.note(reply.id, verdict=None, folded=True)
+    store.set_metadata(reply.id, summary={"text": "They greeted.", "tokens": 4}, verdict="fine")
+    store.set_metadata(reply.id, verdict=None, folded=True)
     assert store.entry(reply.id).extra == {"summary": {"text": "They greeted.", "tokens": 4}, "folded": True}
 
 
@@ -179,10 +179,10 @@ def test_whoever_looks_hears_of_every_change(store: ChatStore) -> None:
         lambda: store.reopen(reply.id),
         lambda: store.grow(reply.id, "Hello the"),
         lambda: store.finish(reply.id, "Hello there", "stop"),
-        lambda: store.note(reply.id, verdict="fine"),
+        lambda: store.set_metadata(reply.id, verdict="fine"),
         lambda: store.choose(reply.id),
         lambda: store.rename(chat, "Greeting"),
-        lambda: store.cut(reply.id),
+        lambda: store.delete_branch(reply.id),
     ):
         change()
         assert store.revision(chat) not in seen

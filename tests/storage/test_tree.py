@@ -83,17 +83,17 @@ class Conversing(RuleBasedStateMachine):
 
     @precondition(lambda self: self.path())
     @rule(data=st.data())
-    def cut(self, data: st.DataObject) -> None:
+    def delete_branch(self, data: st.DataObject) -> None:
         entry = data.draw(st.sampled_from(self.store.path(self.chat)))
-        self.store.cut(entry.id)
+        self.store.delete_branch(entry.id)
         self.children[entry.parent].remove(entry.id)
         self.cuts.append((entry.id, [(entry.parent, entry.id)]))
 
     @precondition(lambda self: self.cuts)
     @rule()
-    def mend(self) -> None:
+    def restore_branch(self) -> None:
         entry, ((parent, _),) = self.cuts.pop()
-        self.store.mend(entry)
+        self.store.restore_branch(entry)
         order = [one.id for one in self.store.transcript(self.chat).entries]
         self.children[parent] = sorted([*self.children[parent], entry], key=order.index)
 

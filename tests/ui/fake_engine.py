@@ -94,6 +94,7 @@ class FakeEngine:
 
     answer: Callable[[str], Iterable[str]]
     context_length: int = 4000
+    can_score: bool = True
     pause: float = 0.0
     name: str = "fake"
     tokenizer: Letters = field(default_factory=Letters)

@@ -15,8 +15,8 @@ import mlx.core as mx
 import psutil
 
 from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
-from menny.engine.benchmarks.mlx_lm import Generate, Peer
-from menny.engine.benchmarks.reuse_and_lookup import Lookup, Reuse, measure_lookup, measure_reuse
+from menny.engine.benchmarks.mlx_lm import Baseline, Generate
+from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
 from menny.engine.checkpoints.export import export_folder
 from menny.engine.checkpoints.load import load_model
@@ -30,7 +30,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """What to measure. Raises EngineError for what can't be."""
 
     prompt_tokens: int = 512
@@ -88,8 +88,8 @@ class Report:
     peak_memory: int  # of MLX, weights included
     resident_memory: int  # of the process
     speeds: list[Speeds]
-    reuse: Reuse
-    lookup: Lookup
+    reuse: ReuseGain
+    lookup: LookupGain
     against: Comparison | None = None
 
 
@@ -102,9 +102,9 @@ class _Runs:
     theirs: list[Timing] = field(default_factory=list)
 
 
-def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> Report:
+def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None) -> Report:
     """Measure the model at this path; `tell` hears what is being done. Raises MennyError."""
-    peer = Peer(settings.against) if settings.against else None
+    peer = Baseline(settings.against) if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         tell("loading the model")
         weights, per_token = _prepare(path, settings, Path(folder) if peer else None)
@@ -141,7 +141,7 @@ def bench(path: str | Path, settings: Settings, tell: Tell = lambda _: None) -> 
     )
 
 
-def _prepare(path: str | Path, settings: Settings, folder: Path | None) -> tuple[int, int]:
+def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int]:
     """Bytes of the weights, and those read for a token; the model also goes into the folder, for a peer."""
     model = load_model(path)
     if folder:
@@ -152,7 +152,7 @@ def _prepare(path: str | Path, settings: Settings, folder: Path | None) -> tuple
     return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
 
 
-def _refuse_too_long(engine: Engine, settings: Settings) -> None:
+def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:
     length = settings.prompt_tokens + settings.new_tokens
     if length > engine.context_length:
         raise EngineError(
@@ -161,7 +161,7 @@ def _refuse_too_long(engine: Engine, settings: Settings) -> None:
         )
 
 
-def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell: Tell) -> _Runs:
+def _measure(engine: Engine, generate: Generate | None, settings: BenchSettings, tell: Tell) -> _Runs:
     """All runs, ours and the peer's by turns. No prompt comes twice."""
     runs = _Runs({at_once: [] for at_once in settings.concurrency})
     prompts = random_prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
@@ -177,7 +177,7 @@ def _measure(engine: Engine, generate: Generate | None, settings: Settings, tell
     return runs
 
 
-def _warm_up(generate: Generate, settings: Settings, vocab_size: int) -> None:
+def _warm_up(generate: Generate, settings: BenchSettings, vocab_size: int) -> None:
     prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
 
@@ -216,7 +216,7 @@ def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_pe
     )
 
 
-def _compare(peer: Peer, runs: _Runs) -> Comparison:
+def _compare(peer: Baseline, runs: _Runs) -> Comparison:
     prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
     same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
     return Comparison(

@@ -15,7 +15,7 @@ PEERS = ("mlx-lm",)
 Generate = Callable[[Sequence[int], int], Iterator[int]]  # prompt ids, how many new ones → the new ones
 
 
-class Peer:
+class Baseline:
     """mlx-lm, where it is installed. Raises EngineError where it isn't, or for another name."""
 
     def __init__(self, name: str) -> None:

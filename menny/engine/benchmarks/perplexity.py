@@ -40,12 +40,12 @@ def measure_perplexity(path: str | Path, text: str) -> Perplexity:
     if len(tokens) < 2:
         raise ModelError("The text has fewer than two tokens: take a longer one.")
     model = build_model(args, source)
-    surprise = mean_surprise(model, tokens)
+    surprise = cross_entropy(model, tokens)
     perplexity = math.exp(surprise) if surprise < math.log(sys.float_info.max) else surprise + math.inf  # NaN stays NaN
     return Perplexity(len(tokens), perplexity, sum(source.sizes.values()))
 
 
-def mean_surprise(model: Mistral, tokens: list[int]) -> float:
+def cross_entropy(model: Mistral, tokens: list[int]) -> float:
     """The mean of -log p of every token but the first."""
     cache, total = model.make_cache(), 0.0
     for start in range(0, len(tokens) - 1, CHUNK):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from menny.engine.benchmarks.timing import plain, plainly, random_prompts
-from menny.engine.generate import Chunk
 from menny.engine.sampling import SamplingParams
 from menny.engine.worker import Engine
+from menny.engine_protocols import Chunk
 
 TURNS = 5  # of a conversation; the last is measured
 REPLY_TOKENS = 16  # of each turn's reply, at most
@@ -28,7 +28,7 @@ FRESH = f"{PARAGRAPH}What he didn't write down was what happened to him on the n
 
 
 @dataclass(frozen=True)
-class Reuse:
+class ReuseGain:
     """A late turn of a conversation: seconds to its first token, and of another prompt as long, all of it new."""
 
     turn: int
@@ -49,7 +49,7 @@ class Drafts:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class LookupGain:
     """What drafts from the text so far do to a reply that repeats it, and to one that tells something new."""
 
     new_tokens: int
@@ -57,7 +57,7 @@ class Lookup:
     fresh: Drafts
 
 
-def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int) -> Reuse:
+def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int) -> ReuseGain:
     """The first token of a conversation's fifth turn, and of a prompt as long without a history."""
     room = engine.context_length - 1
     reply = min(new_tokens, REPLY_TOKENS, max(1, room // (4 * TURNS)))
@@ -76,17 +76,17 @@ def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int
         median(chunk.seconds_to_first_token for chunk in chunks) for chunks in (with_reuse, without)
     )
     last = with_reuse[-1]
-    return Reuse(TURNS, last.prompt_tokens, last.cached_tokens, seconds, seconds_without, seconds / seconds_without)
+    return ReuseGain(TURNS, last.prompt_tokens, last.cached_tokens, seconds, seconds_without, seconds / seconds_without)
 
 
-def measure_lookup(engine: Engine, new_tokens: int, runs: int) -> Lookup:
+def measure_lookup(engine: Engine, new_tokens: int, runs: int) -> LookupGain:
     """How fast replies are decoded with drafts and without.
 
     The text that repeats is continued greedily. Greedy small models soon repeat themselves, so the other one is drawn.
     """
     count = min(new_tokens, DRAFTED_TOKENS)
     greedy = replace(plain(count), lookup=True)
-    return Lookup(
+    return LookupGain(
         count,
         _measure_drafts(engine, REPEATING, greedy, runs),
         _measure_drafts(engine, FRESH, replace(greedy, temperature=1.0), runs),

@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-from menny.engine.checkpoints.convert import Numbers, convert
-from menny.engine.memory import give_back
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
+from menny.engine.memory import release_memory
 from menny.errors import MennyError
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class _Cancelled(Exception):  # noqa: N818 - nothing went wrong
 class Conversion:
     """Writes a model in another form, on a thread of its own, from its making on."""
 
-    def __init__(self, source: Path, target: Path, numbers: Numbers) -> None:
+    def __init__(self, source: Path, target: Path, numbers: QuantizationConfig) -> None:
         self.source, self.target = source, target
         self.doing: Literal["converting", "done", "failed", "cancelled"] = "converting"
         self.share = 0.0  # of the numbers, done
@@ -41,7 +41,7 @@ class Conversion:
         """Wait for the end."""
         self._thread.join()
 
-    def _run(self, numbers: Numbers) -> None:
+    def _run(self, numbers: QuantizationConfig) -> None:
         try:
             convert(self.source, self.target, numbers, self._progress)
             self.doing = "done"
@@ -53,7 +53,7 @@ class Conversion:
             log.exception("A conversion failed")
             self.error, self.doing = f"The conversion failed ({type(error).__name__}): try it again.", "failed"
         finally:
-            give_back()
+            release_memory()
 
     def _progress(self, done: int, total: int) -> None:
         self.share = done / total

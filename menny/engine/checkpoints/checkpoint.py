@@ -20,7 +20,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
-from menny.engine.checkpoints.weight_names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, Names
+from menny.engine.checkpoints.weight_names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, WeightNames
 from menny.engine.formats.gguf import GGUFFile, read_gguf
 from menny.engine.formats.gguf_quants import EXPANDED, GROUP
 from menny.engine.formats.gguf_tensors import read_tensors, sizes
@@ -56,7 +56,7 @@ class Source:
     """
 
     path: Path
-    names: Names
+    names: WeightNames
     weights: Weights = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each weight, by the headers

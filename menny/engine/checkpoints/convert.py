@@ -22,7 +22,7 @@ import mlx.core as mx
 from menny.engine.args import ModelArgs
 from menny.engine.checkpoints.checkpoint import Source, only_gguf, open_model
 from menny.engine.checkpoints.export import half_split, hub_config
-from menny.engine.checkpoints.load import Form, check_forms, check_names
+from menny.engine.checkpoints.load import QuantFormat, check_forms, check_names
 from menny.engine.checkpoints.weight_names import HUB, KINDS
 from menny.engine.formats.gguf import read_gguf
 from menny.engine.formats.safetensors import write_safetensors
@@ -45,7 +45,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Numbers:
+class QuantizationConfig:
     """What weights are written in: plain numbers, or groups of so many bits with scales of the plain type."""
 
     dtype: str = "float16"
@@ -61,7 +61,7 @@ class Numbers:
             raise EngineError(f"group_size is {self.group_size}, but must be 32, 64 or 128")
 
     @property
-    def form(self) -> Form | None:
+    def form(self) -> QuantFormat | None:
         """How matrices are quantized, None where they are not."""
         return None if self.bits is None else (self.group_size, self.bits)
 
@@ -69,7 +69,7 @@ class Numbers:
 def convert(
     source: str | Path,
     target: str | Path,
-    numbers: Numbers = Numbers(),
+    numbers: QuantizationConfig = QuantizationConfig(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the model at `source` as the folder `target`, which mustn't be there yet.
@@ -125,7 +125,7 @@ def _fitting(widths: dict[str, int]) -> list[int]:
     return [size for size in GROUP_SIZES if not any(width % size for width in widths.values())]
 
 
-def _check_groups(source: Path, shapes: Shapes, numbers: Numbers) -> None:
+def _check_groups(source: Path, shapes: Shapes, numbers: QuantizationConfig) -> None:
     widths = _widths(shapes)
     wrong = next((name for name, width in widths.items() if width % numbers.group_size), None)
     if numbers.form and wrong:
@@ -150,7 +150,7 @@ def _matrices(shapes: Shapes) -> dict[str, list[str]]:
     return wholes
 
 
-def _written_bytes(name: str, shape: tuple[int, ...], numbers: Numbers) -> int:
+def _written_bytes(name: str, shape: tuple[int, ...], numbers: QuantizationConfig) -> int:
     size, each = math.prod(shape), DTYPES[numbers.dtype].size
     if numbers.bits is None or not _is_quantizable(name, shape):
         return size * each
@@ -168,7 +168,7 @@ def _check_room(folder: Path, target: Path, needed: int) -> None:
 
 
 def _converted(
-    parts: list[str], args: ModelArgs, found: Source, shapes: Shapes, numbers: Numbers
+    parts: list[str], args: ModelArgs, found: Source, shapes: Shapes, numbers: QuantizationConfig
 ) -> dict[str, mx.array]:
     """The arrays of one written module, evaluated."""
     names = {f"{part}.{kind}" for part in parts for kind in KINDS} & found.listed
@@ -194,7 +194,9 @@ def _half_split(name: str, rows: mx.array, args: ModelArgs) -> mx.array:
     return half_split(rows, heads) if args.rope_traditional and heads else rows
 
 
-def _recast(arrays: list[mx.array], form: Form | None, numbers: Numbers, is_quantizable: bool) -> list[mx.array]:
+def _recast(
+    arrays: list[mx.array], form: QuantFormat | None, numbers: QuantizationConfig, is_quantizable: bool
+) -> list[mx.array]:
     """Weight, and scales and biases, in the asked form: what has it already stays as it is, to the bit."""
     dtype = DTYPES[numbers.dtype]
     if is_quantizable and numbers.form and numbers.form != form:
@@ -204,14 +206,14 @@ def _recast(arrays: list[mx.array], form: Form | None, numbers: Numbers, is_quan
     return [array if array.dtype == mx.uint32 else array.astype(dtype) for array in arrays]
 
 
-def _expanded(arrays: list[mx.array], form: Form | None) -> mx.array:
+def _expanded(arrays: list[mx.array], form: QuantFormat | None) -> mx.array:
     if form is None:
         return arrays[0]
     weight, scales, biases = arrays
     return mx.dequantize(weight, scales.astype(mx.float32), biases.astype(mx.float32), *form)
 
 
-def _check_finite(place: str, arrays: list[mx.array], numbers: Numbers) -> None:
+def _check_finite(place: str, arrays: list[mx.array], numbers: QuantizationConfig) -> None:
     if not all(array.dtype == mx.uint32 or mx.isfinite(array).all() for array in arrays):
         raise ModelError(
             f"{place} has numbers that are none, or too large for {numbers.dtype}: take --dtype "
@@ -258,7 +260,7 @@ class _Shards:
         return self._folder / f"shard-{number}"
 
 
-def _config(source: Path, args: ModelArgs, numbers: Numbers) -> dict[str, Any]:
+def _config(source: Path, args: ModelArgs, numbers: QuantizationConfig) -> dict[str, Any]:
     config = hub_config(args) | {"torch_dtype": numbers.dtype}
     if numbers.form:
         config["quantization"] = {"group_size": numbers.group_size, "bits": numbers.bits}

@@ -21,7 +21,7 @@ from menny.engine.model import Mistral
 from menny.engine.stage import Stage
 from menny.errors import ModelError
 
-Form = tuple[int, int]  # of a quantized weight: group_size, bits
+QuantFormat = tuple[int, int]  # of a quantized weight: group_size, bits
 
 _BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
 
@@ -86,7 +86,7 @@ def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str, Form]:
+def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str, QuantFormat]:
     """Refuse misshapen weights of these modules by name; the forms of those that are quantized."""
     forms = {}
     for name, shape in shapes.items():
@@ -154,7 +154,7 @@ def _check_plain(name: str, shape: tuple[int, ...], source: Source) -> None:
         raise ModelError(f"{source.place(name)} has the type {_type(weight)}, which weights can't have")
 
 
-def _form(name: str, shape: tuple[int, ...], source: Source) -> Form:
+def _form(name: str, shape: tuple[int, ...], source: Source) -> QuantFormat:
     """The form of a quantized weight: its packed shape tells, given the shape that it stands for."""
     if f"{name}.biases" not in source.weights:
         raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported")
@@ -178,7 +178,9 @@ def _type(weight: mx.array) -> str:
     return str(weight.dtype).removeprefix("mlx.core.")
 
 
-def _dequantize(names: list[str], forms: dict[str, Form], weights: Weights, dtype: mx.Dtype | None = None) -> None:
+def _dequantize(
+    names: list[str], forms: dict[str, QuantFormat], weights: Weights, dtype: mx.Dtype | None = None
+) -> None:
     """Expand these quantized weights, one after the other, computing in this type, or in that of their scales."""
     for name in names:
         weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
@@ -216,7 +218,7 @@ def _cast(weights: Weights, dtype: mx.Dtype | None) -> None:
             mx.eval(weights[name])
 
 
-def _stack(args: ModelArgs, stage: Stage, forms: dict[str, Form], weights: Weights) -> None:
+def _stack(args: ModelArgs, stage: Stage, forms: dict[str, QuantFormat], weights: Weights) -> None:
     """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
     for number in stage.blocks:
         attention = f"layers.{number}.attention"
@@ -233,7 +235,7 @@ def _join(
     whole: str,
     parts: list[str],
     join: Callable[[list[mx.array]], mx.array],
-    forms: dict[str, Form],
+    forms: dict[str, QuantFormat],
     weights: Weights,
 ) -> None:
     """Put these parts, which leave the weights, into one weight."""
@@ -247,11 +249,11 @@ def _join(
         mx.eval(weights[f"{whole}.{kind}"])
 
 
-def _quantize_like(model: Mistral, forms: dict[str, Form]) -> None:
+def _quantize_like(model: Mistral, forms: dict[str, QuantFormat]) -> None:
     """Make those modules quantized whose weights are."""
     for group_size, bits in set(forms.values()):
 
-        def has_form(name: str, _: nn.Module, form: Form = (group_size, bits)) -> bool:
+        def has_form(name: str, _: nn.Module, form: QuantFormat = (group_size, bits)) -> bool:
             return forms.get(name) == form
 
         nn.quantize(model, group_size, bits, class_predicate=has_form)

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\.(0|[1-9][0-9]*)(?=\.|$)")
 
 
 @dataclass(frozen=True)
-class Names:
+class WeightNames:
     """One format's names: what stands before a layer's number, and its modules by this engine's name.
 
     `#` stands for an expert's number. Experts may be stacked into one weight, or each have its own.
@@ -51,7 +51,7 @@ class Names:
         return sum(self.ours(key) is not None for key in keys)
 
 
-HUB = Names(
+HUB = WeightNames(
     "model.layers",
     {"tok_embeddings": "model.embed_tokens", "norm": "model.norm", "output": "lm_head"},
     {
@@ -74,7 +74,7 @@ HUB = Names(
     },
 )
 
-GGUF = Names(
+GGUF = WeightNames(
     "blk",
     {"tok_embeddings": "token_embd", "norm": "output_norm", "output": "output"},
     {
@@ -99,9 +99,9 @@ GGUF = Names(
 
 _SAME = [name for name in HUB.inner if not name.startswith("feed_forward.experts.w")]
 
-REFERENCE = Names("layers", {name: name for name in HUB.outer}, {name: name for name in _SAME})
+REFERENCE = WeightNames("layers", {name: name for name in HUB.outer}, {name: name for name in _SAME})
 
-BLOCK_SPARSE = Names(  # Mixtral's first files on the hub: a layer's experts one below the other, for MegaBlocks
+BLOCK_SPARSE = WeightNames(  # Mixtral's first files on the hub: a layer's experts one below the other, for MegaBlocks
     "layers",
     REFERENCE.outer,
     {name: name for name in _SAME if ".experts." not in name}

@@ -20,7 +20,7 @@ import mlx.nn as nn
 
 from menny.engine.cache import Cache, LayerCache
 from menny.engine.cpu.blas import Threads
-from menny.engine.distributed.ring import Order, Ring, lost
+from menny.engine.distributed.ring import Opcode, Ring, lost
 from menny.engine.distributed.setup import PlannedStage, build_together, plan_together, receive_asked
 from menny.engine.model import Mistral
 from menny.errors import EngineError, ModelError
@@ -41,22 +41,22 @@ class SharedCache(Cache):
         self._pipeline = pipeline
         self.number = pipeline.next_number()
 
-    def expect(self, n_tokens: int) -> None:
-        super().expect(n_tokens)
-        self._pipeline.order(Order.EXPECT, self.number, n_tokens)
+    def reserve(self, n_tokens: int) -> None:
+        super().reserve(n_tokens)
+        self._pipeline.order(Opcode.EXPECT, self.number, n_tokens)
 
-    def rewind(self, offset: int) -> None:
+    def trim(self, offset: int) -> None:
         if offset != self.offset:
-            super().rewind(offset)
-            self._pipeline.order(Order.REWIND, self.number, offset)
+            super().trim(offset)
+            self._pipeline.order(Opcode.REWIND, self.number, offset)
 
-    def until(self, offset: int) -> Cache:
-        return self._copied(Order.UNTIL, super().until(offset), offset)
+    def prefix(self, offset: int) -> Cache:
+        return self._copied(Opcode.UNTIL, super().prefix(offset), offset)
 
-    def repeated(self, rows: int) -> Cache:
-        return self._copied(Order.REPEAT, super().repeated(rows), rows)
+    def broadcast(self, rows: int) -> Cache:
+        return self._copied(Opcode.REPEAT, super().broadcast(rows), rows)
 
-    def _copied(self, order: Order, layers: Cache, number: int) -> "SharedCache":
+    def _copied(self, order: Opcode, layers: Cache, number: int) -> "SharedCache":
         copy = SharedCache(layers, self._pipeline)
         self._pipeline.order(order, self.number, copy.number, number)
         return copy
@@ -78,16 +78,16 @@ class Pipeline(Mistral):
         self._made = 0  # caches
         self._forgotten: list[int] = []
         x = self.hidden(self.tok_embeddings(mx.zeros((1, 1), mx.int32)), super().make_cache())
-        ring.order(Order.DESCRIBE, TYPES.index(x.dtype))
+        ring.order(Opcode.DESCRIBE, TYPES.index(x.dtype))
         self._type = TYPES[ring.next_order()[1][0]]  # of the logits
 
     def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
         cache = self.make_cache() if cache is None else cache
-        self._forward(Order.ANSWER, tokens, cache)
+        self._forward(Opcode.ANSWER, tokens, cache)
         return self._ring.receive((*tokens.shape, self.args.vocab_size), self._type), cache
 
-    def read(self, tokens: mx.array, cache: Cache) -> None:
-        self._forward(Order.READ, tokens, cache)
+    def prefill(self, tokens: mx.array, cache: Cache) -> None:
+        self._forward(Opcode.READ, tokens, cache)
         mx.eval(cache.state)
 
     def make_cache(self) -> SharedCache:
@@ -100,12 +100,12 @@ class Pipeline(Mistral):
     def rest(self) -> None:
         """Nothing has been asked for a while."""
         with suppress(RuntimeError):  # a machine that has gone is missed when something is
-            self.order(Order.REST)
+            self.order(Opcode.REST)
 
-    def order(self, order: Order, *numbers: int) -> None:
+    def order(self, order: Opcode, *numbers: int) -> None:
         """Tell the others, and first which caches are no longer needed."""
         while self._forgotten:
-            self._ring.order(Order.FORGET, self._forgotten.pop())
+            self._ring.order(Opcode.FORGET, self._forgotten.pop())
         self._ring.order(order, *numbers)
 
     def next_number(self) -> int:
@@ -117,7 +117,7 @@ class Pipeline(Mistral):
         """A cache has gone; told with the next order, as this may be called at any moment."""
         self._forgotten.append(number)
 
-    def _forward(self, order: Order, tokens: mx.array, cache: Cache) -> None:
+    def _forward(self, order: Opcode, tokens: mx.array, cache: Cache) -> None:
         assert isinstance(cache, SharedCache)  # noqa: S101 - of make_cache
         x = self.hidden(self.tok_embeddings(tokens), cache)
         self.order(order, cache.number, *tokens.shape, TYPES.index(x.dtype), self._threads.is_alone)
@@ -140,16 +140,16 @@ class Follower:
         while True:
             order, numbers = self._ring.next_order()
             match order:
-                case Order.LOAD:
+                case Opcode.LOAD:
                     self._load(numbers)
-                case Order.DESCRIBE:
+                case Opcode.DESCRIBE:
                     self._describe(order, numbers)
-                case Order.READ | Order.ANSWER:
+                case Opcode.READ | Opcode.ANSWER:
                     self._forward(order, numbers)
-                case Order.REST:
+                case Opcode.REST:
                     self._pass_on(order, numbers)
                     time.sleep(NAP)
-                case Order.END:
+                case Opcode.END:
                     return numbers[0]
                 case _:
                     self._pass_on(order, numbers)
@@ -164,12 +164,12 @@ class Follower:
         with suppress(ModelError):
             self._model, _ = build_together(self._ring, plan_together(self._ring, asked, self._find))
 
-    def _describe(self, order: Order, numbers: list[int]) -> None:
+    def _describe(self, order: Opcode, numbers: list[int]) -> None:
         x = mx.zeros((1, 1, self._model.args.dim), TYPES[numbers[0]])
         x = self._model.hidden(x, self._model.make_cache())
         self._ring.order(order, TYPES.index((self._model.logits(x) if self._ring.is_last else x).dtype))
 
-    def _forward(self, order: Order, numbers: list[int]) -> None:
+    def _forward(self, order: Opcode, numbers: list[int]) -> None:
         number, rows, tokens, kind, is_alone = numbers
         self._threads.follow(bool(is_alone))
         cache = self._cache(number)
@@ -178,32 +178,32 @@ class Follower:
         if not self._ring.is_last:
             self._ring.order(order, number, rows, tokens, TYPES.index(x.dtype), is_alone)
             self._ring.send(x)
-        elif order is Order.ANSWER:
+        elif order is Opcode.ANSWER:
             self._ring.send(self._model.logits(x))
         mx.async_eval(cache.state)
-        self._answers += order is Order.ANSWER
+        self._answers += order is Opcode.ANSWER
         if self._answers % CLEAR_EVERY == 0:
             mx.clear_cache()
 
-    def _keep(self, order: Order, numbers: list[int]) -> None:
+    def _keep(self, order: Opcode, numbers: list[int]) -> None:
         """Do to this machine's share of a cache what rank 0 has done to its own."""
         match order, numbers:
-            case Order.UNTIL, [number, copy, offset, *_]:
-                self._caches[copy] = self._cache(number).until(offset)
-            case Order.REPEAT, [number, copy, rows, *_]:
-                self._caches[copy] = self._cache(number).repeated(rows)
-            case Order.REWIND, [number, offset, *_]:
-                self._cache(number).rewind(offset)
-            case Order.EXPECT, [number, n_tokens, *_]:
-                self._cache(number).expect(n_tokens)
-            case Order.FORGET, [number, *_]:
+            case Opcode.UNTIL, [number, copy, offset, *_]:
+                self._caches[copy] = self._cache(number).prefix(offset)
+            case Opcode.REPEAT, [number, copy, rows, *_]:
+                self._caches[copy] = self._cache(number).broadcast(rows)
+            case Opcode.REWIND, [number, offset, *_]:
+                self._cache(number).trim(offset)
+            case Opcode.EXPECT, [number, n_tokens, *_]:
+                self._cache(number).reserve(n_tokens)
+            case Opcode.FORGET, [number, *_]:
                 self._caches.pop(number, None)
 
     def _cache(self, number: int) -> Cache:
         """This machine's share of a cache, which is made when it is first spoken of."""
         return self._caches.setdefault(number, self._model.make_cache())
 
-    def _pass_on(self, order: Order, numbers: list[int]) -> None:
+    def _pass_on(self, order: Opcode, numbers: list[int]) -> None:
         if not self._ring.is_last:
             self._ring.order(order, *numbers)
 

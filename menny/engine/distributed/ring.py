@@ -24,7 +24,7 @@ LONGEST_TEXT = 4096  # bytes
 FAREWELL = 3  # seconds
 
 
-class Order(IntEnum):
+class Opcode(IntEnum):
     """What rank 0 asks for, with the numbers that belong to it."""
 
     LOAD = 1  # bytes of what is asked for, which follow
@@ -64,15 +64,15 @@ class Ring:
         mx.eval(array)
         return array
 
-    def order(self, order: Order, *numbers: int) -> None:
+    def order(self, order: Opcode, *numbers: int) -> None:
         """Send an order to the next machine."""
         words = [order, *numbers]
         self.send(mx.array(words + [0] * (WORDS - len(words)), mx.int32))
 
-    def next_order(self) -> tuple[Order, list[int]]:
+    def next_order(self) -> tuple[Opcode, list[int]]:
         """Wait for an order of the previous machine."""
         words: list[int] = self.receive((WORDS,), mx.int32).tolist()  # type: ignore[assignment]
-        return Order(words[0]), words[1:]
+        return Opcode(words[0]), words[1:]
 
     def gather(self, text: str) -> list[str]:
         """Every machine's text, by rank; all take part."""
@@ -99,7 +99,7 @@ class Ring:
 
     def _pass_end(self, code: int) -> None:
         try:
-            self.order(Order.END, code)
+            self.order(Opcode.END, code)
             if self.rank == 0:
                 self.next_order()
         except (RuntimeError, ValueError):

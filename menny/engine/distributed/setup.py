@@ -17,7 +17,7 @@ import mlx.core as mx
 from menny.engine.args import ModelArgs
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import build_model
-from menny.engine.distributed.ring import Order, Ring
+from menny.engine.distributed.ring import Opcode, Ring
 from menny.engine.memory_plan import Plan, plan_for
 from menny.engine.model import Mistral
 from menny.engine.stage import Stage, share_out
@@ -27,7 +27,7 @@ SAMPLES, SAMPLE = 64, 4096  # pieces of a file, and their bytes, that tell it fr
 LONGEST_ERROR = 500  # characters
 
 Done = TypeVar("Done")
-Told = TypeVar("Told")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Shared:
         with _speaking(self.ring):
             asked = Asked(self.name, context, force)
             coded = json.dumps(asdict(asked)).encode()
-            self.ring.order(Order.LOAD, len(coded))
+            self.ring.order(Opcode.LOAD, len(coded))
             self.ring.send(mx.array(list(coded), mx.uint8))
             return plan_together(self.ring, asked, lambda _: path)
 
@@ -70,7 +70,7 @@ def receive_asked(ring: Ring, length: int) -> Asked:
     """What rank 0 asks to load, passed on."""
     coded = ring.receive((length,), mx.uint8)
     if not ring.is_last:
-        ring.order(Order.LOAD, length)
+        ring.order(Opcode.LOAD, length)
         ring.send(coded)
     return Asked(**json.loads(bytes(memoryview(coded))))  # type: ignore[arg-type]
 
@@ -110,7 +110,7 @@ def build_together(ring: Ring, planned: PlannedStage) -> tuple[Mistral, tuple[in
     return model, tuple(sizes)
 
 
-def _together(ring: Ring, work: Callable[[], Done], tell: Callable[[Done], Told]) -> tuple[Done, list[Told]]:
+def _together(ring: Ring, work: Callable[[], Done], tell: Callable[[Done], T]) -> tuple[Done, list[T]]:
     """Do something on every machine, and hear what all tell of it; raises on all where it fails on one."""
     done: list[Done] = []
     try:

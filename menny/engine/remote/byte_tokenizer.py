@@ -18,7 +18,7 @@ class Spelled(TypedDict):
     content: str
 
 
-class Spelling:
+class ByteTokenizer:
     """What encode_chat needs of a tokenizer; every text comes back from its ids as it was."""
 
     bos_id: int | None = None
@@ -47,7 +47,7 @@ def messages_of(prompt: Sequence[int]) -> list[Spelled] | None:
     """The messages that a prompt was made of; None for text without any. An answer just begun and empty is left out."""
     if START not in prompt:
         return None
-    spelling, messages, piece = Spelling(), list[Spelled](), list[int]()
+    spelling, messages, piece = ByteTokenizer(), list[Spelled](), list[int]()
     is_within = False
     for token in [*prompt, END]:
         if token not in (START, END):

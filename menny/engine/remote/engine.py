@@ -14,12 +14,11 @@ from typing import Any, Self
 import httpx2
 import openai
 
-from menny.engine.generate import Chunk, FinishReason
-from menny.engine.remote.byte_tokenizer import Spelling, messages_of
-from menny.engine.remote.errors import explained
-from menny.engine.requests import OnProgress, Progress, Reply, Request, Stream
+from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
+from menny.engine.remote.errors import describe_error
+from menny.engine.requests import GenerateWork, Request, Stream
 from menny.engine.sampling import SamplingParams
-from menny.engine.scoring import Score
+from menny.engine_protocols import Chunk, FinishReason, OnProgress, Progress, Score
 from menny.errors import EngineError, MennyError, PromptTooLongError
 
 CONNECT_SECONDS = 10.0
@@ -56,7 +55,7 @@ def served_models(server: Server, silence: float = LIST_SECONDS) -> dict[str, in
         except Exception as error:
             if isinstance(error, openai.NotFoundError) and server.served:
                 return {server.served: None}
-            raise explained(error, server) from None
+            raise describe_error(error, server) from None
 
 
 class RemoteEngine:
@@ -69,7 +68,7 @@ class RemoteEngine:
             known = ", ".join(list(models)[:5]) or "none at all"
             raise EngineError(f"{server.address} has no model {self.name!r}; it has {known}: name one of these.")
         self.server = server
-        self.tokenizer = Spelling()
+        self.tokenizer = ByteTokenizer()
         self.stage_bytes: tuple[int, ...] = ()  # no weights are here
         self.context_length = server.context_length or models[self.name] or UNKNOWN_CONTEXT
         self._client = _client(server, silence)
@@ -93,7 +92,7 @@ class RemoteEngine:
                 limit=self.context_length - 1,
             )
         asked = replace(params, max_tokens=min(params.max_tokens, room))
-        request = Request(prompt, Reply(asked), Progress("prefill", 0, len(prompt)))
+        request = Request(prompt, GenerateWork(asked), Progress("prefill", 0, len(prompt)))
         with self._lock:
             if self._closed:
                 raise EngineError(f"The connection to {self.server.address} was closed: choose the model again.")
@@ -101,8 +100,16 @@ class RemoteEngine:
         threading.Thread(target=self._serve, args=(request, asked), name="remote reply", daemon=True).start()
         return Stream(self, request, on_progress)
 
-    def score(self, *_: object, **__: object) -> list[Score]:
-        """Never: such a server tells no likelihoods of texts that it didn't write. Raises EngineError."""
+    can_score = False
+
+    def score(
+        self,
+        prompt_ids: Sequence[int],  # noqa: ARG002
+        continuations: Sequence[Sequence[int]],  # noqa: ARG002
+        shared: int = 0,  # noqa: ARG002
+        on_progress: OnProgress | None = None,  # noqa: ARG002
+    ) -> list[Score]:
+        """Raise EngineError: such a server tells no likelihoods of texts that it didn't write."""
         raise EngineError(
             f"{self.server.address} can't score texts, so they can't be sorted: take a model of your own."
         )
@@ -145,7 +152,7 @@ class RemoteEngine:
         except MennyError as error:
             request.events.put(error.with_traceback(None))
         except Exception as error:
-            request.events.put(explained(error, self.server))
+            request.events.put(describe_error(error, self.server))
         finally:
             with self._lock:
                 response = self._under_way.pop(request, None)

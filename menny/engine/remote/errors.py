@@ -20,7 +20,7 @@ BY_STATUS = {
 }
 
 
-def explained(error: BaseException, server: "Server") -> MennyError:
+def describe_error(error: BaseException, server: "Server") -> MennyError:
     """The sentence for an error of a request."""
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
     sentence = _sentence(cause if isinstance(cause, httpx2.HTTPError) else error, server.address)

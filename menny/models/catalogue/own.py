@@ -15,7 +15,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from menny.config.yaml_models import load_yaml, parse_yaml
 from menny.config.yaml_reader import is_plain
 from menny.errors import ConfigError
-from menny.files import alone, file_name, write_whole
+from menny.files import file_name, lock_folder, write_atomic
 from menny.models.catalogue.entries import CatalogueFile, ModelEntry
 
 
@@ -58,12 +58,12 @@ def _changing(file: Path) -> Iterator[Any]:
     """The file's entries, which are written when the block ends: all or nothing, and nobody else changes them then."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with alone(file.parent):
+        with lock_folder(file.parent):
             document = _read(file)
             yield document["models"]
             text = _written(document)
             parse_yaml(text, CatalogueFile, file_name(file))  # what can't be read back isn't written
-            write_whole(file, text.encode())
+            write_atomic(file, text.encode())
     except OSError as error:
         raise ConfigError(f"{file_name(file)} can't be written ({error.strerror}).") from None
 

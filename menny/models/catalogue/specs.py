@@ -26,7 +26,7 @@ from menny.models.catalogue.places import (
     hub_cache,
     model_at,
 )
-from menny.text import nearest
+from menny.text import close_matches
 
 MOST_SHOWN = 5  # ids in a sentence
 
@@ -145,7 +145,7 @@ def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
         return local_spec(model_at(Path(path).absolute()))
     if "/" in name or os.sep in name or name.endswith(".gguf"):
         raise ModelError(f"There is no model at {shown}: check the path, or give one of: {_ids(specs)}.")
-    if close := nearest(name, [spec.id for spec in specs], 2):
+    if close := close_matches(name, [spec.id for spec in specs], 2):
         raise ModelError(f"There is no model {shown}; did you mean {' or '.join(close)}?")
     raise ModelError(f"There is no model {shown}: give a folder, a .gguf file or one of: {_ids(specs)}.")
 

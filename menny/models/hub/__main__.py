@@ -16,7 +16,7 @@ import httpx2
 from huggingface_hub import get_session, set_client_factory
 
 from menny.errors import MennyError
-from menny.models.hub.errors import explained, refuse_long_waits, silence
+from menny.models.hub.errors import describe_error, refuse_long_waits, silence
 from menny.models.hub.fetch import Job, State, fetch, remove_leftovers
 
 INTERVAL = 0.2  # seconds between two lines
@@ -37,7 +37,7 @@ def main() -> None:
     except MennyError as refused:
         error = str(refused)
     except Exception as failed:
-        error = str(explained(failed, job.repo, job.revision))
+        error = str(describe_error(failed, job.repo, job.revision))
     _write(state, error)
     os._exit(1 if error else 0)  # threads that wait for a silent server are not waited for
 

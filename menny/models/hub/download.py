@@ -19,7 +19,7 @@ REMEMBERED = 10.0  # seconds over which a speed is measured
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a download is."""
 
     doing: Literal["listing", "getting", "done", "failed", "cancelled"] = "listing"
@@ -46,7 +46,7 @@ class Download:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._progress = Progress()
+        self._progress = DownloadProgress()
         self._samples: deque[tuple[float, int]] = deque()
         self._changed = threading.Condition()
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -67,11 +67,11 @@ class Download:
         self._reader.start()
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> DownloadProgress:
         """How far it is now."""
         return self._progress
 
-    def wait(self, seconds: float | None = None) -> Progress:
+    def wait(self, seconds: float | None = None) -> DownloadProgress:
         """Sleep until something changes, or so long."""
         with self._changed:
             if not self._progress.is_over:

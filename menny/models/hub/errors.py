@@ -29,7 +29,7 @@ BY_STATUS = {
 LONGEST_WAIT = 5  # seconds for which huggingface_hub may sleep before it asks again
 
 
-def explained(error: BaseException, repo: str, revision: str | None) -> MennyError:
+def describe_error(error: BaseException, repo: str, revision: str | None) -> MennyError:
     """The sentence for an error of a download, which may be the cause of another."""
     causes = list(_chain(error))
     for cause in causes:

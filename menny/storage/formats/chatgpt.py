@@ -13,8 +13,8 @@ from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.formats.json import MOST_CHARACTERS, MOST_MESSAGES
 from menny.storage.rows import title_given, title_of
-from menny.storage.values import Conversation, Entry, Transcript
-from menny.text import clean
+from menny.storage.values import Conversation, MessageNode, Transcript
+from menny.text import sanitize
 
 
 class _Lenient(BaseModel):
@@ -74,7 +74,7 @@ def _transcript(chat: _Chat) -> Transcript:
         raise StorageError(f"one of its chats has more than {MOST_MESSAGES:,} messages")
     source = chat.conversation_id or chat.id or f"{chat.title} {chat.create_time}"
     begun = _seconds(chat.create_time)
-    shown: dict[str, Entry] = {}  # by node
+    shown: dict[str, MessageNode] = {}  # by node
     above: dict[str, str | None] = {}  # node → the nearest node at or above it that is shown
     for node_id in _from_the_top(chat.mapping):
         node = chat.mapping[node_id]
@@ -86,7 +86,7 @@ def _transcript(chat: _Chat) -> Transcript:
         above[node_id] = node_id
         time = _seconds(node.message.create_time if node.message else None) or begun
         parent_id = shown[parent].id if parent else None
-        shown[node_id] = Entry(_id_of(source, node_id), parent_id, role, text, created=time)
+        shown[node_id] = MessageNode(_id_of(source, node_id), parent_id, role, text, created=time)
     entries = tuple(shown.values())
     title = title_given(chat.title or "") or (title_of(entries[0].text) if entries else "")
     conversation = Conversation(_id_of(source), title, False, begun, _seconds(chat.update_time) or begun)
@@ -115,7 +115,9 @@ def _said(message: _Message | None) -> tuple[Role | None, str]:
     if message.content.content_type not in ("text", "multimodal_text") or message.recipient not in (None, "all"):
         return None, ""
     parts = [_text_of(part) for part in message.content.parts]
-    text = clean("\n\n".join(part for part in parts if part.strip())) or (PICTURE if any(message.content.parts) else "")
+    text = sanitize("\n\n".join(part for part in parts if part.strip())) or (
+        PICTURE if any(message.content.parts) else ""
+    )
     if len(text) > MOST_CHARACTERS:
         raise StorageError(f"one of its messages has more than {MOST_CHARACTERS:,} characters")
     match message.author.role:
@@ -133,7 +135,7 @@ def _text_of(part: Any) -> str:
     return told if isinstance(told, str) else ""
 
 
-def _active(node_id: str | None, shown: Mapping[str, Entry]) -> list[str]:
+def _active(node_id: str | None, shown: Mapping[str, MessageNode]) -> list[str]:
     by_id = {entry.id: entry for entry in shown.values()}
     at = shown[node_id] if node_id else None
     way: list[str] = []

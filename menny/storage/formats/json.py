@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from menny.config.yaml_models import StrictModel
+from menny.engine_protocols import FinishReason
 from menny.errors import StorageError
 from menny.storage.rows import title_given, title_of
-from menny.storage.values import Conversation, Entry, Figures, FinishReason, Transcript
+from menny.storage.values import Conversation, MessageNode, ReplyStats, Transcript
 
 FORMAT, VERSION = "menny-chat", 1
 MOST_MESSAGES = 100_000
@@ -66,9 +67,10 @@ def as_json(transcript: Transcript) -> str:
     return json.dumps(whole, ensure_ascii=False, indent=1)
 
 
-def _without_alternatives(entry: Entry) -> dict[str, object]:
+def _without_alternatives(entry: MessageNode) -> dict[str, object]:
     fields = asdict(entry)
     del fields["alternatives"]
+    fields["figures"] = fields.pop("stats")  # the name that the format has
     return {**fields, "status": "interrupted" if entry.status == "growing" else entry.status}
 
 
@@ -102,8 +104,8 @@ def checked(transcript: Transcript) -> Transcript:
     return transcript
 
 
-def _entry(message: MessageDocument) -> Entry:
-    return Entry(
+def _entry(message: MessageDocument) -> MessageNode:
+    return MessageNode(
         id=message.id,
         parent=message.parent,
         role=message.role,
@@ -113,7 +115,7 @@ def _entry(message: MessageDocument) -> Entry:
         error=message.error,
         persona=message.persona,
         model=message.model,
-        figures=Figures(**message.figures.model_dump()),
+        stats=ReplyStats(**message.figures.model_dump()),
         created=message.created,
         extra=message.extra,
     )

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from menny.storage.values import Entry, Transcript
+from menny.storage.values import MessageNode, Transcript
 
 
 def as_markdown(transcript: Transcript, names: dict[str, str], human: str = "You") -> str:
     """The active path to read, each message under who said it; `names` are the personas' by id."""
     entries = {entry.id: entry for entry in transcript.entries}
     parts = [f"# {' '.join(transcript.conversation.title.split())}"]
-    said: Sequence[Entry] = [entries[entry_id] for entry_id in transcript.active]
+    said: Sequence[MessageNode] = [entries[entry_id] for entry_id in transcript.active]
     for entry in said:
         name = human if entry.role == "user" else names.get(entry.persona, "Menny")
         ending = "" if entry.status == "whole" else "\n\n*(interrupted)*"

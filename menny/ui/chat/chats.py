@@ -7,10 +7,11 @@ from weakref import WeakValueDictionary
 
 import streamlit as st
 
-from menny.chat.conversation import Chat, Reply
+from menny.chat import Chat, Reply, ReplySettings
 from menny.errors import StorageError
+from menny.models.loader import ModelSource
 from menny.storage import ChatStore, store_file
-from menny.ui.chat.reply_job import Order, Run
+from menny.ui.chat.reply_job import ReplyJob
 from menny.ui.shared.shared_engine import shared_engine
 
 TRY_AGAIN = 5.0  # seconds until a store that couldn't be opened is tried again
@@ -28,7 +29,7 @@ class Chats:
         self._store: ChatStore | None = None
         self._next_try = 0.0
         self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
-        self._runs: dict[str, Run] = {}
+        self._jobs: dict[str, ReplyJob] = {}
         self._guard = threading.RLock()
 
     @property
@@ -64,20 +65,22 @@ class Chats:
                 chat = self._open[chat_id] = Chat(self.store, chat_id)
             return chat
 
-    def run_of(self, chat_id: str) -> Run | None:
+    def job_of(self, chat_id: str) -> ReplyJob | None:
         """The reply under way in a chat."""
         with self._guard:
-            run = self._runs.get(chat_id)
-            if run is not None and run.is_over:
-                del self._runs[chat_id]
+            job = self._jobs.get(chat_id)
+            if job is not None and job.is_over:
+                del self._jobs[chat_id]
                 return None
-            return run
+            return job
 
-    def answer(self, chat: Chat, reply: Reply, order: Order) -> Run:
+    def answer(
+        self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
+    ) -> ReplyJob:
         """Have a reply made, whoever looks on."""
         with self._guard:
-            run = self._runs[chat.id] = Run(chat, reply, order, shared_engine())
-        return run.start()
+            job = self._jobs[chat.id] = ReplyJob(chat, reply, model_name, source, settings, shared_engine())
+        return job.start()
 
 
 def shared_chats() -> Chats:

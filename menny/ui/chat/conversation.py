@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import streamlit as st
 
 from menny.chat.prompt_builder import Usage
-from menny.moderation.policy import NOTE, Finding
+from menny.engine_protocols import Progress
+from menny.moderation.policy import MODERATION_KEY, ModerationResult
 from menny.personas.persona import Persona
-from menny.storage import Entry, Figures
+from menny.storage import MessageNode, ReplyStats
 from menny.ui.chat.message_bar import Bar, message_bar
-from menny.ui.chat.reply_job import Phase, Run, watch
+from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.safe_markdown import as_label, as_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
 from menny.ui.shared.pictures import avatar_of, human_avatar
@@ -72,14 +73,14 @@ def _draw_more(session: Session, hidden: int) -> None:
         st.button(f"Show earlier messages ({hidden:,})", key="earlier", icon=":material/expand_less:", on_click=show)
 
 
-def _draw_question(session: Session, entry: Entry) -> None:
+def _draw_question(session: Session, entry: MessageNode) -> None:
     with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar()):
         if session.editing == entry.id:
             _draw_edit(session, entry)
             return
         st.text(entry.text)
-        if finding := Finding.of_note(entry.extra.get(NOTE)):
-            draw_warning(finding)
+        if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
+            draw_warning(result)
         tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
 
         def use(name: str, value: str) -> None:
@@ -87,7 +88,7 @@ def _draw_question(session: Session, entry: Entry) -> None:
                 case "edit":
                     session.editing = entry.id
                 case "delete":
-                    session.cut(entry.id)
+                    session.delete(entry.id)
                 case "step":
                     session.chat.choose(value)
 
@@ -95,7 +96,7 @@ def _draw_question(session: Session, entry: Entry) -> None:
         message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
-def _draw_edit(session: Session, entry: Entry) -> None:
+def _draw_edit(session: Session, entry: MessageNode) -> None:
     key = f"edit-{entry.id}"
 
     def send() -> None:
@@ -110,12 +111,12 @@ def _draw_edit(session: Session, entry: Entry) -> None:
         st.button("Cancel", key=f"leave-{entry.id}", on_click=leave)
 
 
-def _draw_reply(session: Session, entry: Entry, speakers: Speakers, is_last: bool) -> None:
+def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
     persona = speakers.personas.get(entry.persona)
     with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
-        run = session.run
-        if run is not None and run.reply.id == entry.id:
-            _follow(session, run, speakers.name(entry.persona))
+        job = session.job
+        if job is not None and job.reply.id == entry.id:
+            _follow(session, job, speakers.name(entry.persona))
             return
         is_withheld = _draw_text(entry)
         if entry.error:
@@ -129,22 +130,22 @@ def _draw_reply(session: Session, entry: Entry, speakers: Speakers, is_last: boo
             _draw_continue(session, entry, speakers)
 
 
-def _draw_text(entry: Entry) -> bool:
+def _draw_text(entry: MessageNode) -> bool:
     """What a reply says, or what moderation has put in its place; tells whether it is withheld."""
-    finding = Finding.of_note(entry.extra.get(NOTE))
+    result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
     if entry.status == "growing" or not entry.text:
-        finding = None  # it isn't judged before it is whole
-    if finding and finding.action == "block":
-        draw_withheld(finding)
+        result = None  # it isn't judged before it is whole
+    if result and result.action == "block":
+        draw_withheld(result)
         return True
-    with folded_away(finding, f"folded-{entry.id}") if finding else nullcontext():
+    with folded_away(result, f"folded-{entry.id}") if result else nullcontext():
         if entry.text:
             cursor = CURSOR if entry.status == "growing" else ""
             st.markdown(as_markdown(entry.text) + cursor, anchors=False)
     return False
 
 
-def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
+def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> None:
     def resume() -> None:
         """By whom it was begun, as far as they are still there."""
         speakers.select(entry.persona, entry.model)
@@ -153,7 +154,7 @@ def _draw_continue(session: Session, entry: Entry, speakers: Speakers) -> None:
     st.button("Continue", key=f"continue-{entry.id}", icon=":material/play_arrow:", on_click=resume)
 
 
-def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: bool) -> None:
+def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withheld: bool) -> None:
     def use(name: str, value: str) -> None:
         match name:
             case "regenerate":
@@ -161,7 +162,7 @@ def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: b
                 speakers.select(chosen if kind == "persona" else "", chosen if kind == "model" else "")
                 session.regenerate(entry.id)
             case "delete":
-                session.cut(entry.id)
+                session.delete(entry.id)
             case "step":
                 session.chat.choose(value)
 
@@ -178,7 +179,7 @@ def _draw_bar(session: Session, entry: Entry, speakers: Speakers, is_withheld: b
     message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
-def _follow(session: Session, run: Run, name: str) -> None:
+def _follow(session: Session, job: ReplyJob, name: str) -> None:
     """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
     text, status = st.empty(), st.empty()
     redraw_when_stale(session)
@@ -186,15 +187,15 @@ def _follow(session: Session, run: Run, name: str) -> None:
 
     def draw() -> None:
         nonlocal shown, status_due
-        if run.reply.text and run.reply.text != shown:
-            shown = run.reply.text
+        if job.reply.text and job.reply.text != shown:
+            shown = job.reply.text
             text.markdown(as_markdown(shown) + CURSOR, anchors=False)
         if time.monotonic() >= status_due:
             status_due = time.monotonic() + STATUS_INTERVAL
-            _draw_status(status, run, name)
+            _draw_status(status, job, name)
 
     draw()
-    watch(run, draw)
+    watch(job, draw)
     st.rerun()
 
 
@@ -205,37 +206,37 @@ def redraw_when_stale(session: Session) -> None:
         st.rerun()
 
 
-def _draw_status(status: "st.delta_generator.DeltaGenerator", run: Run, name: str) -> None:
+def _draw_status(status: "st.delta_generator.DeltaGenerator", job: ReplyJob, name: str) -> None:
     """What a reply waits for, or how fast it comes. Drawing it is also where Streamlit can stop the page."""
-    phase = run.phase
-    if phase.name == "prefill" and phase.total > phase.done > 0:
-        status.progress(phase.done / phase.total, text=f"Reading: {phase.done:,} of {phase.total:,} tokens")
-    elif phase.name == "writing":
-        status.caption(as_label(" · ".join(_counted(run.reply.figures))))
+    progress = job.progress
+    if progress.phase == "prefill" and progress.total > progress.done > 0:
+        status.progress(progress.done / progress.total, text=f"Reading: {progress.done:,} of {progress.total:,} tokens")
+    elif progress.phase == "writing":
+        status.caption(as_label(" · ".join(_counted(job.reply.stats))))
     else:
-        status.caption(f":shimmer[{as_label(waiting_for(phase, run.order.model_name, name))}]")
+        status.caption(f":shimmer[{as_label(waiting_for(progress, job.model_name, name))}]")
 
 
-def waiting_for(phase: Phase, model_name: str, persona_name: str) -> str:
+def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
     """One line for a reply that has no word yet."""
-    match phase.name:
+    match progress.phase:
         case "loading":
             return f"Loading {model_name} …"
         case "busy":
             return f"Waiting: another chat is using the engine. {model_name} is next …"
-        case "summing":
+        case "summarizing":
             return "Summing up what was said before …"
-        case "judging":
+        case "classifying":
             return "Checking what is said …"
         case "waiting":
-            return f"Waiting: {phase.total} request{'s' if phase.total != 1 else ''} ahead …"
+            return f"Waiting: {progress.total} request{'s' if progress.total != 1 else ''} ahead …"
         case _:
             return f"{persona_name} is reading …"
 
 
-def measures(entry: Entry, model_name: str) -> str:
+def measures(entry: MessageNode, model_name: str) -> str:
     """The line under a reply: how long, how fast, and why it ended where that isn't plain to see."""
-    parts = [*([model_name] if model_name else []), *_counted(entry.figures)]
+    parts = [*([model_name] if model_name else []), *_counted(entry.stats)]
     match entry.status, entry.finish_reason:
         case "growing", _:
             parts.append("being written in another window")
@@ -248,12 +249,12 @@ def measures(entry: Entry, model_name: str) -> str:
     return " · ".join(parts)
 
 
-def _counted(figures: Figures) -> list[str]:
-    tokens = figures.completion_tokens
+def _counted(stats: ReplyStats) -> list[str]:
+    tokens = stats.completion_tokens
     if not tokens:
         return []
     return [
         f"{tokens:,} token{'s' if tokens != 1 else ''}",
-        f"{figures.decode_tps:.1f} tokens/s",
-        f"first after {figures.seconds_to_first_token:.1f} s",
+        f"{stats.decode_tps:.1f} tokens/s",
+        f"first after {stats.seconds_to_first_token:.1f} s",
     ]

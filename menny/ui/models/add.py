@@ -15,16 +15,16 @@ from menny.models.hub import forget_token, has_token, keep_token
 from menny.models.loader import models_at
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import Library
+from menny.ui.shared.options import Options
 
 
-def draw_adding(session: Session, library: Library) -> None:
+def draw_adding(session: Session, options: Options) -> None:
     """The buttons above the cards, and what came of them."""
     with st.container(horizontal=True, width="content", gap="small"):
         with st.popover("Add a model", icon=":material/add:", key="add_model"):
-            _draw_add_model(session, library)
+            _draw_add_model(session, options)
         with st.popover("Add a server", icon=":material/cloud:", key="add_server"):
-            _draw_add_server(session, library)
+            _draw_add_server(session, options)
         with st.popover("Token", icon=":material/key:", key="token"):
             _draw_token(session)
     if session.told:
@@ -32,7 +32,7 @@ def draw_adding(session: Session, library: Library) -> None:
         session.told = ""
 
 
-def _draw_add_model(session: Session, library: Library) -> None:
+def _draw_add_model(session: Session, options: Options) -> None:
     """A folder or .gguf of this machine, or a repository of the hub: both become entries of the user's own."""
 
     def add() -> None:
@@ -42,7 +42,7 @@ def _draw_add_model(session: Session, library: Library) -> None:
         else:
             source = {"path": str(model_at(Path(os.path.expanduser(told)).absolute()))}
         name = str(st.session_state["add_name"]).strip() or Path(told).name.removesuffix(".gguf")
-        add_entry(own_models_file(), id=free_id(name, library), name=name, **source)
+        add_entry(own_models_file(), id=free_id(name, options), name=name, **source)
         session.told = f"{name} was added."
 
     st.text_input("Folder, .gguf file or repository", key="add_path", placeholder="/path/to/model or owner/name")
@@ -50,7 +50,7 @@ def _draw_add_model(session: Session, library: Library) -> None:
     _button("Add", "add_now", add, session)
 
 
-def _draw_add_server(session: Session, library: Library) -> None:
+def _draw_add_server(session: Session, options: Options) -> None:
     address = st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
     variable = st.text_input(
         "Environment variable with the key", key="server_variable", placeholder="none, or such as OPENAI_API_KEY"
@@ -69,7 +69,7 @@ def _draw_add_server(session: Session, library: Library) -> None:
             keep_key(place, key.strip())
         add_entry(
             own_models_file(),
-            id=free_id(served, library),
+            id=free_id(served, options),
             name=f"{Path(served).name[:60]} (server)",
             server=place,
             served=served,
@@ -116,8 +116,8 @@ def _button(label: str, key: str, do: Callable[[], None], session: Session) -> N
         st.error(as_label(fault), icon=":material/error:")
 
 
-def free_id(name: str, library: Library) -> str:
+def free_id(name: str, options: Options) -> str:
     """An id that no model has yet, as near to a name as ids can be."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:50] or "model"
-    taken = {spec.id for spec in library.models}
+    taken = {spec.id for spec in options.models}
     return next(one for one in (plain, *(f"{plain}-{n}" for n in range(2, 1000))) if one not in taken)

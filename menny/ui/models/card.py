@@ -7,10 +7,10 @@ import streamlit as st
 
 from menny.cli.tables import download_text
 from menny.config.paths import models_folder, own_models_file
-from menny.engine import Conversion, Numbers, fitting_group_size, held_bytes
+from menny.engine import Conversion, QuantizationConfig, active_memory, fitting_group_size
 from menny.errors import MennyError, ModelError
 from menny.models.catalogue import Fit, ModelSpec, RepoSource, ServerSource, own_ids, remove_entry
-from menny.models.loader import Tuned, converted_bytes
+from menny.models.loader import LoadOptions, converted_bytes
 from menny.text import size
 from menny.ui.models.jobs import Work, removable, remove
 from menny.ui.safe_markdown import as_label
@@ -85,7 +85,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             st.caption(as_label(f"Converted: {conversion.target.name} is here."))
     if engines.loading is not None and engines.loading == session.place_of(spec):
         whole = fit.plan.weights if fit else 0
-        held = min(held_bytes(), whole)
+        held = min(active_memory(), whole)
         st.progress(held / max(1, whole), text=as_label(f"Loading: {size(held)} of {size(whole)}"))
     elif spec.id in work.loads:
         st.caption(":shimmer[Waiting until the loaded model is free …]")
@@ -95,7 +95,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
 
 def _told(spec: ModelSpec, fault: str, work: Work) -> None:
     st.error(as_label(fault), icon=":material/error:")
-    st.button("Close", key=f"close-{spec.id}", icon=":material/check:", on_click=work.put_away, args=(spec.id,))
+    st.button("Close", key=f"close-{spec.id}", icon=":material/check:", on_click=work.dismiss, args=(spec.id,))
 
 
 def _draw_get(spec: ModelSpec, work: Work) -> None:
@@ -142,7 +142,7 @@ def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, e
         if context is None and not force:
             session.tuned.pop(spec.id, None)
         else:
-            session.tuned[spec.id] = Tuned(Path(), int(context) if context else None, force)
+            session.tuned[spec.id] = LoadOptions(Path(), int(context) if context else None, force)
 
 
 def _draw_convert(spec: ModelSpec, work: Work) -> None:
@@ -162,7 +162,7 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
         st.caption(as_label(f"Written as {target.name} into the models folder."))
 
         def convert() -> None:
-            work.put_away(spec.id)
+            work.dismiss(spec.id)
             try:
                 work.conversions[spec.id] = Conversion(path, target, _numbers(spec, path, bits))
             except MennyError as error:
@@ -177,16 +177,16 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
         st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=off, on_click=convert)
 
 
-def _numbers(spec: ModelSpec, path: Path, bits: int) -> Numbers:
+def _numbers(spec: ModelSpec, path: Path, bits: int) -> QuantizationConfig:
     """In groups that divide the model's widths. Raises ModelError where none do."""
     if bits == 16:
-        return Numbers()
+        return QuantizationConfig()
     group_size = fitting_group_size(path)
     if group_size is None:
         raise ModelError(
             f"{spec.name} can't be written in {bits} bits, as no size of groups divides it: choose 16 bits."
         )
-    return Numbers(bits=bits, group_size=group_size)
+    return QuantizationConfig(bits=bits, group_size=group_size)
 
 
 def converted_name(model_id: str, bits: int) -> str:

@@ -12,7 +12,7 @@ from menny.engine import Conversion
 from menny.errors import MennyError, ModelError
 from menny.models.catalogue import ModelSpec, RepoSource
 from menny.models.hub import Download, Job, remove_leftovers
-from menny.models.loader import Place
+from menny.models.loader import ModelSource
 from menny.ui.shared.shared_engine import LoanCancelled, SharedEngine
 
 
@@ -38,7 +38,7 @@ class Work:
         if isinstance(spec.source, RepoSource):
             self.downloads[spec.id] = Download(Job(spec.source.repo, spec.source.revision, spec.source.into))
 
-    def load(self, model_id: str, place: Place, engines: SharedEngine) -> None:
+    def load(self, model_id: str, place: ModelSource, engines: SharedEngine) -> None:
         """Load a model ahead of its first question."""
 
         def run() -> None:
@@ -58,9 +58,9 @@ class Work:
         """Delete what a download that was cancelled has finished."""
         if (download := self.downloads.get(model_id)) and download.progress.is_over:
             remove_leftovers(download.job, finished_too=True)
-            self.put_away(model_id)
+            self.dismiss(model_id)
 
-    def put_away(self, model_id: str) -> None:
+    def dismiss(self, model_id: str) -> None:
         """Forget what is over."""
         self.faults.pop(model_id, None)
         if (download := self.downloads.get(model_id)) and download.progress.is_over:

@@ -11,7 +11,7 @@ from menny.ui.models.card import draw_card
 from menny.ui.models.jobs import Work, shared_work
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import Library, read_library
+from menny.ui.shared.options import Options, read_options
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine
 
 EVERY = 0.7  # seconds between two looks at what moves
@@ -21,25 +21,25 @@ IDLE = {0: "Never", 300: "After 5 minutes", 900: "After 15 minutes", 3600: "Afte
 
 def draw_models() -> None:
     """Draw the page."""
-    session, library, work, engines = Session.current(), read_library(), shared_work(), shared_engine()
+    session, options, work, engines = Session.current(), read_options(), shared_work(), shared_engine()
     with st.container(key="models"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.title("Models", anchor=False, width="content")
-            draw_adding(session, library)
+            draw_adding(session, options)
         if problem := settings_problem():
             st.warning(as_label(str(problem)), icon=":material/warning:")
-        for problem in library.problems:
+        for problem in options.errors:
             if str(problem).startswith(("models", "configs/models", "menny/models")) or "models.yaml" in str(problem):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
         moving = work.is_under_way or engines.loading is not None
-        st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, library, work, engines, moving)
+        st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, options, work, engines, moving)
 
 
-def _draw_moving(session: Session, library: Library, work: Work, engines: SharedEngine, was_moving: bool) -> None:
+def _draw_moving(session: Session, options: Options, work: Work, engines: SharedEngine, was_moving: bool) -> None:
     """All that can change by itself; when something begins or ends to move, the page is drawn anew."""
     if was_moving != (work.is_under_way or engines.loading is not None):
         st.rerun()
-    specs = [*library.models, *session.own_models]
+    specs = [*options.models, *session.own_models]
     _draw_loaded(session, specs, engines)
     with st.grid("auto", min_column_width=330, gap="small"):
         for spec in specs:

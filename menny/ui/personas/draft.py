@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from menny.config.yaml_models import findings, from_data
 from menny.errors import FileChangedError, MennyError
-from menny.personas.persona import Parameters, Persona, PersonaFile, Remembering
-from menny.text import clean
+from menny.personas.persona import MemorySettings, Parameters, Persona, PersonaFile
+from menny.text import sanitize
 from menny.ui.personas.persona_store import free_name, keep, texts_of
-from menny.ui.shared.options import read_library
+from menny.ui.shared.options import read_options
 
 TEXTS = ("name", "tagline", "system_prompt", "greeting")
 NUMBERS = tuple(Parameters.model_fields)
@@ -81,7 +81,7 @@ def values(draft: Draft) -> dict[str, Any]:
 
     def of(name: str) -> Any:
         value = st.session_state.get(key_of(name))
-        return clean(value) if isinstance(value, str) else value
+        return sanitize(value) if isinstance(value, str) else value
 
     examples = [{who: of(f"{who}_{row}") or "" for who in ("user", "assistant")} for row in filled(draft)]
     return {
@@ -170,14 +170,14 @@ def _text_of(persona: Persona) -> tuple[str, str | None]:
 
 def _memory(strategy: Any, turns: Any) -> dict[str, Any]:
     """Turns only for the strategies that read them."""
-    default = Remembering()
+    default = MemorySettings()
     chosen = strategy or default.strategy
     return {"strategy": chosen, "turns": turns if "turns" in chosen else default.turns}
 
 
 def _twin(draft: Draft, name: str) -> Persona | None:
     folded = name.strip().casefold()
-    everybody = read_library().personas
+    everybody = read_options().personas
     return next((one for one in everybody if one.name.casefold() == folded and one.id != draft.persona_id), None)
 
 

@@ -13,7 +13,7 @@ from menny.ui.personas.persona_store import own_file, preset_file
 from menny.ui.personas.preview import draw_preview
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import Library
+from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import IMAGES, avatar_of, picture
 from menny.ui.sidebar.memory_panel import HELP, NAMES
 
@@ -28,7 +28,7 @@ LABELS = {
 }
 
 
-def draw_editor(draft: Draft, library: Library, session: Session) -> None:
+def draw_editor(draft: Draft, options: Options, session: Session) -> None:
     """Fields on the left, the preview on the right; Save and Cancel stay in sight below."""
     st.title(_title(draft), anchor=False)
     if draft.persona_id and own_file(draft.persona_id) is None and preset_file(draft.persona_id):
@@ -38,11 +38,11 @@ def draw_editor(draft: Draft, library: Library, session: Session) -> None:
         _draw_who(draft)
         _draw_words(draft)
         _draw_examples(draft)
-        _draw_rules(draft, library)
+        _draw_rules(draft, options)
     with st.bottom:
         _draw_end(draft)
     with preview, st.container(key="persona-preview"):
-        draw_preview(values(draft), library, session)
+        draw_preview(values(draft), options, session)
 
 
 def _title(draft: Draft) -> str:
@@ -161,9 +161,9 @@ def _draw_examples(draft: Draft) -> None:
     _tell(draft, "examples")
 
 
-def _draw_rules(draft: Draft, library: Library) -> None:
+def _draw_rules(draft: Draft, options: Options) -> None:
     """What holds for the replies, beside the words."""
-    names = {one.id: one.name for one in library.guardrails if one.id != NONE}
+    names = {one.id: one.name for one in options.guardrails if one.id != NONE}
     unknown = [one for one in st.session_state.get(key_of("guardrails")) or [] if one not in names]
     st.multiselect(
         "Guardrails added",

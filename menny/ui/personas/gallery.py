@@ -9,15 +9,15 @@ from menny.personas.cards import Version, as_json, as_png
 from menny.personas.imports import read_import
 from menny.personas.persona import Persona, own_folder
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
-from menny.ui.personas.persona_store import own_file, picture_of, preset_file, take_away, take_in, texts_of
+from menny.ui.personas.persona_store import delete, import_, own_file, picture_of, preset_file, texts_of
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import Library
+from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import draw_avatar
 from menny.ui.sidebar.sidebar import choose_persona
 
 
-def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
+def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
     """Everybody, with what was just done above, and the way to a chat."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title("Personas", anchor=False, width="content")
@@ -25,16 +25,16 @@ def draw_gallery(desk: Desk, library: Library, session: Session) -> None:
             st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
             with st.popover("Import", icon=":material/upload:", key=f"importing_{desk.imports}"):
                 _draw_import(desk)
-    _draw_told(desk, library, session)
-    for problem in library.problems:
+    _draw_told(desk, options, session)
+    for problem in options.errors:
         if str(problem).startswith("personas/"):
             st.warning(as_label(str(problem)), icon=":material/warning:")
     with st.grid("auto", min_column_width=270, gap="small"):
-        for persona in library.personas:
+        for persona in options.personas:
             _draw_card(persona, session)
 
 
-def _draw_told(desk: Desk, library: Library, session: Session) -> None:
+def _draw_told(desk: Desk, options: Options, session: Session) -> None:
     """What was done, with the way back and the way on."""
     for fault in desk.faults:
         st.error(as_label(fault), icon=":material/error:")
@@ -44,7 +44,7 @@ def _draw_told(desk: Desk, library: Library, session: Session) -> None:
         st.markdown(as_label(desk.told), width="stretch")
         if desk.undo is not None:
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, args=(desk, desk.undo))
-        latest = next((one for one in library.personas if one.id == desk.latest), None)
+        latest = next((one for one in options.personas if one.id == desk.latest), None)
         if latest and st.button(as_label(f"Talk to {latest.name} now"), key="chat-with-latest", type="primary"):
             _go_to_chat(latest, session)
 
@@ -94,7 +94,7 @@ def _draw_menu(persona: Persona) -> None:
 def _take_away(persona: Persona, is_preset: bool) -> None:
     desk = Desk.current()
     try:
-        undo = take_away(persona.id)
+        undo = delete(persona.id)
     except MennyError as error:
         desk.faults = [str(error)]
         return
@@ -128,14 +128,14 @@ def _import(desk: Desk, key: str) -> None:
     faults: list[str] = []
     for file in st.session_state[key]:
         try:
-            taken.append(take_in(read_import(file.name, file.getvalue())))
+            taken.append(import_(read_import(file.name, file.getvalue())))
         except MennyError as error:
             faults.append(str(error))
     desk.imports += 1
 
     def undo() -> None:
         for persona in taken:
-            take_away(persona.id)
+            delete(persona.id)
 
     if taken:
         names = ", ".join(persona.name for persona in taken)

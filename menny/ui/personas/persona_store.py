@@ -14,7 +14,7 @@ from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.personas.files import find, new_id, put, remove, save, text_of
 from menny.personas.imports import Imported
 from menny.personas.persona import Persona, PersonaFile, own_folder
-from menny.ui.shared.options import presets_folder, read_library
+from menny.ui.shared.options import presets_folder, read_options
 
 
 def own_file(persona_id: str) -> Path | None:
@@ -40,28 +40,28 @@ def keep(persona: PersonaFile, persona_id: str, picture: bytes | None, base: str
     """Write one's own persona, with its new picture if there is one; tells the id."""
     if picture is not None:
         persona = persona.model_copy(update={"avatar": keep_avatar(home() / "images", picture)})
-    chosen = persona_id or new_id(persona.name, {one.id for one in read_library().personas} | _file_names())
+    chosen = persona_id or new_id(persona.name, {one.id for one in read_options().personas} | _file_names())
     save(own_folder(), chosen, persona, base, expected)
     return chosen
 
 
-def take_in(imported: Imported) -> Persona:
+def import_(imported: Imported) -> Persona:
     """Keep a persona from elsewhere, under a name that nobody has yet."""
     picture = None if imported.picture is None else as_avatar(imported.picture)
     name = free_name(imported.persona.name)
     persona = imported.persona.model_copy(update={"name": name})
     persona_id = keep(persona, "", picture, base="", expected=None)
-    return next(one for one in read_library().personas if one.id == persona_id)
+    return next(one for one in read_options().personas if one.id == persona_id)
 
 
 def free_name(name: str) -> str:
     """The name itself, or with a number where somebody has it."""
-    taken = {one.name.casefold() for one in read_library().personas}
+    taken = {one.name.casefold() for one in read_options().personas}
     tries = (name, *(f"{name[:55]} {number}" for number in range(2, 10_000)))
     return next(one for one in tries if one.casefold() not in taken)
 
 
-def take_away(persona_id: str) -> Callable[[], None]:
+def delete(persona_id: str) -> Callable[[], None]:
     """Delete one's own persona; what comes back puts it back."""
     path = own_file(persona_id)
     if path is None:
@@ -99,7 +99,7 @@ def from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
         yield kept
     except MennyError:
         for persona_id in kept:
-            take_away(persona_id)
+            delete(persona_id)
         raise
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from menny.chat.conversation import Brief
+from menny.chat import Instructions
 from menny.engine import Tokenizer, load_tokenizer
 from menny.errors import ConfigError, MennyError
 from menny.messages import Message
@@ -16,19 +16,19 @@ from menny.personas.persona import Example, Persona
 from menny.prompts import encode_chat, guess_template
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import Library
+from menny.ui.shared.options import Options
 from menny.ui.sidebar.guardrail_panel import DEFAULT_GUARDRAIL
 
 QUESTION = Message("user", "?")  # stands where the conversation begins, and isn't counted
 
 
-def draw_preview(said: Mapping[str, Any], library: Library, session: Session) -> None:
+def draw_preview(said: Mapping[str, Any], options: Options, session: Session) -> None:
     """The texts as they are sent: the app's guardrail first, then those added, then the persona's own."""
     guardrail = st.session_state.get("guardrail", DEFAULT_GUARDRAIL)
     st.subheader("What the model is told", anchor=False)
     counted = st.empty()
     try:
-        in_force = combine(guardrail, said["guardrails"], library.guardrails)
+        in_force = combine(guardrail, said["guardrails"], options.guardrails)
     except ConfigError as error:
         st.error(as_label(str(error)))
         return
@@ -40,10 +40,10 @@ def draw_preview(said: Mapping[str, Any], library: Library, session: Session) ->
     names = ", ".join(one.name for one in in_force) or "none"
     st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's sidebar, and no persona removes it."))
     counted.caption("Counting …")
-    counted.caption(as_label(_count(brief, session, library)))
+    counted.caption(as_label(_count(brief, session, options)))
 
 
-def brief_of(said: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Brief:
+def brief_of(said: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Instructions:
     """What is told of a persona that may not be whole yet."""
     persona = Persona.model_construct(
         id="draft",
@@ -54,10 +54,10 @@ def brief_of(said: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Brief:
             for one in said["examples"]
         ),
     )
-    return Brief.of(guardrail_texts, persona.system_text(), persona.example_messages())
+    return Instructions.of(guardrail_texts, persona.system_text(), persona.example_messages())
 
 
-def count_tokens(brief: Brief, tokenizer: Tokenizer, template: str | None) -> int:
+def count_tokens(brief: Instructions, tokenizer: Tokenizer, template: str | None) -> int:
     """How much of a prompt the brief is."""
     used = template or guess_template(tokenizer)
     told = [Message("system", brief.system_text)] if brief.system_text else []
@@ -65,8 +65,8 @@ def count_tokens(brief: Brief, tokenizer: Tokenizer, template: str | None) -> in
     return len(whole) - len(encode_chat([QUESTION], used, tokenizer))
 
 
-def _count(brief: Brief, session: Session, library: Library) -> str:
-    model, path = _model(session, library)
+def _count(brief: Instructions, session: Session, options: Options) -> str:
+    model, path = _model(session, options)
     if model is None or path is None:
         words = len(" ".join([brief.system_text, *(one.content for one in brief.examples)]).split())
         return f"{words:,} words. No model is here to count tokens with."
@@ -77,9 +77,9 @@ def _count(brief: Brief, session: Session, library: Library) -> str:
     return f"{tokens:,} token{'s' if tokens != 1 else ''} of each prompt, as {model.name} counts"
 
 
-def _model(session: Session, library: Library) -> tuple[ModelSpec | None, Path | None]:
+def _model(session: Session, options: Options) -> tuple[ModelSpec | None, Path | None]:
     """The one that is chosen in the chat, else the first that is here."""
-    models = [*library.models, *session.own_models]
+    models = [*options.models, *session.own_models]
     chosen = [model for model in models if model.id == st.session_state.get("model")]
     present = ((model, model.path()) for model in [*chosen, *models])
     return next(((model, path) for model, path in present if path), (None, None))

@@ -20,15 +20,15 @@ PLAIN = Persona(
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class Options:
     """Everything that the files offer; at least one persona, so that there is always somebody to talk to."""
 
     personas: Sequence[Persona]
     guardrails: Sequence[Guardrail]
     models: Sequence[ModelSpec]
-    problems: Sequence[ConfigError]
+    errors: Sequence[ConfigError]
     moderation: ModerationFile | None = None  # None: there is none, or its file can't be used
-    fault: str = ""  # why nothing may be sent as the files are
+    error: str = ""  # why nothing may be sent as the files are
 
     def persona(self, persona_id: str) -> Persona:
         """The persona of that id; of one whose file has gone, the first there is."""
@@ -40,13 +40,15 @@ def presets_folder() -> Path:
     return CONFIGS / "personas"
 
 
-def read_library() -> Library:
+def read_options() -> Options:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
-    personas, guardrails, problems = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
-    moderation, faults = _read_moderation(CONFIGS / "moderation.yaml", _fingerprint_of([CONFIGS / "moderation.yaml"]))
-    models, model_problems = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
-    fault = f"What is to be blocked isn't known, so nothing is sent: {faults[0]}" if faults else ""
-    return Library(personas or [PLAIN], guardrails, models, [*problems, *faults, *model_problems], moderation, fault)
+    personas, guardrails, errors = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
+    file = CONFIGS / "moderation.yaml"
+    moderation, unreadable = _read_moderation(file, _fingerprint_of([file]))
+    models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
+    error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
+    all_errors = [*errors, *([unreadable] if unreadable else []), *model_errors]
+    return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -54,20 +56,20 @@ def _read_texts(
     configs: Path, own: Path, fingerprint: tuple[object, ...]
 ) -> tuple[list[Persona], list[Guardrail], list[ConfigError]]:
     del fingerprint  # it is here to be part of the cache's key
-    personas, persona_problems = load_all(configs / "personas", own)
-    guardrails, guardrail_problems = load_guardrails(configs / "guardrails")
-    return personas, guardrails, [*persona_problems, *guardrail_problems]
+    personas, persona_errors = load_all(configs / "personas", own)
+    guardrails, guardrail_errors = load_guardrails(configs / "guardrails")
+    return personas, guardrails, [*persona_errors, *guardrail_errors]
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _read_moderation(path: Path, fingerprint: tuple[object, ...]) -> tuple[ModerationFile | None, list[ConfigError]]:
+def _read_moderation(path: Path, fingerprint: tuple[object, ...]) -> tuple[ModerationFile | None, ConfigError | None]:
     """Without the file there is no moderation; a file that can't be read must not be taken for that."""
     if not fingerprint:
-        return None, []
+        return None, None
     try:
-        return load_moderation(path), []
-    except ConfigError as problem:
-        return None, [problem]
+        return load_moderation(path), None
+    except ConfigError as error:
+        return None, error
 
 
 def _fingerprint(configs: Path, own: Path) -> tuple[object, ...]:

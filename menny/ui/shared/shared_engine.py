@@ -5,22 +5,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
 
 import streamlit as st
 
-from menny.chat import conversation
 from menny.config.settings import load_settings
+from menny.engine_protocols import Engine, Phase
 from menny.errors import ConfigError
-from menny.models.loader import Place
+from menny.models.loader import ModelSource
 from menny.models.loader import load_place as load_engine
-from menny.moderation import classifier
-
-
-class PageEngine(conversation.Engine, classifier.Engine, Protocol):
-    """An engine that talks and judges, and whose memory can be given back."""
-
-    def close(self) -> None: ...
 
 
 class LoanCancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -35,19 +27,19 @@ class SharedEngine:
     so that no session starves.
     """
 
-    def __init__(self, load: Callable[[Place], PageEngine]) -> None:
+    def __init__(self, load: Callable[[ModelSource], Engine]) -> None:
         self._load = load
-        self._engine: PageEngine | None = None
-        self._path: Place | None = None
+        self._engine: Engine | None = None
+        self._path: ModelSource | None = None
         self._users = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
         self._idle_seconds: float | None = None
         self._timer: threading.Timer | None = None
-        self.loading: Place | None = None  # what is being loaded at this moment
+        self.loading: ModelSource | None = None  # what is being loaded at this moment
 
     @property
-    def loaded(self) -> Place | None:
+    def loaded(self) -> ModelSource | None:
         """The model that is loaded."""
         return self._path
 
@@ -67,11 +59,11 @@ class SharedEngine:
             self._idle_seconds = seconds
             self._wind()
 
-    def holds(self, path: Place) -> bool:
+    def holds(self, path: ModelSource) -> bool:
         """Whether that model is loaded."""
         return self._path == path
 
-    def engine_of(self, place: Place) -> conversation.Engine | None:
+    def engine_of(self, place: ModelSource) -> Engine | None:
         """The engine of that model, if it is loaded, to ask what needs no reply: how it reads, how much it holds."""
         engine = self._engine
         return engine if self._path == place else None
@@ -98,8 +90,8 @@ class SharedEngine:
 
     @contextmanager
     def borrow(
-        self, path: Place, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
-    ) -> Iterator[PageEngine]:
+        self, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
+    ) -> Iterator[Engine]:
         """The engine for a model; `on_phase` hears "busy" while others use another, and "loading".
 
         Raises ModelError where the model can't be loaded (the next borrower tries anew), LoanCancelled where
@@ -129,7 +121,7 @@ class SharedEngine:
                 self._changed.notify_all()
 
     def _wait_for_turn(
-        self, ticket: object, path: Place, on_phase: Callable[[str], None], is_cancelled: Callable[[], bool]
+        self, ticket: object, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
     ) -> None:
         with self._changed:
             while self._queue[0] is not ticket or (self._path != path and self._users):
@@ -140,7 +132,7 @@ class SharedEngine:
         if is_cancelled():
             raise LoanCancelled
 
-    def _replace(self, path: Place) -> PageEngine:
+    def _replace(self, path: ModelSource) -> Engine:
         """Give the old engine's memory back, then load. Only the queue's head comes here, when nobody has a loan."""
         self._let_go()
         self.loading = path

@@ -10,7 +10,7 @@ from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
 from menny.ui.personas.persona_store import from_archive, to_archive
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
-from menny.ui.shared.options import read_library
+from menny.ui.shared.options import read_options
 
 MOST_MEGABYTES = 200
 
@@ -69,7 +69,7 @@ def draw_export(store: ChatStore, chat_id: str) -> None:
     """Ways to save a chat: to read it, or with everything that is kept of it."""
     transcript = store.transcript(chat_id)
     name = file_stem(transcript.conversation.title)
-    names = {persona.id: persona.name for persona in read_library().personas}
+    names = {persona.id: persona.name for persona in read_options().personas}
     _draw_saving("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
     _draw_saving("JSON, with all its versions", as_json(transcript), f"{name}.json", "application/json", "data_object")
     st.caption("Menny can import the JSON again.")

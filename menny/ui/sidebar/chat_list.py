@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from menny.errors import StorageError
-from menny.storage import ChatStore, Conversation, Hit
+from menny.storage import ChatStore, Conversation, SearchResult
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, Undo
 from menny.ui.sidebar.chat_files import draw_export
@@ -76,7 +76,7 @@ def _draw_row(session: Session, store: ChatStore, conversation: Conversation) ->
     key = f"chat-row-{'open' if is_open else 'other'}-{conversation.id}"
     with st.container(key=key, horizontal=True, vertical_alignment="center", gap=None, wrap=False):
         icon = ":material/keep:" if conversation.pinned else None
-        if session.chats.run_of(conversation.id):
+        if session.chats.job_of(conversation.id):
             icon = ":material/more_horiz:"
         st.button(
             as_label(conversation.title) or "…",
@@ -109,8 +109,8 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
         case "Export":
             session.exporting = conversation.id
         case "Delete":
-            if run := session.chats.run_of(conversation.id):
-                run.cancel()
+            if job := session.chats.job_of(conversation.id):
+                job.cancel()
             store.delete(conversation.id)
             if conversation.id == session.chat.id:
                 session.open("")
@@ -123,7 +123,7 @@ def _bring_back(session: Session, store: ChatStore, conversation: Conversation) 
     session.open(conversation.id)
 
 
-def _draw_hits(session: Session, hits: Sequence[Hit]) -> None:
+def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
     if not hits:
         st.caption("Nothing found.")
     for hit in hits:
@@ -140,14 +140,14 @@ def _draw_hits(session: Session, hits: Sequence[Hit]) -> None:
             )
 
 
-def _reveal(session: Session, hit: Hit) -> None:
+def _reveal(session: Session, hit: SearchResult) -> None:
     """Open the chat that was found, at the alternative that holds what was looked for."""
     session.open(hit.conversation.id)
     if hit.entry:
         session.attempt(partial(session.chat.choose, hit.entry))
 
 
-def marked(hit: Hit) -> str:
+def marked(hit: SearchResult) -> str:
     """An excerpt as a label: what was searched for has a ground of its own, and everything is shown as written."""
     return "".join(
         f":orange-background[{as_label(text)}]" if is_match else as_label(text) for text, is_match in hit.excerpt

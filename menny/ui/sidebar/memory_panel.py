@@ -5,11 +5,12 @@ from typing import get_args
 
 import streamlit as st
 
-from menny.chat.conversation import Brief, Engine, Params
 from menny.chat.memory import Memory, Strategy, Summary
-from menny.chat.prompt_builder import Context, Usage
+from menny.chat.prompt_builder import Usage
+from menny.chat.settings import ReplySettings
+from menny.engine_protocols import Engine
 from menny.errors import MennyError, PromptTooLongError
-from menny.storage import Entry
+from menny.storage import MessageNode
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 
@@ -44,19 +45,17 @@ def choose_memory() -> Memory:
     return memory
 
 
-def draw_meter(
-    session: Session, engine: Engine | None, template: str | None, brief: Brief, params: Params, memory: Memory
-) -> Usage | None:
-    """Show how the next prompt will use the context, and tell it; while a reply is under way, how its own does.
+def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings) -> Usage | None:
+    """Show how the next prompt will use the context, and return it; while a reply is under way, how its own does.
 
     Without the engine there is nothing to count with: then it is as the last reply found it.
     """
     usage = _last_usage(session)
-    if engine is not None and session.run is None:
+    if engine is not None and session.job is None:
         try:
-            usage = session.chat.foresee(Context(engine, template, params.max_tokens), brief, memory)
-        except MennyError as error:  # sending a message will tell it
-            if memory.strategy == "everything" and isinstance(error, PromptTooLongError):
+            usage = session.chat.estimate_usage(engine, settings)
+        except MennyError as error:  # sending a message will show it
+            if settings.memory.strategy == "everything" and isinstance(error, PromptTooLongError):
                 st.warning(as_label(str(error)), icon=":material/memory:")
     if usage is not None:
         st.html(_meter(usage))
@@ -65,8 +64,8 @@ def draw_meter(
 
 def _last_usage(session: Session) -> Usage | None:
     """That of the reply under way, as soon as it is known, or the last one that is kept."""
-    if session.run is not None and session.run.reply.usage:
-        return session.run.reply.usage
+    if session.job is not None and session.job.reply.usage:
+        return session.job.reply.usage
     kept = (Usage.read(entry.extra.get("usage")) for entry in reversed(session.chat.entries))
     return next((usage for usage in kept if usage), None)
 
@@ -88,7 +87,7 @@ def _meter(usage: Usage) -> str:
     return f'<div class="menny-meter"><p>{title}</p><div aria-hidden="true">{bar}</div><ul>{legend}</ul></div>'
 
 
-def unseen_entries(entries: Sequence[Entry], messages: int) -> int:
+def unseen_entries(entries: Sequence[MessageNode], messages: int) -> int:
     """How many of the oldest entries hold the first so many messages; one without a text is none to the model."""
     for number, entry in enumerate(entries):
         if not messages:

@@ -1,27 +1,27 @@
-"""Moderation on the page: what is set in the sidebar, and how a finding is shown."""
+"""Moderation on the page: what is set in the sidebar, and how a result is shown."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
 from menny.moderation.classifier import ModerationFile
-from menny.moderation.policy import ACTIONS, Finding, Policy, Side
+from menny.moderation.policy import ACTIONS, Moderation, ModerationResult, Policy, Side
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import set_default
-from menny.ui.shared.moderators import Moderation, shared_moderators
+from menny.ui.shared.moderators import shared_moderators
 
 SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", "Replies"))
 
 
-def choose_moderation(settings: ModerationFile) -> Moderation | None:
+def choose_moderation(categories: ModerationFile) -> Moderation | None:
     """The sidebar's part: for every category what becomes of messages and of replies; None where all is off."""
-    set_default({_key(side, one.id): getattr(one, side) for one in settings.categories for side, _ in SIDES})
+    set_default({_key(side, one.id): getattr(one, side) for one in categories.categories for side, _ in SIDES})
     with st.expander("Moderation", icon=":material/policy:", key="moderation"):
         st.caption(
             "The model itself judges what is said, before a message is sent and once a reply is whole. "
             "A small model judges badly."
         )
-        for category in settings.categories:
+        for category in categories.categories:
             st.markdown(f"**{as_label(category.name)}**", help=as_label(category.description))
             for column, (side, heading) in zip(st.columns(2, gap="xsmall"), SIDES, strict=True):
                 column.selectbox(
@@ -31,26 +31,27 @@ def choose_moderation(settings: ModerationFile) -> Moderation | None:
                     format_func=str.capitalize,
                     persist_state="session",
                 )
-    chosen = {side: {one.id: st.session_state[_key(side, one.id)] for one in settings.categories} for side, _ in SIDES}
-    policy = Policy(**chosen)
-    return None if policy.is_off else Moderation(settings, policy, shared_moderators())
+    chosen = {
+        side: {one.id: st.session_state[_key(side, one.id)] for one in categories.categories} for side, _ in SIDES
+    }
+    return shared_moderators().moderation(categories, Policy(**chosen))
 
 
 def _key(side: Side, category: str) -> str:
     return f"moderate-{side}-{category}"
 
 
-def draw_warning(finding: Finding) -> None:
+def draw_warning(result: ModerationResult) -> None:
     """Below a message that was sent although it is to be warned of."""
-    st.caption(f":material/policy: {as_label(f'Sent with a warning: {finding.sentence}')}")
+    st.caption(f":material/policy: {as_label(f'Sent with a warning: {result.sentence}')}")
 
 
-def draw_withheld(finding: Finding) -> None:
+def draw_withheld(result: ModerationResult) -> None:
     """In the place of a reply that is blocked."""
-    st.warning(as_label(f"This reply was withheld: {finding.sentence}"), icon=":material/policy:")
+    st.warning(as_label(f"This reply was withheld: {result.sentence}"), icon=":material/policy:")
 
 
-def folded_away(finding: Finding, key: str) -> "st.delta_generator.DeltaGenerator":
+def folded_away(result: ModerationResult, key: str) -> "st.delta_generator.DeltaGenerator":
     """A notice that opens to a reply that is to be warned of."""
-    why = f"Folded away: {finding.sentence} Open it to read it all the same."
+    why = f"Folded away: {result.sentence} Open it to read it all the same."
     return st.expander(as_label(why), icon=":material/policy:", key=key)

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Usage
+from menny.chat.settings import ReplySettings
 from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.models.catalogue import ModelSpec, resolve
-from menny.models.loader import Place
+from menny.models.loader import ModelSource
 from menny.personas.persona import Persona
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, set_default
-from menny.ui.shared.moderators import Moderation
-from menny.ui.shared.options import Library
+from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.sidebar.chat_files import draw_files
-from menny.ui.sidebar.guardrail_panel import Told, choose_guardrail
+from menny.ui.sidebar.guardrail_panel import ActiveInstructions, choose_guardrail
 from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.moderation_panel import choose_moderation
 
@@ -27,27 +26,25 @@ MOST_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the next reply is made with. `path` is None where the model isn't on this machine."""
+    """What the next reply is made with. `source` is None where the model isn't on this machine."""
 
     persona: Persona
     model: ModelSpec | None
-    path: Place | None
-    told: Told
-    params: SamplingParams
-    memory: Memory
-    moderation: Moderation | None  # None: nothing is judged
-    usage: Usage | None = None  # of the model's context, where that can be told
-    fault: str = ""  # why no reply may be made at all
+    source: ModelSource | None
+    instructions: ActiveInstructions
+    settings: ReplySettings
+    usage: Usage | None = None  # of the model's context, where it is known
+    error: str = ""  # why no reply may be made at all
 
     @property
     def can_answer(self) -> bool:
-        return self.path is not None and not self.fault
+        return self.source is not None and not self.error
 
 
-def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
+def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
     """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
-    set_default({"persona": library.personas[0].id})
-    persona = library.persona(st.session_state["persona"])
+    set_default({"persona": options.personas[0].id})
+    persona = options.persona(st.session_state["persona"])
     set_default(_sampling_of(persona))
     with st.sidebar:
         st.button(
@@ -60,23 +57,23 @@ def draw_sidebar(session: Session, library: Library) -> tuple[Choices, "st.delta
             help="Ctrl Shift O",
         )
         chats = st.container(gap="xsmall")
-        model, path = _choose_model(session, library.models)
-        _choose_persona(library)
-        told = choose_guardrail(persona, library.guardrails)
-        moderation = choose_moderation(library.moderation) if library.moderation else None
+        model, source = _choose_model(session, options.models)
+        _choose_persona(options)
+        active = choose_guardrail(persona, options.guardrails)
+        moderation = choose_moderation(options.moderation) if options.moderation else None
         memory = choose_memory()
         meter = st.container()
         params = _choose_sampling()
+        settings = ReplySettings(params, active.instructions, model.template if model else None, memory, moderation)
         with meter:
-            engine = shared_engine().engine_of(path) if path else None
-            usage = draw_meter(session, engine, model.template if model else None, told.brief, params, memory)
+            usage = draw_meter(session, shared_engine().engine_of(source) if source else None, settings)
         draw_files(session)
-        _tell_problems(library.problems)
-    fault = told.fault or library.fault
-    return Choices(persona, model, path, told, params, memory, moderation, usage, fault), chats
+        _draw_errors(options.errors)
+    error = active.error or options.error
+    return Choices(persona, model, source, active, settings, usage, error), chats
 
 
-def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, Place | None]:
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, ModelSource | None]:
     models = {spec.id: spec for spec in [*listed, *session.own_models]}
     if not models:
         return None, None
@@ -124,15 +121,15 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
             st.error(as_label(session.model_problem))
 
 
-def _choose_persona(library: Library) -> None:
-    names = {persona.id: persona.name for persona in library.personas}
+def _choose_persona(options: Options) -> None:
+    names = {persona.id: persona.name for persona in options.personas}
     st.selectbox(
         "Persona",
         list(names),
         key="persona",
         persist_state="session",
         format_func=lambda persona_id: names[persona_id],
-        on_change=lambda: adopt_parameters(library.persona(st.session_state["persona"])),
+        on_change=lambda: adopt_parameters(options.persona(st.session_state["persona"])),
     )
 
 
@@ -251,7 +248,7 @@ def _choose_advanced_sampling() -> tuple[float, int, float, float, int | None]:
     return float(top_p), int(top_k), float(min_p), float(penalty), None if seed is None else int(seed)
 
 
-def _tell_problems(problems: Sequence[ConfigError]) -> None:
+def _draw_errors(problems: Sequence[ConfigError]) -> None:
     if not problems:
         return
     title = "A file needs a look" if len(problems) == 1 else f"{len(problems)} files need a look"

@@ -10,7 +10,7 @@ from menny.engine import Mistral
 from menny.engine.args import MoEArgs
 from menny.engine.benchmarks import bandwidth
 from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
-from menny.engine.benchmarks.bench import Settings, bench
+from menny.engine.benchmarks.bench import BenchSettings, bench
 from menny.errors import EngineError
 from tests.engine.scripts import CONTROLS
 from tests.engine.tiny_models import built, random_weights, tiny_args, write_folder, write_vocabulary
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_concurrency_is_measured_in_the_order_asked(folder: Path) -> None:
     told: list[str] = []
-    report = bench(folder, Settings(**QUICK, concurrency=(3, 1)), told.append)
+    report = bench(folder, BenchSettings(**QUICK, concurrency=(3, 1)), told.append)
     assert [one.concurrency for one in report.speeds] == [3, 1]
     for one in report.speeds:
         assert 0 < one.seconds_to_first_token <= one.slowest_first_token
@@ -45,7 +45,7 @@ def test_every_concurrency_is_measured_in_the_order_asked(folder: Path) -> None:
 
 
 def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
-    report = bench(folder, Settings(**QUICK | {"runs": 2}, against="mlx-lm"))
+    report = bench(folder, BenchSettings(**QUICK | {"runs": 2}, against="mlx-lm"))
     assert report.against is not None
     assert report.against.name == "mlx-lm"
     assert report.against.same_tokens == 1
@@ -53,26 +53,26 @@ def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
 
 
 def test_one_new_token_has_no_speed_of_decoding(folder: Path) -> None:
-    report = bench(folder, Settings(**QUICK | {"new_tokens": 1}, against="mlx-lm"))
+    report = bench(folder, BenchSettings(**QUICK | {"new_tokens": 1}, against="mlx-lm"))
     assert report.speeds[0].decode_tps == 0
     assert report.against is not None
 
 
 def test_what_the_context_does_not_hold_is_refused(folder: Path) -> None:
     with pytest.raises(EngineError, match="60 prompt tokens and 5 new ones"):
-        bench(folder, Settings(prompt_tokens=60, new_tokens=5))
+        bench(folder, BenchSettings(prompt_tokens=60, new_tokens=5))
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"prompt_tokens": -1}, {"concurrency": ()}, {"concurrency": (1, 999)}])
 def test_settings_that_measure_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match=next(iter(wrong))):
-        Settings(**wrong)
+        BenchSettings(**wrong)
 
 
 def test_without_mlx_lm_a_sentence_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlx_lm.generate", None)
     with pytest.raises(EngineError, match="pip install mlx-lm"):
-        bench(folder, Settings(**QUICK, against="mlx-lm"))
+        bench(folder, BenchSettings(**QUICK, against="mlx-lm"))
 
 
 @pytest.mark.parametrize(("tied", "window", "seen"), [(True, None, 100), (False, None, 100), (False, 16, 16)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from menny.config.paths import PROJECT
-from menny.engine.benchmarks.perplexity import CHUNK, mean_surprise, measure_perplexity
+from menny.engine.benchmarks.perplexity import CHUNK, cross_entropy, measure_perplexity
 from menny.errors import ModelError
 from tests.engine.naive_model import logits_of
 from tests.engine.tiny_models import built, random_weights, scripted_weights, tiny_args, write_folder, write_vocabulary
@@ -25,7 +25,7 @@ def test_it_is_the_mean_surprise_of_every_token_but_the_first() -> None:
         logits = logits_of(args, weights, tokens[:length])[:-1]
         likely = np.exp(logits - logits.max(axis=-1, keepdims=True))
         share = likely[np.arange(length - 1), tokens[1:length]] / likely.sum(axis=-1)
-        assert math.isclose(mean_surprise(model, tokens[:length]), -np.log(share).mean(), rel_tol=1e-4)
+        assert math.isclose(cross_entropy(model, tokens[:length]), -np.log(share).mean(), rel_tol=1e-4)
 
 
 def test_a_model_that_knows_nothing_chooses_among_all_its_tokens(tmp_path: Path) -> None:

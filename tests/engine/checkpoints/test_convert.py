@@ -15,14 +15,14 @@ import pytest
 from mlx_lm.utils import load_model as load_in_mlx_lm
 
 from menny.engine import ModelArgs, MoEArgs, load_model, load_tokenizer
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.errors import EngineError, ModelError
 from tests.engine.format_files import FORMATS
 from tests.engine.tiny_models import quantize, random_weights, tiny_args, write_folder, write_gguf, write_vocabulary
 from tests.engine.tokenizers.vocabulary_files import V3
 
 TOKENS = mx.array([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]])
-EXACT = Numbers("float32")
+EXACT = QuantizationConfig("float32")
 SPARSE = {"moe": MoEArgs(4, 2), "n_heads": 8}
 
 
@@ -76,7 +76,7 @@ def test_a_quantized_model_has_the_same_logits_here_and_in_mlx_lm(
 ) -> None:
     args = even(**changes)
     source = FORMATS["consolidated.safetensors"](tmp_path / "source", args, random_weights(args))
-    convert(source, tmp_path / "target", Numbers(dtype, bits))
+    convert(source, tmp_path / "target", QuantizationConfig(dtype, bits))
     logits = load_model(tmp_path / "target")(TOKENS)[0]
     assert difference(logits, peer_logits(tmp_path / "target")) < 1e-3
     written = tensors(tmp_path / "target")
@@ -93,7 +93,7 @@ def test_a_quantized_model_has_the_same_logits_here_and_in_mlx_lm(
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_plain_numbers_get_the_type_that_was_asked(tmp_path: Path, dtype: str) -> None:
-    convert(tiny(tmp_path / "source"), tmp_path / "target", Numbers(dtype))
+    convert(tiny(tmp_path / "source"), tmp_path / "target", QuantizationConfig(dtype))
     assert {weight.dtype for weight in tensors(tmp_path / "target").values()} == {getattr(mx, dtype)}
     expected = load_model(tmp_path / "source")(TOKENS)[0]
     assert difference(expected, load_model(tmp_path / "target")(TOKENS)[0]) < 0.05 * float(mx.abs(expected).max())
@@ -110,13 +110,13 @@ def test_a_quantized_source_stays_to_the_bit_or_is_expanded_or_quantized_anew(
 ) -> None:
     source = quantized(tmp_path / "source", even(**changes), 64, 8)
     expected = load_model(source)(TOKENS)[0]
-    for name, numbers in {"kept": Numbers("float32", 8), "expanded": EXACT}.items():
+    for name, numbers in {"kept": QuantizationConfig("float32", 8), "expanded": EXACT}.items():
         convert(source, tmp_path / name, numbers)
         assert difference(expected, load_model(tmp_path / name)(TOKENS)[0]) < 1e-4
     assert tensors(tmp_path / "expanded")["lm_head.weight"].dtype == mx.float32
     kept, before = tensors(tmp_path / "kept"), tensors(source)
     assert mx.array_equal(kept["lm_head.weight"], before["lm_head.weight"])
-    convert(source, tmp_path / "anew", Numbers("float32", 4, 32))
+    convert(source, tmp_path / "anew", QuantizationConfig("float32", 4, 32))
     assert tensors(tmp_path / "anew")["lm_head.scales"].shape == (260, 2)
     assert difference(load_model(tmp_path / "anew")(TOKENS)[0], peer_logits(tmp_path / "anew")) < 1e-4
 
@@ -181,7 +181,7 @@ def test_a_source_that_is_quantized_in_part_by_experts_is_stacked(tmp_path: Path
     args = even(**SPARSE)
     weights = quantize(random_weights(args), 32, 4, only=lambda name: ".experts.1." in name)
     source = write_folder(tmp_path / "source", args, weights, quantization={"group_size": 32, "bits": 4})
-    convert(source, tmp_path / "target", Numbers("float32", 8, 32))
+    convert(source, tmp_path / "target", QuantizationConfig("float32", 8, 32))
     logits = load_model(tmp_path / "target")(TOKENS)[0]
     assert difference(logits, peer_logits(tmp_path / "target")) < 1e-4
 
@@ -192,7 +192,7 @@ def test_a_width_that_groups_dont_divide_is_refused_before_anything_is_written(
 ) -> None:
     source = tiny(tmp_path / "source", even(hidden_dim=hidden_dim))
     with pytest.raises(ModelError, match=f"down_proj.weight is {hidden_dim} wide.*groups of 64.*{advice}"):
-        convert(source, tmp_path / "deep" / "target", Numbers(bits=4))
+        convert(source, tmp_path / "deep" / "target", QuantizationConfig(bits=4))
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -201,7 +201,7 @@ def test_a_width_that_groups_dont_divide_is_refused_before_anything_is_written(
 )
 def test_numbers_that_mlx_lacks_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match=next(iter(wrong))):
-        Numbers(**wrong)
+        QuantizationConfig(**wrong)
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link", "source"])

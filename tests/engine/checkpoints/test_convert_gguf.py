@@ -10,7 +10,7 @@ from mlx_lm.utils import load as load_in_mlx_lm
 from menny.config.paths import PROJECT
 from menny.engine import load_model, load_tokenizer
 from menny.engine.benchmarks.perplexity import Perplexity, measure_perplexity
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.engine.formats.gguf import read_gguf
 from menny.engine.tokenizers.gguf import vocabulary_files
 from tests.engine.tokenizers.vocabulary_files import TEXTS, V1, V3, sentencepiece_as_gguf
@@ -33,7 +33,7 @@ def test_a_sentencepiece_vocabulary_has_equal_ids_as_a_file(tmp_path: Path, path
 
 @pytest.mark.slow
 def test_a_byte_level_vocabulary_has_equal_ids_here_and_in_mlx_lm(smollm2_path: Path, tmp_path: Path) -> None:
-    convert(smollm2_path, tmp_path / "target", Numbers(bits=4))
+    convert(smollm2_path, tmp_path / "target", QuantizationConfig(bits=4))
     before, after = load_tokenizer(smollm2_path), load_tokenizer(tmp_path / "target")
     assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
     assert (after.bos_id, after.eos_ids, after.opening) == (before.bos_id, before.eos_ids, before.opening)
@@ -53,7 +53,7 @@ def original(smollm2_path: Path) -> Perplexity:
 def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
     smollm2_path: Path, tmp_path: Path, original: Perplexity, bits: int, group_size: int, worse: float
 ) -> None:
-    convert(smollm2_path, tmp_path / "target", Numbers("float16", bits, group_size))
+    convert(smollm2_path, tmp_path / "target", QuantizationConfig("float16", bits, group_size))
     ids = load_tokenizer(smollm2_path).encode(TEXT)[:48]
     model = load_model(tmp_path / "target")
     peer, _ = load_in_mlx_lm(str(tmp_path / "target"))

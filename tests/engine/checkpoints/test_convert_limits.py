@@ -12,7 +12,7 @@ import pytest
 
 from menny.config.paths import PROJECT
 from menny.engine import load_model
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.errors import EngineError
 from tests.engine.format_files import FORMATS
 from tests.engine.tiny_models import random_weights, tiny_args
@@ -94,9 +94,11 @@ def test_a_file_that_can_grow_no_further_is_told_in_a_sentence_and_nothing_is_le
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("numbers", "needed"), [(Numbers("float32"), 1.0), (Numbers("float16", 8), 0.266)])
+@pytest.mark.parametrize(
+    ("numbers", "needed"), [(QuantizationConfig("float32"), 1.0), (QuantizationConfig("float16", 8), 0.266)]
+)
 def test_a_disk_with_too_little_room_is_told_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: Numbers, needed: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: QuantizationConfig, needed: float
 ) -> None:
     args = tiny_args(hidden_dim=128, n_heads=8)
     source = FORMATS["hub"](tmp_path / "source", args, random_weights(args))
@@ -111,9 +113,13 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_written(
     load_model(tmp_path / "target")
 
 
-@pytest.mark.parametrize("numbers", [Numbers("float32"), Numbers("float16", 4), Numbers("bfloat16", 8, 32)], ids=str)
+@pytest.mark.parametrize(
+    "numbers",
+    [QuantizationConfig("float32"), QuantizationConfig("float16", 4), QuantizationConfig("bfloat16", 8, 32)],
+    ids=str,
+)
 def test_the_room_that_is_asked_is_what_the_weights_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: Numbers
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: QuantizationConfig
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(

@@ -13,7 +13,7 @@ import pytest
 from gguf import GGMLQuantizationType, dequantize, quantize
 
 from menny.engine import Mistral, ModelArgs, MoEArgs, load_model
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.engine.formats.gguf import GGML_TYPES, read_gguf
 from menny.engine.formats.gguf_quants import EXPANDED, GROUPED, pack
 from menny.engine.formats.gguf_tensors import read_tensors
@@ -121,9 +121,9 @@ def test_convert_writes_what_the_blocks_mean(tmp_path: Path, kind: str) -> None:
     args = wide()
     write_gguf(tmp_path / "m.gguf", args, random_weights(args), kind)
     expected = logits(load_model(tmp_path / "m.gguf"))
-    convert(tmp_path / "m.gguf", tmp_path / "plain", Numbers("float32"))
+    convert(tmp_path / "m.gguf", tmp_path / "plain", QuantizationConfig("float32"))
     assert np.abs(logits(load_model(tmp_path / "plain")) - expected).max() < 1e-4 * np.abs(expected).max()
-    convert(tmp_path / "m.gguf", tmp_path / "small", Numbers("float32", 8, 32))
+    convert(tmp_path / "m.gguf", tmp_path / "small", QuantizationConfig("float32", 8, 32))
     assert np.abs(logits(load_model(tmp_path / "small")) - expected).max() < 0.05 * np.abs(expected).max()
 
 

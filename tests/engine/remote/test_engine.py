@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menny.engine import Chunk, Progress, SamplingParams
-from menny.engine.remote.byte_tokenizer import Spelling, messages_of
+from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
 from menny.engine.remote.engine import RemoteEngine, Server, connect, served_models
 from menny.errors import EngineError, PromptTooLongError
 from menny.messages import Message
 from menny.prompts import encode_chat, guess_template
 from tests.engine.remote.fake_server import USAGE, FakeServer, event, serving
 
-SPELLING = Spelling()
+SPELLING = ByteTokenizer()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from menny.errors import ConfigError, ModelError
 from menny.models.hub import forget_token, has_token, keep_token
-from menny.models.hub.errors import explained
+from menny.models.hub.errors import describe_error
 from menny.models.hub.fetch import State, bar_of
 from menny.models.hub.files import RemoteFile, chosen, is_intact, is_safe
 from tests.models.hub.fake_hub import digest_of
@@ -115,7 +115,7 @@ def test_a_changed_byte_is_seen(tmp_path: Path, content: bytes) -> None:
 )
 def test_every_status_has_a_sentence(status: int, words: str) -> None:
     response = httpx2.Response(status, request=httpx2.Request("GET", "http://hub/x"))
-    sentence = str(explained(HfHubHTTPError("no", response=response), "a/b", None))
+    sentence = str(describe_error(HfHubHTTPError("no", response=response), "a/b", None))
 
     assert words in sentence
     assert sentence.endswith(".")
@@ -125,8 +125,8 @@ def test_a_full_disk_is_told_whatever_it_was_wrapped_in() -> None:
     error = RuntimeError("xet failed")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
 
-    assert str(explained(error, "a/b", None)).startswith("The disk is full: free some space")
-    assert "HTTP" not in str(explained(ValueError("x"), "a/b", None))
+    assert str(describe_error(error, "a/b", None)).startswith("The disk is full: free some space")
+    assert "HTTP" not in str(describe_error(ValueError("x"), "a/b", None))
 
 
 def test_a_token_is_kept_where_the_hubs_programs_look_and_nowhere_else(tmp_path: Path, monkeypatch) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from menny.chat.conversation import Brief, Chat
+from menny.chat import Chat, ReplySettings
 from menny.engine import SamplingParams
+from menny.engine_protocols import Progress
 from menny.errors import ModelError
-from menny.storage import Entry
+from menny.storage import MessageNode
 from menny.ui.chat.conversation import measures, waiting_for
-from menny.ui.chat.reply_job import Order, Phase, Run, watch
+from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.shared.shared_engine import LoanCancelled, SharedEngine
 from tests.ui.fake_engine import FakeEngine, parrot
 
@@ -27,12 +28,12 @@ def hear_nothing(phase: str) -> None:
     del phase
 
 
-def reply(chat: Chat, text: str, engines: SharedEngine, path: Path = ONE) -> Run:
-    order = Order("Model", path, "chatml", Brief(), SamplingParams())
-    return Run(chat, chat.begin(text), order, engines).start()
+def reply(chat: Chat, text: str, engines: SharedEngine, path: Path = ONE) -> ReplyJob:
+    settings = ReplySettings(SamplingParams(), template="chatml")
+    return ReplyJob(chat, chat.begin(text), "Model", path, settings, engines).start()
 
 
-def said(run: Run) -> str:
+def said(run: ReplyJob) -> str:
     """What stands in the chat as the reply."""
     return next(entry.text for entry in run.chat.entries if entry.id == run.reply.id)
 
@@ -57,8 +58,8 @@ def test_the_second_reply_knows_that_it_waits() -> None:
     engines = SharedEngine(lambda path: engine)
     engine.turn.acquire()
     run = reply(Chat(), "hello", engines)
-    wait_until(lambda: run.phase.name == "waiting")
-    assert waiting_for(run.phase, "Model", "Menny") == "Waiting: 1 request ahead …"
+    wait_until(lambda: run.progress.phase == "waiting")
+    assert waiting_for(run.progress, "Model", "Menny") == "Waiting: 1 request ahead …"
     engine.turn.release()
     run.join()
     assert said(run) == "You said: hello "
@@ -76,7 +77,7 @@ def test_a_reply_on_another_model_ends_before_its_engine_is_given_back() -> None
     first = reply(Chat(), "a reply of some length", engines, ONE)
     wait_until(lambda: engines.holds(ONE))
     second = reply(Chat(), "on another model", engines, TWO)
-    wait_until(lambda: second.phase.name == "busy" or second.is_over)
+    wait_until(lambda: second.progress.phase == "busy" or second.is_over)
     first.join()
     second.join()
     assert said(first) == "You said: a reply of some length "
@@ -127,7 +128,7 @@ def test_a_reply_stopped_while_it_waits_for_an_engine_asks_for_none() -> None:
     engines = SharedEngine(load)
     with engines.borrow(ONE, hear_nothing, never):
         run = reply(Chat(), "hello", engines, TWO)
-        wait_until(lambda: run.phase.name == "busy")
+        wait_until(lambda: run.progress.phase == "busy")
         run.cancel()
         run.join()
     assert run.reply.finish_reason == "cancelled"
@@ -164,17 +165,17 @@ def test_watching_draws_until_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "line"),
+    ("progress", "line"),
     [
-        (Phase("loading"), "Loading Little …"),
-        (Phase("busy"), "Waiting: another chat is using the engine. Little is next …"),
-        (Phase("waiting", 0, 3), "Waiting: 3 requests ahead …"),
-        (Phase("summing", 3, 200), "Summing up what was said before …"),
-        (Phase("prefill"), "Menny is reading …"),
+        (Progress("loading"), "Loading Little …"),
+        (Progress("busy"), "Waiting: another chat is using the engine. Little is next …"),
+        (Progress("waiting", 0, 3), "Waiting: 3 requests ahead …"),
+        (Progress("summarizing", 3, 200), "Summing up what was said before …"),
+        (Progress("prefill"), "Menny is reading …"),
     ],
 )
-def test_a_reply_without_a_word_says_what_it_waits_for(phase: Phase, line: str) -> None:
-    assert waiting_for(phase, "Little", "Menny") == line
+def test_a_reply_without_a_word_says_what_it_waits_for(progress: Progress, line: str) -> None:
+    assert waiting_for(progress, "Little", "Menny") == line
 
 
 @pytest.mark.parametrize(
@@ -187,4 +188,4 @@ def test_a_reply_without_a_word_says_what_it_waits_for(phase: Phase, line: str) 
     ],
 )
 def test_a_reply_that_ended_early_says_why(status: Any, reason: Any, line: str) -> None:
-    assert measures(Entry("id", None, "assistant", "Hi", status, reason), "Little") == line
+    assert measures(MessageNode("id", None, "assistant", "Hi", status, reason), "Little") == line

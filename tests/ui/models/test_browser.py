@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from menny.engine.checkpoints.convert import Numbers, convert
+from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from tests.models.hub.fake_hub import FakeHub
 from tests.models.hub.fake_hub import serving as serving_hub
 from tests.peer_server import mlx_lm_serving
@@ -101,7 +101,7 @@ def test_a_chat_over_a_server_is_stopped_and_outlives_the_server(
     browser: Browser, tmp_path: Path, smollm2_path: Path
 ) -> None:
     folder = tmp_path / "served" / "smollm2"
-    convert(smollm2_path, folder, Numbers("float32"))
+    convert(smollm2_path, folder, QuantizationConfig("float32"))
     with mlx_lm_serving(folder) as (server, process):
         home = a_home(tmp_path, f"{{id: far, name: Far away, server: '{server}', served: {folder}}}")
         with serve(APP, home) as address:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from menny.storage import ChatStore, Conversation, Entry, Transcript, new_id
+from menny.storage import ChatStore, Conversation, MessageNode, Transcript, new_id
 from menny.ui.session import KEY
 from tests.ui.conftest import PAGE, Stage, say, texts
 
 
 def long_chat(turns: int) -> Transcript:
-    entries: list[Entry] = []
+    entries: list[MessageNode] = []
     for number in range(turns):
         above = entries[-1].id if entries else None
-        question = Entry(new_id(), above, "user", f"question {number}", created=number)
-        reply = Entry(new_id(), question.id, "assistant", f"reply {number}", finish_reason="stop", created=number)
+        question = MessageNode(new_id(), above, "user", f"question {number}", created=number)
+        reply = MessageNode(new_id(), question.id, "assistant", f"reply {number}", finish_reason="stop", created=number)
         entries += [question, reply]
     conversation = Conversation(new_id(), "A long one", created=1.0, updated=time.time())
     return Transcript(conversation, tuple(entries), tuple(entry.id for entry in entries))

@@ -151,7 +151,7 @@ def test_an_unreadable_file_stops_sending_and_is_named(strict: Stage) -> None:
     page = strict.open_page()
     assert page.chat_input(key="message").disabled
     told = notices(page) + plain("\n".join(one.value for one in page.markdown))
-    assert "What is to be blocked isn't known, so nothing is sent" in told
+    assert "the moderation settings can't be read" in told
     assert "moderation.yaml" in told
 
 
@@ -162,7 +162,7 @@ def test_what_stands_in_the_files_place_is_not_taken_for_none(strict: Stage, put
     put(path)
     page = strict.open_page()
     assert page.chat_input(key="message").disabled
-    assert "What is to be blocked isn't known, so nothing is sent" in plain("\n".join(m.value for m in page.markdown))
+    assert "the moderation settings can't be read" in plain("\n".join(m.value for m in page.markdown))
 
 
 def test_without_the_file_there_is_no_moderation_and_all_else_works(strict: Stage) -> None:

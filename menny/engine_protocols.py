@@ -1,0 +1,95 @@
+"""The seam between an engine and the rest of Menny: the records that pass it, and what an engine offers.
+
+`menny.engine.Engine` computes here and `menny.engine.remote.RemoteEngine` asks a server; a chat, a moderator and the
+page know either as an `Engine`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from menny.engine import SamplingParams
+
+FinishReason = Literal["stop", "length", "cancelled"]
+Phase = Literal["busy", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a reply, and the statistics so far. Speeds are tokens a second."""
+
+    text: str
+    token: int | None = None
+    finish_reason: FinishReason | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt, those that needn't be computed
+    completion_tokens: int = 0
+    prompt_tps: float = 0.0  # of the tokens that were computed
+    decode_tps: float = 0.0
+    seconds_to_first_token: float = 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """The likelihood of a continuation: the natural logarithm of its probability, over its number of tokens."""
+
+    log_likelihood: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """Normalised by length, so that a longer continuation isn't less likely for that alone."""
+        return self.log_likelihood / self.tokens
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The work behind a reply that has no new word: `done` of `total` tokens, or `total` requests that are ahead."""
+
+    phase: Phase
+    done: int = 0
+    total: int = 0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Tokenizer(Protocol):
+    """From text to ids and back: `encode` never yields a control token, `control_id` finds one by its name."""
+
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def control_id(self, piece: str) -> int | None: ...
+
+
+class Stream(Protocol):
+    """A reply under way; cancelling it, from any thread, makes its next chunk the last one."""
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+    def cancel(self) -> None: ...
+
+
+class Engine(Protocol):
+    """A model that answers prompts, and scores texts where `can_score` holds."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def context_length(self) -> int: ...
+    @property
+    def can_score(self) -> bool: ...
+    def stream(
+        self,
+        prompt_ids: Sequence[int],
+        params: "SamplingParams | None" = None,
+        on_progress: OnProgress | None = None,
+    ) -> Stream: ...
+    def score(
+        self,
+        prompt_ids: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        shared: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> Sequence[Score]: ...
+    def close(self) -> None: ...
