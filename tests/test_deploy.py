@@ -1,4 +1,4 @@
-"""deploy/compose.yaml as Docker Compose and vLLM take it, and as the README tells to connect to it."""
+"""deploy/compose.yaml as Docker Compose and vLLM take it, and as docs/models.md connects to it."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 from menny.config.paths import PROJECT
 
 COMPOSE = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGE = (PROJECT / "docs" / "models.md").read_text(encoding="utf-8")
 
 KEYS = {"image", "ports", "environment", "volumes", "entrypoint", "ipc", "restart", "profiles", "command", "deploy"}
 OPTIONS = {  # of `vllm serve`, with what a value looks like; None: a switch
@@ -54,8 +54,8 @@ def test_it_is_reached_from_this_machine_only_and_with_a_key(service: dict[str, 
     assert service["environment"]["VLLM_API_KEY"].startswith("${VLLM_API_KEY:?")
 
 
-def test_the_readme_names_what_is_served() -> None:
-    (served,) = re.findall(r"served: (\S+)", README)
+def test_the_page_of_models_names_what_is_served() -> None:
+    (served,) = re.findall(r"served: (\S+)", PAGE)
     assert served in {option(service, "--served-model-name") for service in COMPOSE["services"].values()}
-    assert "server: http://127.0.0.1:8000/v1" in README
-    assert "key: VLLM_API_KEY" in README
+    assert "server: http://127.0.0.1:8000/v1" in PAGE
+    assert "key: VLLM_API_KEY" in PAGE

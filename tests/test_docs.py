@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
@@ -11,8 +12,19 @@ import pytest
 from menny.config.paths import PROJECT
 
 DOCS = PROJECT / "docs"
-PAGE = (DOCS / "engine.md").read_text(encoding="utf-8")
-LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startswith("http")]
+PAGES = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
+ENGINE_PAGE = (DOCS / "engine.md").read_text(encoding="utf-8")
+
+
+def links(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in lines if line[:1] == "#"}
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +34,30 @@ def drawings() -> Iterator[ModuleType]:
         yield importlib.import_module("draw_engine")
 
 
-def test_every_link_leads_somewhere() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in PAGE.splitlines()
-        if line[:1] == "#"
-    }
-    assert len(LINKS) > 50
-    for link in LINKS:
-        there = link[1:] in headings if link.startswith("#") else (DOCS / link).exists()
-        assert there, link
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        file, _, anchor = link.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), link
+        assert not anchor or anchor in headings(there), link
 
 
-def test_the_readme_names_every_module_and_none_that_is_not_there() -> None:
-    tree = re.search(r"```\napp\.py.*?```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_every_page_is_reached_from_the_readme_which_is_short() -> None:
+    reached = {(PROJECT / link).resolve() for link in links(PROJECT / "README.md")}
+    assert set(PAGES[1:]) <= reached
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_the_tree_names_every_module_and_none_that_is_not_there() -> None:
+    tree = re.search(r"```\napp\.py.*?```", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.DOTALL)
     assert tree
     modules = {path.name for path in (PROJECT / "menny").rglob("*.py")} - {"__init__.py"}
     assert set(re.findall(r"\b\w+\.py\b", tree[0])) == modules | {"app.py"}
 
 
 def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
-    named = re.findall(r"\[`([\w.]+)`\]\(\.\./(menny/engine/[\w/]+\.py)\)", PAGE)
+    named = re.findall(r"\[`([\w.]+)`\]\(\.\./(menny/engine/[\w/]+\.py)\)", ENGINE_PAGE)
     assert len(named) > 30
     for name, file in named:
         if name.endswith(".py"):
@@ -56,7 +71,7 @@ def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
 def test_every_drawing_is_what_the_script_draws_and_is_shown(drawings: ModuleType) -> None:
     kept = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "images").glob("*.svg")}
     assert kept == {name: draw() for name, draw in drawings.DRAWINGS.items()}, "run tools/draw_engine.py"
-    assert {f"images/{name}.svg" for name in kept} <= set(LINKS)
+    assert {f"images/{name}.svg" for name in kept} <= set(links(DOCS / "engine.md"))
 
 
 def test_every_drawing_has_a_title_and_asks_for_nothing_from_elsewhere(drawings: ModuleType) -> None:
