@@ -14,7 +14,7 @@ import json, sys, threading
 import menny.engine as engine
 import psutil
 from pathlib import Path
-from menny.ui.engines import SharedEngine
+from menny.ui.shared.shared_engine import SharedEngine
 engines, sizes, told, begun = SharedEngine(engine.load_engine), [], [], threading.Event()
 
 def borrow(number):

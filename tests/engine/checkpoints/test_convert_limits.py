@@ -21,7 +21,7 @@ SHARD = 8 << 20
 
 CONVERT = f"""
 import json, os, resource, signal, sys
-from menny.engine import convert
+from menny.engine.checkpoints import convert
 import mlx.core as mx
 from menny.errors import MennyError
 from tools.peak_memory import peak_memory
@@ -37,7 +37,7 @@ if fate == "fill":
     resource.setrlimit(resource.RLIMIT_FSIZE, ({SHARD} // 2, {SHARD} // 2))
 before = peak_memory()
 try:
-    convert.convert(source, target, convert.Numbers("float32", int(bits) or None), on_progress)
+    convert.convert(source, target, convert.QuantizationConfig("float32", int(bits) or None), on_progress)
 except MennyError as error:
     sys.exit(str(error))
 grown = peak_memory() - before
