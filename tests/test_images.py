@@ -18,10 +18,10 @@ KILOBYTE = 1024
 
 
 @pytest.fixture(scope="module")
-def gallery() -> Iterator[ModuleType]:
+def drawings() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PROJECT / "tools"))
-        yield importlib.import_module("drawing.gallery")
+        yield importlib.import_module("draw_images")
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -40,34 +40,34 @@ def test_every_persona_has_the_avatar_its_file_names() -> None:
         assert png_size(avatar) == (512, 512)
 
 
-def test_the_pictures_the_page_needs_are_drawn(gallery: ModuleType) -> None:
-    sizes = {picture.name: (picture.width, picture.height) for picture in gallery.PICTURES}
+def test_the_pictures_the_page_needs_are_drawn(drawings: ModuleType) -> None:
+    sizes = {picture.name: (picture.width, picture.height) for picture in drawings.PICTURES}
     assert sizes["human-avatar"] == (512, 512)
     assert sizes["menny-mistral"] == sizes["menny-mixtral"] == (1200, 800)
     assert sizes["favicon"] == (64, 64)
     assert "logo" in sizes
 
 
-def test_every_png_has_the_size_the_script_gives_it(gallery: ModuleType) -> None:
-    for picture in gallery.PICTURES:
+def test_every_png_has_the_size_the_script_gives_it(drawings: ModuleType) -> None:
+    for picture in drawings.PICTURES:
         assert png_size(IMAGES / f"{picture.name}.png") == (picture.width, picture.height), picture.name
 
 
-def test_every_svg_is_what_the_script_draws(gallery: ModuleType) -> None:
-    for picture in gallery.PICTURES:
+def test_every_svg_is_what_the_script_draws(drawings: ModuleType) -> None:
+    for picture in drawings.PICTURES:
         if picture.keeps_svg:
             kept = (IMAGES / f"{picture.name}.svg").read_text(encoding="utf-8")
             assert kept == picture.draw(), f"{picture.name}: run `python tools/draw_images.py`"
 
 
-def test_no_svg_lies_in_images_that_the_script_does_not_draw(gallery: ModuleType) -> None:
-    drawn = {f"{picture.name}.svg" for picture in gallery.PICTURES if picture.keeps_svg}
+def test_no_svg_lies_in_images_that_the_script_does_not_draw(drawings: ModuleType) -> None:
+    drawn = {f"{picture.name}.svg" for picture in drawings.PICTURES if picture.keeps_svg}
     assert {path.name for path in IMAGES.glob("*.svg")} == drawn
 
 
-def test_svgs_hold_shapes_only_and_refer_to_nothing_outside(gallery: ModuleType) -> None:
+def test_svgs_hold_shapes_only_and_refer_to_nothing_outside(drawings: ModuleType) -> None:
     shapes = {"svg", "title", "g", "path", "rect", "circle", "ellipse", "clipPath"}
-    for picture in gallery.PICTURES:
+    for picture in drawings.PICTURES:
         drawn = picture.draw()
         ids = re.findall(r' id="([^"]+)"', drawn)
         assert len(ids) == len(set(ids)), f"{picture.name} uses an id twice"

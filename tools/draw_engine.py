@@ -2,23 +2,23 @@
 
 from pathlib import Path
 
-from drawing import attention_drawings, flow_drawings
+from drawing import engine
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 DRAWINGS = {
-    "block": flow_drawings.one_block,
-    "grouped-queries": attention_drawings.grouped_queries,
-    "rotary-pairs": attention_drawings.rotary_pairs,
-    "window": attention_drawings.window_mask,
-    "rolling-buffer": attention_drawings.rolling_buffer,
-    "chunks": attention_drawings.chunk_mask,
-    "experts": flow_drawings.experts,
-    "quantization": flow_drawings.quantized_group,
-    "decoding": flow_drawings.pipelined_decoding,
-    "prefixes": attention_drawings.prefix_reuse,
-    "lookup": flow_drawings.prompt_lookup,
-    "stages": flow_drawings.stages,
+    "block": engine.one_block,
+    "grouped-queries": engine.grouped_queries,
+    "rotary-pairs": engine.rotary_pairs,
+    "window": engine.window_mask,
+    "rolling-buffer": engine.rolling_buffer,
+    "chunks": engine.chunk_mask,
+    "experts": engine.experts,
+    "quantization": engine.quantized_group,
+    "decoding": engine.pipelined_decoding,
+    "prefixes": engine.prefix_reuse,
+    "lookup": engine.prompt_lookup,
+    "stages": engine.stages,
 }
 
 

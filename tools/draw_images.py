@@ -4,12 +4,46 @@ The SVGs are written from tools/drawing; Chromium, driven by Playwright, renders
 """
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from drawing.gallery import PICTURES, Picture
+from drawing.heroes import menny_mistral, menny_mixtral
+from drawing.menny import favicon, human, logo, menny
+from drawing.personas import edith, hugo, luna, nora, penny, ravi, sofia
 from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    width: int
+    height: int
+    draw: Callable[[], str]
+    keeps_svg: bool = True
+
+
+def _avatar(name: str, draw: Callable[[], str]) -> Picture:
+    return Picture(f"{name}-avatar", 512, 512, draw)
+
+
+PICTURES = (
+    _avatar("menny", menny),
+    _avatar("penny", penny),
+    _avatar("sofia", sofia),
+    _avatar("ravi", ravi),
+    _avatar("edith", edith),
+    _avatar("nora", nora),
+    _avatar("hugo", hugo),
+    _avatar("luna", luna),
+    _avatar("human", human),
+    Picture("menny-mistral", 1200, 800, menny_mistral),
+    Picture("menny-mixtral", 1200, 800, menny_mixtral),
+    Picture("logo", 880, 200, logo),
+    Picture("favicon", 64, 64, favicon, keeps_svg=False),
+)
 
 
 def write_svg(picture: Picture) -> None:
