@@ -238,7 +238,7 @@ def test_a_gguf_whose_tensors_are_misshapen_is_refused(tmp_path):
     write_gguf(path, args, weights | {"model.layers.0.mlp.up_proj.weight": np.zeros((96, 32), np.float32)}, "Q4_0")
     assert "blk.0.ffn_up.weight" in refused(path)
     write_gguf(path, args, weights | {"model.norm.weight": np.zeros((32,), np.float32)}, "F16")
-    assert "output_norm.weight has the shape (32,), but the config asks (64,)" in refused(path)
+    assert "output_norm.weight has the shape (32,), but the config asks for (64,)" in refused(path)
 
 
 def test_whatever_a_header_says_the_model_loads_or_a_sentence_says_why_not(tmp_path):
