@@ -146,7 +146,7 @@ def test_a_weight_of_the_wrong_shape_is_refused_with_both_shapes(tmp_path, key, 
     weights = random_weights(args)
     sentence = refused(write_folder(tmp_path, args, weights | {key: np.zeros(shape, np.float32)}))
     assert f"{tmp_path / 'model.safetensors'}: {key} has the shape {shape}" in sentence
-    assert f"asks {weights[key].shape}" in sentence
+    assert f"asks for {weights[key].shape}" in sentence
 
 
 @pytest.mark.parametrize("dtype", [mx.int32, mx.uint8, mx.bool_, mx.uint32])
