@@ -24,7 +24,7 @@ GROUND = ("menny.errors", "menny.engine_protocols")
 PLAIN = ("menny.messages", "menny.text", "menny.files")
 SETTINGS = (*PLAIN, "menny.config")
 KNOWS = {
-    "engine": (),
+    "engine": ("menny.text",),
     "engine_protocols": (),
     "messages": (),
     "text": (),

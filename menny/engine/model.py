@@ -1,4 +1,4 @@
-"""Mistral 7B as in the paper (arXiv 2310.06825), from its smallest part to the whole; with experts, Mixtral.
+"""Mistral 7B (arXiv 2310.06825), and with experts Mixtral, from the smallest part to the whole.
 
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
@@ -89,8 +89,8 @@ class Block(nn.Module):
 class Mistral(nn.Module):
     """Token ids in, logits out. `model(tokens)` starts a cache; `model(tokens, cache)` continues one.
 
-    Of a model that several machines share (parallel.py), each has one stage: some of the blocks, and of the tables
-    before and behind them what its stage needs.
+    Where several machines share a model (distributed/pipeline.py), each builds one stage of it: some of the blocks, and
+    of the embeddings, the norm and the output what its stage needs.
     """
 
     def __init__(self, args: ModelArgs, stage: Stage | None = None) -> None:
@@ -107,32 +107,32 @@ class Mistral(nn.Module):
                 self.output = nn.Linear(args.dim, args.vocab_size, bias=False)
 
     def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
-        """int32 [B, L] → logits [B, L, V] and the cache, which now holds these tokens too."""
+        """Token ids int32 [B, L] → logits [B, L, V], and the cache with these tokens in it."""
         cache = self.make_cache() if cache is None else cache
         return self.logits(self.hidden(self.tok_embeddings(tokens), cache)), cache
 
     def prefill(self, tokens: mx.array, cache: Cache) -> None:
-        """Put tokens int32 [B, L] into the cache; their logits are never computed."""
+        """Put tokens int32 [B, L] into the cache without computing their logits."""
         self.hidden(self.tok_embeddings(tokens), cache)
         mx.eval(cache.state)
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
-        """[B, L, dim] before the blocks → [B, L, dim] behind them."""
+        """Run the blocks: [B, L, dim] → [B, L, dim]."""
         for block, mask, layer_cache in zip(self.layers, cache.masks(x.shape[1]), cache, strict=True):
             x = block(x, mask, layer_cache)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
-        """[B, L, dim] behind the last block → [B, L, V]."""
+        """The logits [B, L, V] of the last block's output [B, L, dim]."""
         x = self.norm(x)
         return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x)
 
     @property
     def stage_bytes(self) -> tuple[int, ...]:
-        """Bytes of the weights, on each machine that holds a stage."""
+        """Bytes of the weights on each machine that holds a stage."""
         return (tree_reduce(lambda total, weight: total + weight.nbytes, self.parameters(), 0),)
 
     def make_cache(self) -> Cache:
-        """An empty cache: rolling where the model has a sliding window."""
+        """Make an empty cache, rolling where the model has a sliding window."""
         windows = [self.args.window_of(self.start + number) for number in range(len(self.layers))]
         return Cache(KVCache() if window is None else RollingCache(window) for window in windows)

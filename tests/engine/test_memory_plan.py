@@ -138,7 +138,7 @@ def test_a_chosen_context_is_the_engines_own(tmp_path: Path) -> None:
 
     with load_engine(tmp_path, context_length=300) as engine:
         assert engine.context_length == 300
-    with pytest.raises(EngineError, match="must have at least 1"):
+    with pytest.raises(EngineError, match="must be at least 1"):
         load_engine(tmp_path, context_length=0)
 
 

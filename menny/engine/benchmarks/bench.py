@@ -1,6 +1,6 @@
-"""How fast a model is on this machine: its speeds, its memory, and how near it comes to what the memory allows.
+"""The benchmark: a model's speeds and memory on this machine, beside the speed that its memory bandwidth allows.
 
-All times are a consumer's, from asking to having the tokens; mlx-lm is timed by the same clock, by turns with us.
+All times are a consumer's, from the request to the tokens; mlx-lm is timed by the same clock, in alternation.
 """
 
 import tempfile
@@ -26,16 +26,16 @@ from menny.errors import EngineError
 WARM_UP_TOKENS = 16
 MOST_AT_ONCE = 256
 
-Tell = Callable[[str], None]
+OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What to measure. Raises EngineError for what can't be."""
+    """Settings of a benchmark. Raises EngineError for values that can't be measured."""
 
     prompt_tokens: int = 512
     new_tokens: int = 128
-    concurrency: Sequence[int] = (1,)  # requests sent at once, one measurement each
+    concurrency: Sequence[int] = (1,)  # numbers of requests at once, one measurement each
     runs: int = 3
     against: str | None = None
 
@@ -49,7 +49,7 @@ class BenchSettings:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Medians over runs, at so many requests at once. `total_tps` counts the new tokens of all of them."""
+    """Medians over runs with `concurrency` requests at once; `total_tps` counts the new tokens of all of them."""
 
     concurrency: int
     prefill_tps: float
@@ -62,7 +62,7 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A peer on the same weights and prompts, one request at a time; a ratio above 1 says that we are faster."""
+    """A baseline on the same weights and prompts, one request at a time; a ratio above 1: Menny is faster."""
 
     name: str
     version: str
@@ -71,12 +71,12 @@ class Comparison:
     seconds_to_first_token: float
     prefill_ratio: float
     decode_ratio: float
-    same_tokens: float  # the share of runs in which both said the same
+    same_tokens: float  # the share of runs with the same tokens from both
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a bench found out. Bytes and bytes a second."""
+    """The results of a benchmark. Sizes in bytes, the bandwidth in bytes a second."""
 
     device: str
     prompt_tokens: int
@@ -95,34 +95,34 @@ class Report:
 
 @dataclass
 class _Runs:
-    """What was timed so far: replies of each run, by requests at once; and a peer's."""
+    """Timings so far: replies of each run by the number of requests at once, and the baseline's."""
 
     ours: dict[int, list[tuple[float, list[Timing]]]] = field(default_factory=dict)
     alone: list[Timing] = field(default_factory=list)
     theirs: list[Timing] = field(default_factory=list)
 
 
-def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None) -> Report:
-    """Measure the model at this path; `tell` hears what is being done. Raises MennyError."""
-    peer = Baseline(settings.against) if settings.against else None
+def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _: None) -> Report:
+    """Measure the model at this path; `on_step` gets the name of each step. Raises MennyError."""
+    baseline = Baseline(settings.against) if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
-        tell("loading the model")
-        weights, per_token = _prepare(path, settings, Path(folder) if peer else None)
-        with load_engine(path, force=True) as engine:  # who measures has asked whether it fits
-            _refuse_too_long(engine, settings)
-            tell("warming up")
+        on_step("loading the model")
+        weights, per_token = _prepare(path, settings, Path(folder) if baseline else None)
+        with load_engine(path, force=True) as engine:  # the caller has checked that it fits
+            _check_length(engine, settings)
+            on_step("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
             memory = mx.get_peak_memory(), psutil.Process().memory_info().rss
-            generate = peer.load(Path(folder)) if peer else None
+            generate = baseline.load(Path(folder)) if baseline else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
-            runs = _measure(engine, generate, settings, tell)
-            tell("the fifth turn of a conversation")
+            runs = _measure(engine, generate, settings, on_step)
+            on_step("the fifth turn of a conversation")
             reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
-            tell("drafts from the text so far")
+            on_step("drafts from the text so far")
             lookup = measure_lookup(engine, settings.new_tokens, settings.runs)
-            tell("the memory's bandwidth")
+            on_step("the memory's bandwidth")
             bandwidth = measure_bandwidth()
     return Report(
         device=mx.default_device().type.name,
@@ -137,22 +137,22 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
         reuse=reuse,
         lookup=lookup,
-        against=_compare(peer, runs) if peer else None,
+        against=_compare(baseline, runs) if baseline else None,
     )
 
 
 def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int]:
-    """Bytes of the weights, and those read for a token; the model also goes into the folder, for a peer."""
+    """Bytes of the weights, and of those read for a token; exports the model into the folder, for the baseline."""
     model = load_model(path)
     if folder:
         try:
             export_folder(model, folder)
         except OSError as error:
-            raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
+            raise EngineError(f"The weights can't be exported for mlx-lm ({error}): free some disk space.") from error
     return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
 
 
-def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:
+def _check_length(engine: Engine, settings: BenchSettings) -> None:
     length = settings.prompt_tokens + settings.new_tokens
     if length > engine.context_length:
         raise EngineError(
@@ -161,29 +161,29 @@ def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:
         )
 
 
-def _measure(engine: Engine, generate: Generate | None, settings: BenchSettings, tell: Tell) -> _Runs:
-    """All runs, ours and the peer's by turns. No prompt comes twice."""
+def _measure(engine: Engine, generate: Generate | None, settings: BenchSettings, on_step: OnStep) -> _Runs:
+    """All runs, Menny's and the baseline's in alternation. No prompt comes twice."""
     runs = _Runs({at_once: [] for at_once in settings.concurrency})
     prompts = random_prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
     for run in range(1, settings.runs + 1):
         for at_once in runs.ours:
-            tell(f"run {run} of {settings.runs}, {at_once} at once")
+            on_step(f"run {run} of {settings.runs}, {at_once} at once")
             runs.ours[at_once].append(_at_once(engine, [next(prompts) for _ in range(at_once)], settings.new_tokens))
         if generate:
-            tell(f"run {run} of {settings.runs}, by turns")
+            on_step(f"run {run} of {settings.runs}, mlx-lm")
             prompt = next(prompts)
-            for times, say in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
-                times.append(timed(say(prompt, settings.new_tokens), len(prompt)))
+            for times, decode in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
+                times.append(timed(decode(prompt, settings.new_tokens), len(prompt)))
     return runs
 
 
 def _warm_up(generate: Generate, settings: BenchSettings, vocab_size: int) -> None:
-    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
+    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # one that is not measured
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
 
 
 def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[float, list[Timing]]:
-    """Send these prompts at once: seconds until all are answered, and each reply's timing."""
+    """Send these prompts at once; returns the seconds until all are answered, and each reply's timing."""
 
     def answer(prompt: Sequence[int]) -> Timing:
         speeds: list[float] = []
@@ -194,7 +194,7 @@ def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) 
                 yield from () if chunk.token is None else (chunk.token,)
 
         timing = timed(tokens(), len(prompt))
-        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the waiting in line
+        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the time in the queue
 
     began = time.perf_counter()
     with ThreadPoolExecutor(len(prompts)) as pool:
@@ -216,12 +216,12 @@ def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_pe
     )
 
 
-def _compare(peer: Baseline, runs: _Runs) -> Comparison:
+def _compare(baseline: Baseline, runs: _Runs) -> Comparison:
     prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
     same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
     return Comparison(
-        name=peer.name,
-        version=peer.version,
+        name=baseline.name,
+        version=baseline.version,
         prefill_tps=prefill,
         decode_tps=decode,
         seconds_to_first_token=first,

@@ -1,4 +1,4 @@
-"""mlx-lm as a peer to be measured against: its own generation loop, on weights that this engine wrote for it."""
+"""mlx-lm as the baseline of a benchmark: its own generation loop, on weights that Menny's engine exported for it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -10,17 +10,17 @@ import mlx.core as mx
 from menny.engine.cpu.blas import openblas_alone
 from menny.errors import EngineError
 
-PEERS = ("mlx-lm",)
+BASELINES = ("mlx-lm",)
 
-Generate = Callable[[Sequence[int], int], Iterator[int]]  # prompt ids, how many new ones → the new ones
+Generate = Callable[[Sequence[int], int], Iterator[int]]  # (prompt ids, number of new tokens) → the new tokens
 
 
 class Baseline:
-    """mlx-lm, where it is installed. Raises EngineError where it isn't, or for another name."""
+    """mlx-lm, where it is installed. Raises EngineError where it isn't, and for another name."""
 
     def __init__(self, name: str) -> None:
-        if name not in PEERS:
-            raise EngineError(f"There is nothing to measure against by the name {name!r}: only {', '.join(PEERS)}.")
+        if name not in BASELINES:
+            raise EngineError(f"The benchmark knows no baseline {name!r}: choose {', '.join(BASELINES)}.")
         try:
             from mlx_lm.generate import generate_step  # noqa: PLC0415 - optional
             from mlx_lm.utils import load_model  # noqa: PLC0415
@@ -32,9 +32,9 @@ class Baseline:
         self._load_model: Any = load_model
 
     def load(self, folder: Path) -> Generate:
-        """The model in a hub-style folder, as a function that yields greedy tokens, never stopping by itself.
+        """Load the model in a hub-style folder, as a function that yields greedy tokens and ignores the end of turn.
 
-        It computes with the same OpenBLAS as the engine, but without the engine's own way for products of one row.
+        It computes with the same OpenBLAS as the engine, but without the engine's own kernel for products of one row.
         """
         model, _ = self._load_model(folder)
 

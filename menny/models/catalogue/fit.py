@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from menny.models.catalogue.specs import ModelSpec
+from menny.text import size
 
 BITS = (8, 4)
 
@@ -56,8 +57,8 @@ class Fit:
         plan = self.plan
         context = f"with a context of {plan.context:,} tokens"
         if self.fits:
-            return f"Fits {context}: {plan.total / 1e9:.1f} GB of {plan.room / 1e9:.1f} GB."
-        taken = f"Needs {plan.total / 1e9:.1f} GB {context}, and this machine can give {plan.room / 1e9:.1f} GB"
+            return f"Fits {context}: {size(plan.total)} of {size(plan.room)}."
+        taken = f"Needs {size(plan.total)} {context}, and this machine can give {size(plan.room)}"
         return f"{taken}. What would fit: {', or '.join(self.instead)}." if self.instead else f"{taken}."
 
 
