@@ -27,6 +27,8 @@ def main() -> None:
     apply_style()
     if logo := picture("logo"):
         st.logo(logo, size="large")
+    # Before the pages are named: else the browser would ask fonts.gstatic.com for a page's icon to show on its tab.
+    st.set_page_config(page_icon=picture("favicon") or "💬")
     session = Session.current()
     session.pages = {
         "chat": st.Page(draw_chat, title="Chat", icon=":material/forum:", default=True),
@@ -36,7 +38,6 @@ def main() -> None:
     page = st.navigation(list(session.pages.values()), position="top")
     st.set_page_config(
         page_title="Menny" if page.title == "Chat" else f"{page.title} · Menny",
-        page_icon=picture("favicon"),
         layout="centered" if page.title == "Chat" else "wide",
     )
     listen_to_keys()
