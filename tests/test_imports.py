@@ -20,12 +20,13 @@ MENNY = [path for path in (ROOT / "app.py", *sorted(ROOT.glob("menny/**/*.py")))
 ALL = MENNY + sorted(path for folder in ("tests", "tools") for path in ROOT.glob(f"{folder}/**/*.py"))
 ENGINE_MODULES = {path.stem for path in ROOT.glob("menny/engine/*") if path.name != "__init__.py"}
 
-GROUND = ("menny.errors", "menny.engine_protocols")
+GROUND = ("menny.errors", "menny.engine_protocols", "menny.model_files")
 PLAIN = ("menny.messages", "menny.text", "menny.files")
 SETTINGS = (*PLAIN, "menny.config")
 KNOWS = {
     "engine": ("menny.text",),
     "engine_protocols": (),
+    "model_files": (),
     "messages": (),
     "text": (),
     "files": (),

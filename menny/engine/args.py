@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from menny.engine.formats.gguf import GGUFFile
-from menny.engine.formats.small_files import read_json
+from menny.engine.formats.small_files import read_config
 from menny.engine.sliding_windows import windows
-from menny.errors import ModelError
+from menny.errors import ModelError, quoted
+from menny.model_files import CONFIG_FILES, MODEL_TYPES, model_type
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
 DEFAULT_THETA = 1e4  # where a hub's config.json or a GGUF file is silent, as for their other readers
@@ -140,7 +141,6 @@ _NEEDED = ("dim", "n_layers", "hidden_dim", "n_heads", "norm_eps", "vocab_size")
 _OF_EXPERTS = ("num_experts", "num_experts_per_tok")
 _FRACTIONS = ("norm_eps", "rope_theta")
 
-_TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
 _ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
 _FACTORS = ("llama.rope.scaling.factor", "llama.rope.scale_linear")
@@ -153,14 +153,13 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     `original`: the weights go by the reference's names, so its params.json counts where both are there, and rotary
     embeddings pair neighbouring dimensions.
     """
-    files = ("params.json", "config.json") if original else ("config.json", "params.json")
+    files = CONFIG_FILES[::-1] if original else CONFIG_FILES
     path = next((folder / name for name in files if (folder / name).is_file()), folder / "config.json")
-    config = read_json(path)
-    kind = config.get("model_type")
-    kind = _by_architecture(config.get("architectures")) if kind is None else kind
-    if kind not in _TYPES:
-        known = ", ".join(_TYPES)
-        raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
+    config = read_config(path)
+    kind = model_type(config)
+    if kind not in MODEL_TYPES:
+        known = ", ".join(MODEL_TYPES)
+        raise ModelError(f"{path}: model_type {quoted(kind)} is not one that Menny's engine computes ({known}).")
     _refuse_variants(config, path)
     count = config.get("n_layers", config.get(_HUB_KEYS["n_layers"]))
     config |= windows(config, count if isinstance(count, int) and count <= MOST_LAYERS else None, path)
@@ -181,12 +180,6 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
         tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
         windowed_layers=config["windowed_layers"],
     )
-
-
-def _by_architecture(named: object) -> str:
-    """The type that a config means which tells its architecture alone; one that tells nothing is a Mistral's."""
-    first = named[0] if isinstance(named, list) and named else named
-    return str(first).removesuffix("ForCausalLM").lower() if first else "mistral"
 
 
 def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> ModelArgs:

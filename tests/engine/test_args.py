@@ -264,7 +264,7 @@ def test_a_folder_without_a_config_or_with_a_folder_in_its_place_is_refused(tmp_
 def test_a_config_that_is_far_too_large_is_not_read(tmp_path):
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(1 << 30)  # takes no room on the disk
-    with pytest.raises(ModelError, match=r"config\.json can't be used: it is larger than 256 MiB"):
+    with pytest.raises(ModelError, match=r"config\.json can't be used: it is larger than 4 MiB"):
         args_from_folder(tmp_path)
 
 

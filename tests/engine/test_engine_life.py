@@ -56,7 +56,7 @@ def broken_folders(folder: Path) -> dict[str, Path]:
     write_vocabulary(larger, "<|im_end|>", "<|im_start|>", "<s>")
     return {
         "has no vocabulary": no_vocabulary,
-        "has no weights": no_weights,
+        "lacks weights, such as model.safetensors": no_weights,
         "is cut short": cut_short,
         f"a vocabulary of {SIZE - 1} tokens, but its tokenizer one of {SIZE}": smaller,
         f"a vocabulary of {SIZE + 513} tokens, but its tokenizer one of {SIZE}": larger,

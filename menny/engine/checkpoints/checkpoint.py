@@ -26,21 +26,12 @@ from menny.engine.formats.gguf_quants import EXPANDED, GROUP
 from menny.engine.formats.gguf_tensors import read_tensors, sizes
 from menny.engine.formats.npz import npz_sizes, read_npz
 from menny.engine.formats.pth import pth_sizes, read_pth
-from menny.engine.formats.safetensors import find_indexed, read_safetensors, safetensors_sizes
+from menny.engine.formats.safetensors import read_safetensors, safetensors_sizes
 from menny.errors import ModelError
+from menny.model_files import find_model, find_weights
 
 Weights = dict[str, mx.array]
 
-CONFIGS = ("config.json", "params.json")
-INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
-PATTERNS = (  # the first that a folder has any file of
-    "model*.safetensors",
-    "weights*.safetensors",
-    "weights*.npz",
-    "consolidated*.safetensors",
-    "consolidated*.pth",
-    "consolidated*.pt",
-)
 SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
 
 
@@ -105,35 +96,12 @@ def open_model(path: Path) -> tuple[ModelArgs, Source]:
 
     No weight is read yet: the files' headers are checked, and what is in them is listed.
     """
-    path = only_gguf(path)
+    path = find_model(path)
     return _open_folder(path) if path.is_dir() else _open_gguf(path)
 
 
-def only_gguf(path: Path) -> Path:
-    """The .gguf file that a folder without a config holds; anything else as it is."""
-    if not path.is_dir() or any((path / name).exists() for name in CONFIGS):
-        return path
-    files = sorted(path.glob("*.gguf"))
-    if len(files) > 1:
-        raise ModelError(f"{path} holds {len(files)} .gguf files: give one of them, such as {files[0]}")
-    if not files:
-        raise ModelError(f"{path / CONFIGS[0]} is missing: get the whole model folder")
-    return files[0]
-
-
-def find_files(folder: Path) -> list[Path]:
-    """The folder's weight files: those that an index names, else those of the first pattern that finds any."""
-    for name in INDICES:
-        if (folder / name).exists():
-            return find_indexed(folder / name)
-    for pattern in PATTERNS:
-        if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
-            return found
-    raise ModelError(f"{folder} has no weights: none of {', '.join((*INDICES[:1], *PATTERNS))} is there")
-
-
 def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
-    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
+    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_weights(folder)}
     names = max((HUB, REFERENCE, BLOCK_SPARSE), key=lambda names: sum(map(names.knows, sizes.values())))
     args = args_from_folder(folder, original=names is not HUB)
     source = Source(folder, names)

@@ -15,7 +15,6 @@ from typing import Any, TypeGuard
 
 import mlx.core as mx
 
-from menny.engine.formats.small_files import read_json
 from menny.errors import ModelError
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads
@@ -23,23 +22,6 @@ _BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 _NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}  # what weights are written in
 _MAX_HEADER = 100_000_000  # the format's own limit
 _MAX_DIM = 1 << 31  # MLX counts a dimension in 32 bits
-
-
-def find_indexed(index: Path) -> list[Path]:
-    """The weight files that an index names, all of its folder."""
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(n, str) for n in weight_map.values()):
-        raise ModelError(f"{index}: weight_map should say which file holds each tensor")
-    return [_shard(index.parent, name, index) for name in sorted(set(weight_map.values()))]
-
-
-def _shard(folder: Path, name: str, index: Path) -> Path:
-    inside = Path(name).name == name and "\\" not in name and len(name) < 256
-    if not inside or not name.endswith(".safetensors"):
-        raise ModelError(f"{index} names {name[:200]!r}, which is not a .safetensors file of this folder")
-    if not (folder / name).is_file():
-        raise ModelError(f"{index} names {name!r}, which is missing: get the whole model folder")
-    return folder / name
 
 
 def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

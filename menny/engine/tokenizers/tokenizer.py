@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from menny.engine.formats.gguf import MAGIC, read_gguf
-from menny.engine.formats.small_files import read_json
+from menny.engine.formats.small_files import read_config, read_json
 from menny.engine.tokenizers.gguf import gguf_vocabulary
 from menny.engine.tokenizers.sentencepiece import read_sentencepiece
 from menny.engine.tokenizers.tekken import tekken_vocabulary
@@ -207,7 +207,7 @@ def _with_added_tokens(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
     path = folder / "added_tokens.json"
     if not path.is_file():
         return vocabulary
-    added = read_json(path)
+    added = read_config(path)
     size = len(vocabulary.pieces)
     new = {
         name: checked_id(index, size + len(added), path, repr(name))
@@ -250,7 +250,7 @@ def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return read_config(path) if path.is_file() else {}
 
 
 def _token_name(value: Any) -> str:

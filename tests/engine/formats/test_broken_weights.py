@@ -48,7 +48,7 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path):
     assert "No such file" in refused(tmp_path / "nowhere")
     with pytest.raises(ModelError, match="nobody"):
         load_model("~nobody-of-this-name/model.gguf")
-    assert "config.json is missing" in refused(tmp_path)
+    assert "has neither config.json nor a .gguf file" in refused(tmp_path)
 
 
 def test_missing_weights_are_named_as_the_file_would(tmp_path):
@@ -66,11 +66,11 @@ def test_missing_weights_are_named_as_the_file_would(tmp_path):
     assert "missing weights: blk.0.ffn_gate.weight" in refused(tmp_path / "m.gguf")
 
 
-def test_a_missing_shard_without_an_index_shows_as_missing_weights(tmp_path):
+def test_a_missing_shard_without_an_index_is_missed_by_its_number(tmp_path):
     folder = write_folder(tmp_path, tiny_args(), random_weights(tiny_args()), shards=2)
     (folder / "model.safetensors.index.json").unlink()
     (folder / "model-00002-of-00002.safetensors").unlink()
-    assert "missing weights" in refused(folder)
+    assert "lacks model-00002-of-00002.safetensors: get the rest" in refused(folder)
 
 
 def test_weights_of_more_layers_than_the_config_tells_are_named_with_their_shard(tmp_path):
@@ -211,10 +211,10 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path):
 
 def test_a_folder_without_weights_and_an_index_without_its_shard_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(hub_config(tiny_args())))
-    assert "has no weights" in refused(tmp_path)
+    assert "lacks weights, such as model.safetensors" in refused(tmp_path)
     index = {"weight_map": {"lm_head.weight": "model-00001-of-00009.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "names 'model-00001-of-00009.safetensors', which is missing" in refused(tmp_path)
+    assert "lacks model-00001-of-00009.safetensors, which model.safetensors.index.json lists" in refused(tmp_path)
     index = {"weight_map": {"lm_head.weight": "../model.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "not a .safetensors file of this folder" in refused(tmp_path)
