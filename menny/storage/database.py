@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from menny.errors import StorageError
-from menny.files import lock_folder
+from menny.files import check_is_file, lock_folder, make_folder
 from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
 
 BUSY_SECONDS = 5.0
@@ -185,7 +185,9 @@ def _readable(text: bytes) -> str:
 
 def _create(path: Path) -> None:
     """The file and its folder, for nobody but their owner; SQLite gives the files beside it the same mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
+    for belonging in BELONGINGS:
+        check_is_file(Path(f"{path}{belonging}"))
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
