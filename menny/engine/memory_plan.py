@@ -113,7 +113,11 @@ def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Memory
 
     Raises ModelError for files that can't be a model's.
     """
-    args, source = open_model(path)
+    return needs_of_opened(*open_model(path), machine, stage)
+
+
+def needs_of_opened(args: ModelArgs, source: Source, machine: Machine, stage: Stage | None = None) -> MemoryNeeds:
+    """As `needs_of`, for a model whose headers have been read."""
     stage = stage or Stage.whole(args.n_layers)
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
@@ -138,12 +142,19 @@ def plan_for(path: Path, context: int | None = None, force: bool = False, stage:
 
     Raises TooLargeError, which says what would fit instead, unless `force` is set.
     """
+    return plan_for_opened(*open_model(path), context, force, stage)
+
+
+def plan_for_opened(
+    args: ModelArgs, source: Source, context: int | None = None, force: bool = False, stage: Stage | None = None
+) -> Plan:
+    """As `plan_for`, for a model whose headers have been read."""
     if context is not None and context < 1:
         raise EngineError(f"The context is {context} tokens, but must be at least 1.")
-    needs = needs_of(path, this_machine(), stage)
+    needs = needs_of_opened(args, source, this_machine(), stage)
     plan = needs.plan(context)
     if not plan.fits and not force:
-        raise TooLargeError(_too_large(path, plan, needs), needed=plan.total, room=plan.room)
+        raise TooLargeError(_too_large(source.path, plan, needs), needed=plan.total, room=plan.room)
     return plan
 
 

@@ -20,13 +20,14 @@ from typing import Self
 
 import mlx.core as mx
 
-from menny.engine.checkpoints.load import load_model
+from menny.engine.checkpoints.checkpoint import open_model
+from menny.engine.checkpoints.load import build_model
 from menny.engine.distributed.pipeline import PAUSE, Pipeline, load_pipeline
 from menny.engine.distributed.ring import lost
 from menny.engine.distributed.setup import Shared
 from menny.engine.generate import generate
 from menny.engine.memory import release_memory
-from menny.engine.memory_plan import Plan, plan_for
+from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
 from menny.engine.prefix_cache import PrefixCache, default_limit
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
@@ -39,25 +40,29 @@ from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
 
 log = logging.getLogger(__name__)
 
+Build = Callable[[], Mistral]
+Prepare = Callable[[], tuple[Plan, Build]]  # reads headers only; the second reads the weights
+
 SPARE_ROWS = 512  # the padding that a model's vocabulary may have beyond its tokenizer's
 
 
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, plan: Plan, prefix_bytes: int, load: Callable[[], Mistral]) -> None:
+    def __init__(self, path: Path, prepare: Prepare, prefix_bytes: int | None) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
-        self.context_length = plan.context  # tokens, of prompt and reply together
+        self.context_length: int  # tokens, of prompt and reply together
         self.stage_bytes: tuple[int, ...]  # the weights, on each machine that holds a stage of the model
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._serving: Request | None = None
         self._closed = False
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
-        self._prefix_cache = PrefixCache(prefix_bytes)
+        self._prefix_cache = PrefixCache(prefix_bytes or 0)
+        self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
             self._thread.start()
             atexit.register(self.close)
@@ -192,11 +197,11 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, path: Path, load: Callable[[], Mistral]) -> None:
+    def _run(self, path: Path, prepare: Prepare) -> None:
         """The thread's life: load, serve requests, and release the memory."""
         try:
             try:
-                runtime = Runtime(self._load(path, load), self.tokenizer, self._prefix_cache)
+                runtime = Runtime(self._load(path, prepare), self.tokenizer, self._prefix_cache)
             except BaseException as error:  # raised in the thread that asked for the engine
                 self._loaded.put(error)
                 return
@@ -209,12 +214,16 @@ class Engine:
             if not self._is_stranded:
                 release_memory()
 
-    def _load(self, path: Path, load: Callable[[], Mistral]) -> Mistral:
+    def _load(self, path: Path, prepare: Prepare) -> Mistral:
         if mx.metal.is_available():
             limit = mx.device_info()["max_recommended_working_set_size"]
             mx.set_wired_limit(int(limit))  # the weights stay resident, so that no token waits for them
+        plan, build = prepare()
+        self.context_length = plan.context
+        if self._prefix_bytes is None:
+            self._prefix_cache = PrefixCache(plan.spare(default_limit()))
         self.tokenizer = load_tokenizer(path)
-        model = load()
+        model = build()
         ours, theirs = self.tokenizer.vocab_size, model.args.vocab_size
         if not ours <= theirs <= ours + SPARE_ROWS:
             raise ModelError(
@@ -292,10 +301,12 @@ def load_engine(
     `shared` names the other machines that hold their part of the model.
     """
     path = Path(os.path.expanduser(path))
-    load: Callable[[], Mistral]
+
+    def prepare() -> tuple[Plan, Build]:
+        args, source = open_model(path)
+        return plan_for_opened(args, source, context_length, force), partial(build_model, args, source)
+
     if shared:
         stage = shared.plan(path, context_length, force)
-        plan, load = stage.plan, partial(load_pipeline, shared.ring, stage)
-    else:
-        plan, load = plan_for(path, context_length, force), partial(load_model, path)
-    return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes, load)
+        return Engine(path, lambda: (stage.plan, partial(load_pipeline, shared.ring, stage)), prefix_bytes)
+    return Engine(path, prepare, prefix_bytes)

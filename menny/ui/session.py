@@ -1,9 +1,8 @@
 """What a browser tab's session keeps between two runs of the page."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import ParamSpec
 
 import streamlit as st
@@ -12,7 +11,7 @@ from streamlit.navigation.page import Page
 from menny.chat import Chat, Reply, ReplySettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
-from menny.models.loader import LoadOptions, ModelSource
+from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
 
@@ -74,8 +73,7 @@ class Session:
 
     def place_of(self, spec: ModelSpec) -> ModelSource | None:
         """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
-        place, tuned = spec.target(), self.tuned.get(spec.id)
-        return replace(tuned, path=place) if tuned and isinstance(place, Path) else place
+        return source_of(spec, self.tuned.get(spec.id, AS_FITS))
 
     # Where we are
 
