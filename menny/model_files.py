@@ -25,7 +25,8 @@ WEIGHT_PATTERNS = (
     "consolidated*.pth",
     "consolidated*.pt",
 )
-MODEL_TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's for all of them
+MODEL_TYPES = ("mistral", "ministral", "ministral3", "mixtral", "llama", "transformer")  # the last is the reference's
+NESTING_TYPES = ("mistral3",)  # the text model is described under text_config, beside a vision tower
 
 MAX_CONFIG_BYTES = 4 << 20
 MAX_INDEX_BYTES = 16 << 20
@@ -69,6 +70,22 @@ def parse_json(data: bytes) -> Any:
         raise ValueError("its JSON is nested too deeply or holds an impossible number") from error
 
 
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the description of the text model: within text_config where there is a vision tower beside it.
+
+    None where text_config should be an object and isn't.
+    """
+    if "text_config" not in config and config.get("model_type") not in NESTING_TYPES:
+        return config
+    text = config.get("text_config")
+    if not isinstance(text, dict):
+        return None
+    described = {"model_type": "mistral"} | {key: value for key, value in text.items() if value is not None}
+    if config.get("tie_word_embeddings"):  # for the whole, and so for its text model
+        described["tie_word_embeddings"] = config["tie_word_embeddings"]
+    return described
+
+
 def model_type(config: Mapping[str, Any]) -> Any:
     """Return the kind of model that a config describes, by its architecture where it has no model_type.
 
@@ -83,7 +100,7 @@ def model_type(config: Mapping[str, Any]) -> Any:
 
 def is_computed(config: object) -> bool:
     """Return True for the config of a model that Menny's engine computes, as far as type and sizes tell."""
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or (config := text_config(config)) is None:
         return False
     names_itself = any(config.get(key) for key in ("model_type", "architectures"))
     return model_type(config) in MODEL_TYPES and (

@@ -10,6 +10,7 @@ from mlx.utils import tree_reduce
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
+from menny.engine.rope import rope_periods
 from menny.engine.stage import Stage
 
 
@@ -39,6 +40,11 @@ class Attention(nn.Module):
         self.head_dim = args.head_dim
         self.rope_theta = args.rope_theta
         self.rope_traditional = args.rope_traditional
+        self.query_scaling = args.query_scaling
+        scaling = args.rope_scaling
+        self._periods = rope_periods(args.head_dim, args.rope_theta, scaling) if scaling else None  # not a weight
+        # YaRN's factor would multiply queries and keys: here it is in what multiplies their products.
+        self.scale = args.head_dim**-0.5 * (scaling.attention_factor**2 if scaling else 1)
         self.wqkv = nn.Linear(args.dim, (args.n_heads + 2 * args.n_kv_heads) * args.head_dim, bias=False)
         self.wo = nn.Linear(args.n_heads * args.head_dim, args.dim, bias=False)
 
@@ -47,14 +53,23 @@ class Attention(nn.Module):
         heads = self.wqkv(x).reshape(batch, length, -1, self.head_dim).transpose(0, 2, 1, 3)  # [B, H + 2K, L, D]
         rotated = self._rope(heads[:, : -self.n_kv_heads], cache.offset)
         queries, keys = rotated[:, : self.n_heads], rotated[:, self.n_heads :]  # [B, H, L, D], [B, K, L, D]
+        if self.query_scaling and cache.offset + length > self.query_scaling.original_max_position_embeddings:
+            queries = queries * self.query_scaling(cache.offset, length).astype(queries.dtype)
         keys, values = cache.update(keys, heads[:, -self.n_kv_heads :])  # [B, K, T, D]
-        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5, mask=mask)
+        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.scale, mask=mask)
         return self.wo(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))  # [B, L, dim]
 
     def _rope(self, x: mx.array, offset: int) -> mx.array:
         """Rotary embeddings (Su et al., 2021): every pair of dimensions turns by its position times its frequency."""
+        base = self.rope_theta if self._periods is None else None
         return mx.fast.rope(
-            x, self.head_dim, traditional=self.rope_traditional, base=self.rope_theta, scale=1.0, offset=offset
+            x,
+            self.head_dim,
+            traditional=self.rope_traditional,
+            base=base,
+            scale=1.0,
+            offset=offset,
+            freqs=self._periods,
         )
 
 

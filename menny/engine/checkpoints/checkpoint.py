@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.checkpoints.weight_names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, WeightNames
@@ -32,6 +33,8 @@ from menny.model_files import find_model, find_weights
 
 Weights = dict[str, mx.array]
 
+ROPE_TABLE = "rope_freqs.weight"  # llama3's scaling in a GGUF
+MAX_ROPE_TABLE = 1 << 16
 SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
 
 
@@ -159,8 +162,10 @@ def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
 
 def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
     file = read_gguf(path)
-    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
+    args, source = args_from_gguf(file, _rope_table(file)), Source(path, GGUF, group_sizes=(GROUP,))
     for key, tensor in file.tensors.items():
+        if key == ROPE_TABLE:
+            continue
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
@@ -171,6 +176,20 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
             source.expanded.add(name)
     source.fetch = partial(_fetch_from_gguf, file)
     return args, source
+
+
+def _rope_table(file: GGUFFile) -> tuple[float, ...] | None:
+    """The numbers of a tensor that divides rotary frequencies; None where there is none."""
+    tensor = file.tensors.get(ROPE_TABLE)
+    if tensor is None:
+        return None
+    if tensor.type_name != "F32" or len(tensor.shape) != 1 or tensor.size > MAX_ROPE_TABLE:
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should be a row of F32 numbers.")
+    ((_, arrays),) = read_tensors(file, {ROPE_TABLE})
+    table = tuple(np.array(arrays["weight"]).tolist())
+    if not all(0 < value < float("inf") for value in table):
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should hold numbers above 0.")
+    return table
 
 
 def _fetch_from_gguf(file: GGUFFile, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:

@@ -225,7 +225,7 @@ def test_a_gguf_with_a_tensor_of_another_kind_is_refused(tmp_path):
     write_gguf(tmp_path / "good.gguf", args, random_weights(args))
     path = tmp_path / "m.gguf"
     embeddings = Tensor("token_embd.weight", (64, 50), 0, bytes(64 * 50 * 4))
-    for name in ("blk.0.ffn_gate_exps.bias", "blk.0.attn_q.bias", "rope_freqs.weight", "blk.0.attn_q.scales"):
+    for name in ("blk.0.ffn_gate_exps.bias", "blk.0.attn_q.bias", "rope_freqs.bias", "blk.0.attn_q.scales"):
         path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor(name, (4,), 0, bytes(16))]))
         assert f"the tensor {name!r} doesn't belong" in refused(path)
     path.write_bytes(gguf(gguf_entries(args), [embeddings, Tensor("output.weight", (256,), 15, bytes(292))]))
