@@ -174,6 +174,10 @@ class Chat:
         """Go on by another alternative."""
         self._keep(lambda store: store.choose(entry_id))
 
+    def is_within(self, entry_id: str, branch_id: str) -> bool:
+        """Whether a message is `branch_id` or follows it, and so would be deleted with it."""
+        return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), []))
+
     def delete(self, entry_id: str) -> None:
         """Delete a message and all that follows it."""
         self._keep(lambda store: store.delete_branch(entry_id))

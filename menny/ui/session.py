@@ -185,11 +185,15 @@ class Session:
     # Deleting
 
     def delete(self, entry_id: str) -> None:
-        """Delete a message and what follows it."""
-        chat = self.chat
+        """Delete a message and what follows it; a reply under way that is part of it is cancelled."""
+        chat, job = self.chat, self.job
+        is_being_written = job is not None and chat.is_within(job.reply.id, entry_id)
         shown = [entry.id for entry in chat.entries]
         gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # an alternative may take their place
         chat.delete(entry_id)
+        if is_being_written:
+            self.chats.abandon(chat.id)
+            self.sent = None if self.sent is job else self.sent
         what = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
         self.undo = Undo(what, partial(chat.restore, entry_id))
 

@@ -75,6 +75,13 @@ class Chats:
                 return None
             return job
 
+    def abandon(self, chat_id: str) -> None:
+        """Cancel the reply under way in a chat, if there is one; the chat takes the next message at once."""
+        with self._guard:
+            job = self._jobs.pop(chat_id, None)
+        if job is not None:
+            job.cancel()
+
     def answer(
         self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
     ) -> ReplyJob:
