@@ -176,7 +176,8 @@ class Chat:
 
     def is_within(self, entry_id: str, branch_id: str) -> bool:
         """Whether a message is `branch_id` or follows it, and so would be deleted with it."""
-        return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), []))
+        unknown: list[MessageNode] = []
+        return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), unknown))
 
     def delete(self, entry_id: str) -> None:
         """Delete a message and all that follows it."""

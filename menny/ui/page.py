@@ -68,11 +68,16 @@ def draw_page(session: Session) -> None:
         {model.id: model.name for model in models},
         [model.id for model in models if session.place_of(model)],
     )
-    if session.is_to_adopt:
-        session.is_to_adopt = False
-        last = session.chat.entries[-1] if session.chat.entries else None
-        speakers.select(last.persona, last.model) if last else None
+    last = session.chat.entries[-1] if session.is_to_adopt and session.chat.entries else None
+    session.is_to_adopt = False
+    if last:
+        speakers.select(last.persona, last.model)
     choices, chats = draw_sidebar(session, options)
+    if last and choices.model and last.model not in ("", choices.model.id):
+        writer = speakers.models.get(last.model, last.model)
+        session.notice = (
+            f"{writer} wrote this chat and isn't on this machine. {choices.model.name} answers from here on."
+        )
     _send_what_was_typed(session, choices)
     session.show_address()
     session.watched, session.drawn = session.job, session.chat.revision
@@ -141,7 +146,7 @@ def _error(choices: Choices) -> str:
 def _draw_error(error: str, choices: Choices, session: Session) -> None:
     with st.container(border=True, key="hindrance", gap="xsmall"):
         st.markdown(f":material/download: **{as_label(error)}**")
-        if choices.model is None or choices.source is not None:
+        if choices.error or choices.model is None:
             return
         if isinstance(choices.model.source, PathSource):
             st.caption(as_label(choices.model.how_to_get))

@@ -12,6 +12,7 @@ from menny.chat import Chat, Reply, ReplySettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
+from menny.personas.persona import Persona
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
 
@@ -53,6 +54,8 @@ class Session:
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
     watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
     drawn: tuple[int, int] = (0, 0)  # the revision that it shows
+    model: ModelSpec | None = None  # chosen last, which may have been removed since
+    persona: Persona | None = None  # so may this
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
     pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas

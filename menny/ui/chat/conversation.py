@@ -147,7 +147,11 @@ def _draw_text(entry: MessageNode) -> bool:
 
 def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> None:
     def resume() -> None:
-        """By whom it was begun, as far as they are still there."""
+        """Go on as the persona and by the model that began it."""
+        if entry.model and entry.model not in speakers.present:
+            name = speakers.models.get(entry.model, entry.model)
+            session.notice = f"{name} began this reply and isn't on this machine. Regenerate it with another model."
+            return
         speakers.select(entry.persona, entry.model)
         session.resume(entry.id)
 

@@ -1,6 +1,6 @@
 """The sidebar: who answers, with which model, under which guardrails, and how freely."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -43,8 +43,7 @@ class Choices:
 
 def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
     """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
-    set_default({"persona": options.personas[0].id})
-    persona = options.persona(st.session_state["persona"])
+    persona = _chosen_persona(session, options)
     set_default(_sampling_of(persona))
     with st.sidebar:
         st.button(
@@ -57,7 +56,7 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             help="Ctrl Shift O",
         )
         chats = st.container(gap="xsmall")
-        model, source = _choose_model(session, options.models)
+        model, source, error = _choose_model(session, options.models)
         _choose_persona(options)
         active = choose_guardrail(persona, options.guardrails)
         moderation = choose_moderation(options.moderation) if options.moderation else None
@@ -69,32 +68,46 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             usage = draw_meter(session, shared_engine().engine_of(source) if source else None, settings)
         draw_files(session)
         _draw_errors(options.errors)
-    error = active.error or options.error
+    error = active.error or options.error or error
     return Choices(persona, model, source, active, settings, usage, error), chats
 
 
-def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, ModelSource | None]:
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, ModelSource | None, str]:
+    """Draw the choice; return the model, what its engine is made of, and an error where it has been removed."""
     models = {spec.id: spec for spec in [*listed, *session.own_models]}
-    if not models:
-        return None, None
     paths = {model_id: session.place_of(spec) for model_id, spec in models.items()}
     present = [model_id for model_id, path in paths.items() if path]
     if (wish := session.wishes.pop("model", None)) in models:
         st.session_state["model"] = wish
+    removed = _removed_model(session, models)
+    if removed:
+        models, paths = models | {removed.id: removed}, paths | {removed.id: None}
+    if not models:
+        return None, None, ""
     if st.session_state.get("model") not in models:
         st.session_state["model"] = (present or list(models))[0]
+    notes = {model_id: "" if path else " · not here yet" for model_id, path in paths.items()}
+    notes |= {removed.id: " · removed"} if removed else {}
     st.selectbox(
         "Model",
         list(models),
         key="model",
         persist_state="session",
-        format_func=lambda model_id: models[model_id].name + ("" if paths[model_id] else " · not here yet"),
+        format_func=lambda model_id: models[model_id].name + notes[model_id],
     )
-    model = models[st.session_state["model"]]
+    model = session.model = models[st.session_state["model"]]
     if model.good_for:
         st.caption(as_label(model.good_for))
     _add_own_model(session, list(models.values()))
-    return model, paths[model.id]
+    is_removed = removed is not None and model.id == removed.id
+    error = f"{model.name} is no longer on this machine. Choose another model in the sidebar." if is_removed else ""
+    return model, paths[model.id], error
+
+
+def _removed_model(session: Session, models: Mapping[str, ModelSpec]) -> ModelSpec | None:
+    """The model that was chosen and is there no more: it stays chosen, so that no other answers unasked."""
+    is_chosen = session.model is not None and session.model.id == st.session_state.get("model")
+    return session.model if session.model and is_chosen and session.model.id not in models else None
 
 
 def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
@@ -119,6 +132,17 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
         )
         if session.model_problem:
             st.error(as_label(session.model_problem))
+
+
+def _chosen_persona(session: Session, options: Options) -> Persona:
+    """The persona that is chosen; where its file is there no more, the first, and the page says so."""
+    set_default({"persona": options.personas[0].id})
+    persona, before = options.persona(st.session_state["persona"]), session.persona
+    if before and before.id == st.session_state["persona"] != persona.id:
+        choose_persona(persona)
+        session.notice = f"{before.name} is no longer here, so {persona.name} answers. You can choose another persona."
+    session.persona = persona
+    return persona
 
 
 def _choose_persona(options: Options) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from menny.chat import ReplySettings
 from menny.engine import SamplingParams
 from menny.ui.chat.chats import Chats
 from menny.ui.session import Session
 from menny.ui.shared import shared_engine
+from tests.ui.browsing import Visitor
 from tests.ui.chat.test_reply_job import wait_until
 from tests.ui.fake_engine import FakeEngine, last_question
 
@@ -132,3 +134,20 @@ def test_a_reply_ends_once(session: Session, leave: Callable[[Session], None]) -
     job.join()
     assert session.job is None
     assert job.reply.finish_reason == "cancelled"
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_deleting_the_question_in_mid_reply_cancels_the_reply(
+    browser: Browser, home: Path, staged: str
+) -> None:
+    with browser.new_context() as context:
+        visitor = Visitor(context.new_page(), staged)
+        visitor.say("hello until rung")
+        expect(visitor.messages.nth(1)).to_contain_text("3 ")
+        visitor.messages.first.get_by_role("button", name="Delete from here").click()
+        expect(visitor.page.get_by_text("Who do you want to talk to?")).to_be_visible()
+        expect(visitor.box).to_be_enabled()
+        expect(visitor.stop_button).to_have_count(0)
+        expect(visitor.page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+        visitor.say("next")  # which waits for the engine, if the other reply still has it
+        assert "The end." in visitor.wait_for_reply()

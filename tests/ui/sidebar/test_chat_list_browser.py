@@ -220,18 +220,6 @@ def test_what_follows_a_message_is_deleted_and_brought_back(visitor: Visitor) ->
     expect(visitor.messages).to_have_count(4)
 
 
-def test_deleting_the_question_in_mid_reply_cancels_the_reply(visitor: Visitor, bell: Path) -> None:
-    visitor.say(f"hello until {bell.name}")
-    expect(visitor.messages.nth(1)).to_contain_text("word3 ")
-    use(visitor.messages.first, "Delete from here")
-    expect(visitor.page.get_by_text("Who do you want to talk to?")).to_be_visible()
-    expect(visitor.box).to_be_enabled()
-    expect(visitor.stop_button).to_have_count(0)
-    expect(visitor.page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
-    visitor.say("next")  # which waits for the engine, if the other reply still has it
-    assert "The end." in visitor.wait_for_reply()
-
-
 def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_path: Path) -> None:
     page = visitor.page
     visitor.say("a chat to save")
