@@ -135,11 +135,10 @@ def test_a_reply_ends_once(session: Session, leave: Callable[[Session], None]) -
     assert session.job is None
     assert job.reply.finish_reason == "cancelled"
 
+
 @pytest.mark.browser
 @pytest.mark.slow
-def test_deleting_the_question_in_mid_reply_cancels_the_reply(
-    browser: Browser, home: Path, staged: str
-) -> None:
+def test_deleting_the_question_in_mid_reply_cancels_the_reply(browser: Browser, staged: str) -> None:
     with browser.new_context() as context:
         visitor = Visitor(context.new_page(), staged)
         visitor.say("hello until rung")
