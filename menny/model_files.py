@@ -31,6 +31,7 @@ NESTING_TYPES = ("mistral3",)  # the text model is described under text_config, 
 MAX_CONFIG_BYTES = 4 << 20
 MAX_INDEX_BYTES = 16 << 20
 MAX_JSON_VALUES = 1 << 22  # twice those of the largest vocabularies; each may take 70 bytes in memory
+MAX_PARTS = 1 << 10  # of a split GGUF
 MAX_NAME = 255  # characters of a file's name
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
@@ -155,20 +156,44 @@ def find_weights(folder: Path) -> list[Path]:
 def find_model(path: Path) -> Path:
     """Return what to load at a path: a file or a folder with config and weights as it is, else its only .gguf file.
 
-    Raises ModelError for a folder that holds several .gguf files, or neither a config nor a .gguf file.
+    Of a .gguf that is split into several files it is the first. Raises ModelError where another of them is missing,
+    and for a folder that holds several .gguf models, or neither a config nor a .gguf file.
     """
     if not os.path.isdir(path):
-        return path
+        return gguf_parts(path)[0]
     names = _names(path)
     has_config = any(name in names for name in CONFIG_FILES)
     if has_config and any(is_weights(name) or name in INDEX_FILES for name in names):
         return path
-    ggufs = [name for name in sorted(names) if name.lower().endswith(".gguf")]
-    if len(ggufs) > 1:
-        raise ModelError(f"{path} holds {len(ggufs)} .gguf files: give one of them, such as {path / ggufs[0]}.")
+    ggufs = [name for name in sorted(names) if is_gguf(name)]
+    models = {(shard["stem"], shard["count"]) if (shard := _SHARD.fullmatch(name)) else name for name in ggufs}
+    if len(models) > 1:
+        raise ModelError(f"{path} holds {len(models)} .gguf models: give one of them, such as {path / ggufs[0]}.")
     if not ggufs and not has_config:
         raise ModelError(f"{path} is not a model: it has neither config.json nor a .gguf file.", file=path)
-    return path / ggufs[0] if ggufs else path
+    return gguf_parts(path / ggufs[0])[0] if ggufs else path
+
+
+def is_gguf(name: str) -> bool:
+    """Return True for the name of a GGUF file of a language model: a vision projector's begins with mmproj."""
+    return name.lower().endswith(".gguf") and not name.lower().startswith("mmproj")
+
+
+def gguf_parts(path: Path) -> list[Path]:
+    """Return the files of a GGUF, which may be split into NAME-00001-of-00003.gguf and so on, by any of them.
+
+    Raises ModelError that names a missing one.
+    """
+    shard = _SHARD.fullmatch(path.name)
+    if shard is None or shard["ending"].lower() != ".gguf":
+        return [path]
+    count, number = int(shard["count"]), int(shard["number"])
+    if not 1 <= number <= count <= MAX_PARTS:
+        raise ModelError(f"{path} has no possible number of parts in its name: download the model again.", file=path)
+    parts = [path.with_name(f"{shard['stem']}-{i:05}-of-{count:05}{shard['ending']}") for i in range(1, count + 1)]
+    if missing := [part for part in parts if not os.path.isfile(part)]:
+        raise ModelError(f"{missing[0]} is missing: the model is split into {count} files, get all of them.", file=path)
+    return parts
 
 
 def is_weights(name: str) -> bool:

@@ -115,7 +115,7 @@ def test_ministrals_params_json_is_read_as_published():
 BROKEN_TABLES = {
     "a 0": ([1.0, 0.0, 1.0, 1.0], "numbers above 0"),
     "no number": ([1.0, float("nan"), 1.0, 1.0], "numbers above 0"),
-    "too few": ([1.0, 2.0], "2 numbers, but half of head_dim is 4"),
+    "too few": ([1.0, 2.0], "rope_freqs has 2 numbers"),
 }
 
 

@@ -18,6 +18,7 @@ import mlx.core as mx
 from menny.errors import ModelError
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}  # what MLX reads
+_BYTES |= {"F8_E4M3": 1}  # as bytes, see checkpoints/fp8.py
 _BYTES |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 _NAMES = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}  # what weights are written in
 _MAX_HEADER = 100_000_000  # the format's own limit

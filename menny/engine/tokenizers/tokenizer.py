@@ -19,6 +19,7 @@ from menny.engine.tokenizers.tekken import tekken_vocabulary
 from menny.engine.tokenizers.tokenizer_json import added_ids, json_vocabulary
 from menny.engine.tokenizers.vocabulary import Vocabulary, broken, checked_id, library_faults
 from menny.errors import ModelError
+from menny.model_files import find_model, gguf_parts, is_gguf
 
 SENTENCEPIECE_NAME = re.compile(r"\.model(?:\.v(\d+)(?:m\d+)?)?$")
 
@@ -134,7 +135,7 @@ def _read_file(path: Path) -> Vocabulary:
     if SENTENCEPIECE_NAME.search(path.name):
         return read_sentencepiece(path)
     if path.suffix == ".gguf" or _starts_as_gguf(path):
-        return gguf_vocabulary(read_gguf(path))
+        return gguf_vocabulary(read_gguf(gguf_parts(path)[0]))
     raise ModelError(
         f"{path} is not a vocabulary that Menny reads: choose a model folder, a .gguf, tokenizer.model, tokenizer.json "
         "or tekken.json."
@@ -177,9 +178,8 @@ def _pick(folder: Path, names: list[str]) -> Vocabulary:
         return original if _covers(original, added_ids(spec, hub)) else json_vocabulary(spec, hub)
     if hub.name in names:
         return _read_file(hub)
-    ggufs = [name for name in names if name.endswith(".gguf")]
-    if len(ggufs) == 1:
-        return _read_file(folder / ggufs[0])
+    if any(map(is_gguf, names)):
+        return _read_file(find_model(folder))
     raise ModelError(
         f"The model folder {folder} has no vocabulary: none of tekken.json, tokenizer.model, tokenizer.json is there. "
         "Download the model again with its tokenizer files."
