@@ -38,10 +38,11 @@ Segment = Control | str
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a family of models was taught to read a conversation. `lay_out` needs no tokenizer."""
+    """The layout of a conversation that a family of models was trained on. `lay_out` needs no tokenizer."""
 
     name: str
     lay_out: Callable[[Sequence[Message]], Iterator[Segment]]
+    has_text_markers: bool = False  # its turns are marked by ordinary text, which an author could write
 
 
 BOS, EOS = Control("<s>"), Control("</s>")
@@ -65,6 +66,24 @@ def encode_chat(messages: Sequence[Message], template: str | Template, tokenizer
         else:
             ids.extend(tokenizer.encode(segment))
     return ids
+
+
+def encode_open_chat(
+    messages: Sequence[Message], template: str | Template, tokenizer: Tokenizer, answer_ids: Sequence[int] = ()
+) -> tuple[list[int], Sequence[int]]:
+    """The ids of a prompt, and those of the answer behind them that the model goes on with, if the chat ends with one.
+
+    As the model was when it wrote the answer, the answer's ids stand behind those of a prompt that asks for one. They
+    are the text's, to its last space, or `answer_ids`, with which the model wrote it. Raises PromptError as
+    `encode_chat` does.
+    """
+    chosen = template if isinstance(template, Template) else find_template(template)
+    if len(messages) < 2 or messages[-1].role != "assistant" or messages[-2].role != "user":
+        return encode_chat(messages, chosen, tokenizer), ()
+    text = messages[-1].content
+    harmless = neutralise(text) if chosen.has_text_markers else text
+    ids = answer_ids if answer_ids and harmless == text else tokenizer.encode(harmless)
+    return encode_chat(messages[:-1], chosen, tokenizer), ids
 
 
 def find_template(name: str) -> Template:
@@ -235,11 +254,11 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
     {
         template.name: template
         for template in (
-            Template("mistral-v1", _mistral_v1),
+            Template("mistral-v1", _mistral_v1, has_text_markers=True),
             Template("mistral-v3", _mistral_v3),
             Template("mistral-v3-tekken", _mistral_v3),  # v3 over another kind of vocabulary
             Template("mistral-v7", _mistral_v7),
-            Template("llama-2", _llama_2),
+            Template("llama-2", _llama_2, has_text_markers=True),
             Template("chatml", _chatml),
         )
     }

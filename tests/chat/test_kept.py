@@ -108,8 +108,8 @@ def test_a_reply_cut_after_any_token_goes_on_as_if_it_had_not_been(template: str
     ids = tokenizer.encode(text)
     for cut in range(1, len(ids)):
         chat, said = Chat(), tokenizer.decode(ids[:cut])
-        if said.endswith(" ") or not said or tokenizer.encode(said) != ids[:cut]:
-            continue  # no text that the model could go on with as it was going to
+        if "\ufffd" in tokenizer.decode(ids[cut:]):
+            continue  # within a character, of which the text alone can't tell: see test_seam.py
         answer(chat, chat.begin("Hi"), said)
         asked = Scripted([spoken(tokenizer, ids[cut:])], tokenizer=tokenizer)
         chunks = list(chat.answer(chat.resume(chat.entries[1].id), asked, ReplySettings(Sampling(), template=template)))
