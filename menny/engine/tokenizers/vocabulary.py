@@ -14,6 +14,7 @@ from typing import Any, Literal
 from menny.errors import ModelError
 
 MAX_VOCABULARY = 1 << 21
+MAX_PIECE_BYTES = 1024  # that a token stands for; the longest known have 512
 
 BOS_NAMES = ("<s>", "<|begin_of_text|>")
 EOS_NAMES = ("</s>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>")
@@ -49,6 +50,11 @@ class Vocabulary:
     unk_id: int | None = None
     leading_space: Literal["keep", "one", "all"] = "keep"
     verbatim: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        longest = max(map(len, self.pieces), default=0)
+        if longest > MAX_PIECE_BYTES:  # a reply would grow by as much with every token
+            raise broken(self.source, f"a token stands for {longest} bytes, more than {MAX_PIECE_BYTES}")
 
 
 def broken(source: Path, what: str) -> ModelError:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,56 @@ def test_every_cut_of_a_good_file_is_refused(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ModelError):
             read_safetensors_header(path)
+
+
+def tensors(*places: tuple[int, int]) -> dict[str, Any]:
+    """Rows of float32 at these places."""
+    rows = enumerate(places)
+    return {f"t{n}": {"dtype": "F32", "shape": [(b - a) // 4], "data_offsets": [a, b]} for n, (a, b) in rows}
+
+
+SHARED_OUT = {
+    "in their order": (tensors((0, 24), (24, 64)), 64, None),
+    "in another order": (tensors((24, 64), (0, 24)), 64, None),
+    "empty ones": (tensors((0, 0), (0, 64), (64, 64)), 64, None),
+    "no tensor": ({}, 0, None),
+    "two at one place": (tensors((0, 64), (0, 64)), 64, "'t0' and 't1' overlap"),
+    "one within another": (tensors((0, 64), (16, 32)), 64, "'t0' and 't1' overlap"),
+    "one over another's end": (tensors((0, 40), (36, 64)), 64, "'t0' and 't1' overlap"),
+    "an empty one within another": (tensors((0, 64), (32, 32)), 64, "'t0' and 't1' overlap"),
+    "a gap": (tensors((0, 24), (32, 64)), 64, "8 bytes before tensor 't1' belong to none"),
+    "a gap at the start": (tensors((8, 64)), 64, "8 bytes before tensor 't0' belong to none"),
+    "bytes behind the last": (tensors((0, 24)), 64, "40 bytes behind its last tensor"),
+    "bytes without a tensor": ({}, 1, "1 bytes behind its last tensor"),
+}
+
+
+@pytest.mark.parametrize(("header", "nbytes", "words"), SHARED_OUT.values(), ids=SHARED_OUT.keys())
+def test_every_byte_belongs_to_one_tensor(tmp_path, header, nbytes, words):
+    path = file_of(tmp_path / "model.safetensors", header, bytes(nbytes))
+    if words is None:
+        assert read_safetensors_header(path).keys() == header.keys()
+        return
+    with pytest.raises(ModelError) as refused:
+        read_safetensors_header(path)
+    assert words in str(refused.value)
+
+
+BOMBS = {
+    "spaces": b"{}" + b" " * 99_000_000,
+    "empty lists": b'{"a":[' + b"[]," * 5_000_000 + b"[]]}",
+    "numbers": b'{"a":[' + b"0," * 8_000_000 + b"0]}",
+    "metadata": b'{"__metadata__":{' + b",".join(b'"%d":""' % n for n in range(1_500_000)) + b"}}",
+    "one name": b'{"' + b"a" * 16_000_000 + b'":3}',
+}
+
+
+@pytest.mark.parametrize("header", BOMBS.values(), ids=BOMBS.keys())
+def test_a_header_as_large_as_a_model_takes_no_memory(tmp_path, header):
+    path = file_of(tmp_path / "model.safetensors", header, b"")
+    tracemalloc.start()
+    with pytest.raises(ModelError) as refused:
+        read_safetensors_header(path)
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()
+    assert len(str(refused.value)) < 500 + len(str(path))
