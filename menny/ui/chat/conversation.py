@@ -78,7 +78,7 @@ def _draw_question(session: Session, entry: MessageNode) -> None:
         if session.editing == entry.id:
             _draw_edit(session, entry)
             return
-        st.text(entry.text)
+        st.text(entry.text, width="stretch")
         if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
             draw_warning(result)
         tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
