@@ -90,6 +90,30 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """Lock a file or folder and return its handle; None where another process holds it. Raises OSError.
+
+    `os.close` of the handle releases the lock, and so does the end of the process.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return handle
+
+
+def special_kind(path: Path) -> str:
+    """Return the kind of what isn't a plain file ("a folder", "a named pipe", …); "" for a file or nothing."""
+    try:
+        return _kind(os.stat(path).st_mode)
+    except OSError:
+        return ""
+
+
 def file_name(path: Path) -> str:
     """A file's name as a user knows it: with its folder, without the machine's path to it."""
     name = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
@@ -104,9 +128,14 @@ def shown_path(path: Path | str) -> str:
 
 def _check_is_file(mode: int) -> None:
     """Raise OSError that names what isn't a plain file."""
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    if kind := _kind(mode):
         raise OSError(errno.EINVAL, f"it isn't a file but {kind}")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
 
 
 def _unfinished_file(folder: Path) -> tuple[int, str]:
