@@ -26,8 +26,8 @@ BUSY_SECONDS = 5.0
 SIDE_FILES = ("-wal", "-shm")  # what SQLite keeps beside a file, by the ends of their names
 PROBES = (  # what every store of ours can answer
     "SELECT number, id, title, pinned, created, updated, deleted, chosen, revision FROM conversations LIMIT 1",
-    "SELECT number, id, conversation, parent, role, text, status, finish_reason, error, persona, model, figures, extra, "
-    "created, deleted, chosen, writer FROM messages LIMIT 1",
+    "SELECT number, id, conversation, parent, role, text, status, finish_reason, error, persona, model, figures, "
+    "extra, created, deleted, chosen, writer FROM messages LIMIT 1",
     "SELECT rowid FROM titles WHERE titles MATCH 'a' LIMIT 1",
     "SELECT rowid FROM said WHERE said MATCH 'a' LIMIT 1",
 )
