@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
-from menny.engine.remote.engine import RemoteEngine, Server, connect, served_models
+from menny.engine.remote.engine import RemoteEngine, connect
+from menny.engine.remote.server import Server, served_models
 from menny.errors import ConfigError, EngineError, ModelError
 from menny.models import credentials
 from menny.models.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
