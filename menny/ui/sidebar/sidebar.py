@@ -11,10 +11,11 @@ from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.models.catalogue import ModelSpec, resolve
 from menny.models.loader import ModelSource
-from menny.personas.persona import Persona
+from menny.personas.persona import Parameters, Persona
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, set_default
 from menny.ui.shared.options import Options
+from menny.ui.shared.sampling_form import NumberField, draw_number, draw_slider, values_of
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.guardrail_panel import ActiveInstructions, choose_guardrail
@@ -175,15 +176,12 @@ def adopt_parameters(persona: Persona) -> None:
             st.session_state[key] = value
 
 
-def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
-    asked = persona.parameters
+def _sampling_of(persona: Persona) -> dict[str, object]:
+    """The values of the sidebar's fields that a persona brings, by key."""
+    given = persona.parameters.model_dump()
+    most = {"max_tokens": MOST_TOKENS}
     return {
-        "temperature": asked.temperature,
-        "max_tokens": min(asked.max_tokens, MOST_TOKENS),
-        "top_p": asked.top_p,
-        "top_k": asked.top_k,
-        "min_p": asked.min_p,
-        "repetition_penalty": asked.repetition_penalty,
+        **{name: NumberField.of(name).clamp(value, most.get(name)) for name, value in given.items()},
         "seed": None,
         "memory": persona.memory.strategy,
         "memory_turns": persona.memory.turns,
@@ -191,85 +189,25 @@ def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
 
 
 def _choose_sampling() -> SamplingParams:
-    temperature = st.slider(
-        "Temperature",
-        0.0,
-        2.0,
-        step=0.05,
-        key="temperature",
-        persist_state="session",
-        help="0 always takes the likeliest word.",
-    )
-    max_tokens = st.slider(
-        "Max tokens",
-        1,
-        MOST_TOKENS,
-        step=1,
-        key="max_tokens",
-        persist_state="session",
-        help="How long a reply may get.",
-    )
+    """Draw a field for each parameter, those that matter most in sight."""
+    draw_slider("temperature")
+    draw_slider("max_tokens", MOST_TOKENS)
     with st.expander("Advanced", icon=":material/tune:"):
-        top_p, top_k, min_p, penalty, seed = _choose_advanced_sampling()
-    return SamplingParams(
-        temperature=float(temperature),
-        max_tokens=int(max_tokens),
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=penalty,
-        seed=seed,
-    )
-
-
-def _choose_advanced_sampling() -> tuple[float, int, float, float, int | None]:
-    top_p = st.slider(
-        "Top p",
-        0.01,
-        1.0,
-        step=0.01,
-        key="top_p",
-        persist_state="session",
-        help="Choose among the likeliest words of this total probability.",
-    )
-    top_k = st.number_input(
-        "Top k",
-        0,
-        1000,
-        step=1,
-        key="top_k",
-        persist_state="session",
-        help="Choose among so many words; 0 is all of them.",
-    )
-    min_p = st.slider(
-        "Min p",
-        0.0,
-        1.0,
-        step=0.01,
-        key="min_p",
-        persist_state="session",
-        help="Drop words less likely than this share of the likeliest.",
-    )
-    penalty = st.slider(
-        "Repetition penalty",
-        0.5,
-        2.0,
-        step=0.05,
-        key="repetition_penalty",
-        persist_state="session",
-        help="Above 1, what was just said grows less likely.",
-    )
-    seed = st.number_input(
-        "Seed",
-        0,
-        2**31 - 1,
-        step=1,
-        key="seed",
-        persist_state="session",
-        placeholder="random",
-        help="The same seed gives the same reply.",
-    )
-    return float(top_p), int(top_k), float(min_p), float(penalty), None if seed is None else int(seed)
+        draw_slider("top_p")
+        draw_number("top_k", "top_k")
+        draw_slider("min_p")
+        draw_slider("repetition_penalty")
+        seed = st.number_input(
+            "Seed",
+            0,
+            2**31 - 1,
+            step=1,
+            key="seed",
+            persist_state="session",
+            placeholder="random",
+            help="The same seed gives the same reply.",
+        )
+    return SamplingParams(**values_of(Parameters.model_fields), seed=None if seed is None else int(seed))
 
 
 def _draw_errors(problems: Sequence[ConfigError]) -> None:
