@@ -19,6 +19,7 @@ from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.prefix_cache import default_limit
 from menny.engine.stage import Stage
 from menny.errors import EngineError, TooLargeError
 from menny.text import size
@@ -57,9 +58,15 @@ class Plan:
         """True if the machine has as much room."""
         return self.total <= self.room
 
-    def spare(self, most: int) -> int:
-        """The bytes, at `most`, that the caches of other conversations may take beside this plan."""
-        return min(most, self.cache + max(0, self.room - self.total))
+    @property
+    def kept(self) -> int:
+        """The bytes that the caches of recent conversations may take beside this, while they aren't in use."""
+        return min(default_limit(self.room), self.cache + max(0, self.room - self.total))
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that the process takes: a reply at the end of its context, and all that is kept."""
+        return self.total + self.kept
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from menny.engine.generate import generate
 from menny.engine.memory import release_memory
 from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
-from menny.engine.prefix_cache import PrefixCache, default_limit
+from menny.engine.prefix_cache import PrefixCache
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
 from menny.engine.runtime import Control, Runtime
 from menny.engine.sampling import SamplingParams
@@ -221,7 +221,7 @@ class Engine:
         plan, build = prepare()
         self.context_length = plan.context
         if self._prefix_bytes is None:
-            self._prefix_cache = PrefixCache(plan.spare(default_limit()))
+            self._prefix_cache = PrefixCache(plan.kept)
         self.tokenizer = load_tokenizer(path)
         model = build()
         ours, theirs = self.tokenizer.vocab_size, model.args.vocab_size

@@ -24,6 +24,8 @@ class Plan(Protocol):
     @property
     def total(self) -> int: ...
     @property
+    def kept(self) -> int: ...
+    @property
     def room(self) -> int: ...
     @property
     def fits(self) -> bool: ...
@@ -57,7 +59,8 @@ class Fit:
         plan = self.plan
         context = f"with a context of {plan.context:,} tokens"
         if self.fits:
-            return f"Fits {context}: {size(plan.total)} of {size(plan.room)}."
+            kept = f", and up to {size(plan.kept)} more for recent chats" if plan.kept else ""
+            return f"Fits {context}: {size(plan.total)} of {size(plan.room)}{kept}."
         taken = f"Needs {size(plan.total)} {context}, and this machine can give {size(plan.room)}"
         return f"{taken}. What would fit: {', or '.join(self.instead)}." if self.instead else f"{taken}."
 
