@@ -11,7 +11,7 @@ from menny.engine.tokenizers.tokenizer import Tokenizer
 from menny.errors import EngineError, PromptError, PromptTooLongError, StorageError
 from menny.storage import ChatStore, Conversation, MessageNode, Transcript, new_id
 from tests.chat.test_conversation import Piece, Sampling, Scripted, saying
-from tests.conversations import tokenizer_of
+from tests.prompts.conversations import tokenizer_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from menny.messages import Message
 from menny.prompts import encode_chat, encode_open_chat
 from menny.storage import ChatStore
 from tests.chat.test_conversation import Piece, Pieces, Sampling
-from tests.conversations import tokenizer_of
+from tests.prompts.conversations import tokenizer_of
 
 TEMPLATES = ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
 TEXTS = [

@@ -83,6 +83,11 @@ class Tokenizer:
         """How many ids there are, control tokens included."""
         return len(self._vocabulary.pieces)
 
+    @property
+    def template_version(self) -> str | None:
+        """Mistral's version of the prompt format that the vocabulary was made for, such as v13; None where unknown."""
+        return self._vocabulary.template_version
+
     def control_id(self, piece: str) -> int | None:
         """The id of the control token of this name, None where the vocabulary has none."""
         return self._vocabulary.controls.get(piece)

@@ -25,6 +25,7 @@ CONTROL_NAMES = frozenset(
         *BOS_NAMES,
         *EOS_NAMES,
         *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+        *("[THINK]", "[/THINK]", "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"),
         *("<|im_start|>", "<start_of_turn>", "<|start_header_id|>", "<|end_header_id|>"),
     )
 )
@@ -50,6 +51,7 @@ class Vocabulary:
     unk_id: int | None = None
     leading_space: Literal["keep", "one", "all"] = "keep"
     verbatim: frozenset[int] = frozenset()
+    template_version: str | None = None  # of Mistral's prompt formats, such as v13, where the file says it
 
     def __post_init__(self) -> None:
         longest = max(map(len, self.pieces), default=0)

@@ -15,7 +15,7 @@ from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.errors import PromptError
 from menny.messages import Message
 from menny.prompts import TEMPLATES, encode_chat, guess_template
-from tests.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
+from tests.prompts.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
 
 REFERENCE: dict[str, Callable[[], MistralTokenizer]] = {
     "mistral-v1": MistralTokenizer.v1,
@@ -200,10 +200,11 @@ def test_a_conversation_that_cannot_be_answered_is_refused(
         encode_chat(messages, template, tokenizer_of("mistral-v7"))
 
 
-def test_an_unknown_template_is_refused_by_a_sentence_that_names_the_six() -> None:
+def test_an_unknown_template_is_refused_by_a_sentence_that_names_them() -> None:
     with pytest.raises(PromptError, match="'alpaca'.*" + ", ".join(TEMPLATES)):
         encode_chat([HI], "alpaca", tokenizer_of("mistral-v1"))
-    assert list(TEMPLATES) == ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
+    mistral = ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "mistral-v7-tekken", "mistral-v15"]
+    assert list(TEMPLATES) == [*mistral, "llama-2", "chatml"]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ class LaterTekken:
 
 
 def test_the_template_of_v7_is_guessed_for_a_later_tekken_vocabulary() -> None:
-    assert guess_template(LaterTekken()) == "mistral-v7"
+    assert guess_template(LaterTekken()) == "mistral-v7-tekken"
 
 
 def test_chatml_is_guessed_for_the_model_that_comes_along(smollm2: Tokenizer) -> None:
