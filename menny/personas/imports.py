@@ -1,20 +1,25 @@
-"""A file from elsewhere → a persona: a card, text-generation-webui's YAML, an Ollama Modelfile, or our own YAML."""
+"""Files from elsewhere as personas: cards, text-generation-webui's YAML, Ollama's Modelfiles, and our own YAML."""
 
+import json
 import re
-from collections.abc import Iterator
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
-from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse
+from menny.config.yaml_reader import FILE_ENDINGS, MAX_BYTES, PlainYamlError, parse, texts_cut_by_comments
 from menny.errors import ConfigError
-from menny.personas.cards import card_in_json, card_in_png, checked, exchanges, joined, marked, persona_of, shortened
-from menny.personas.persona import MAX_EXAMPLES, PersonaFile
-from menny.personas.png_text import SIGNATURE
+from menny.personas.avatars import as_avatar
+from menny.personas.card_fields import cleaned, exchanges, joined, marked, shortened
+from menny.personas.card_files import card_in_json, picture_in_json, read_card_file
+from menny.personas.cards import MAX_GREETING, MAX_PROMPT, checked, fitting_examples, fitting_text, read_card
+from menny.personas.files import render
+from menny.personas.persona import MAX_EXTENSIONS, PersonaFile
 from menny.text import sanitize
 
-MAX_FILE = 16 * 1024 * 1024
+MAX_FILE = 64 * 1024 * 1024  # a .charx brings its pictures
 NOT_TO_BE_SET = ("guardrails", "avatar", "order")  # the user's own business, whatever a file says
 
 WEBUI = "text-generation-webui"
@@ -50,74 +55,135 @@ PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A persona from a file, and the picture that came with it."""
+    """A persona from a file, the picture that came with it, and a sentence for everything that was left out."""
 
     persona: PersonaFile
     picture: bytes | None = None
+    notices: tuple[str, ...] = ()
 
 
 def read_import(name: str, data: bytes) -> Imported:
-    """Who a file describes; raises ConfigError, in one sentence that names the file, where it can't be told whole."""
+    """The character in a file. Raises ConfigError, in one sentence that names the file, where there is none."""
+    notices: list[str] = []
     try:
         if len(data) > MAX_FILE:
             raise ConfigError(f"it is larger than {MAX_FILE // 1024**2} MB")
-        if data.startswith(SIGNATURE):
-            return Imported(persona_of(card_in_png(data)), data)
-        return Imported(_from_text(name, data))
+        if file := read_card_file(data):
+            notices += file.notices
+            persona, picture = _from_cards(file.cards, name, notices), file.picture
+        else:
+            persona, picture = _from_text(name, data, notices)
     except ConfigError as error:
         sentence = str(error).rstrip(".")
         raise ConfigError(f"{shortened(name, 60) or 'The file'} can't be taken in: {sentence}.") from None
+    if picture is not None and not _is_usable(picture):
+        picture = None
+        notices.append("its picture was left out, as it can't be used")
+    return Imported(persona, picture, tuple(f"{persona.name}: {notice}." for notice in dict.fromkeys(notices)))
 
 
-def _from_text(name: str, data: bytes) -> PersonaFile:
+def _is_usable(picture: bytes) -> bool:
+    try:
+        as_avatar(picture)
+    except ConfigError:
+        return False
+    return True
+
+
+def _from_cards(cards: Sequence[bytes], file_name: str, notices: list[str]) -> PersonaFile:
+    """The first of a file's cards that can be read."""
+    errors: list[ConfigError] = []
+    for data in cards:
+        try:
+            persona = _from_card(card_in_json(data), file_name, notices)
+        except ConfigError as error:
+            errors.append(error)
+        else:
+            if errors:
+                notices.append("the newer of its two cards can't be read, so the older one was taken")
+            return persona
+    raise errors[0]
+
+
+def _from_card(card: Mapping[str, Any], file_name: str, notices: list[str]) -> PersonaFile:
+    """A card's character, of which so much is kept that it fits a persona's file."""
+    for share in (1, 2, 4, 8, 0):
+        persona, found = read_card(card, _name_of(file_name), MAX_EXTENSIONS // share if share else 0)
+        if len(render(persona).encode()) <= MAX_BYTES:
+            break
+    else:
+        persona = persona.model_copy(update={"examples": ()})
+        found.append("its example exchanges were left out, as there isn't room for them")
+    notices += found
+    return persona
+
+
+def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile, bytes | None]:
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode()
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         card = card_in_json(data)
-        return _from_webui(card) if "char_name" in card else persona_of(card)
+        if "char_name" in card:
+            return _from_webui(card, notices), None
+        return _from_card(card, name, notices), picture_in_json(card)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"it is no picture and no JSON, and larger than {MAX_BYTES // 1024} KiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError("it is none of PNG, JSON, YAML and Modelfile, which Menny reads") from None
-    is_yaml = PurePath(name).suffix.lower() in (".yaml", ".yml")
-    first, _ = _parted(next((line for line in text.splitlines() if not _says_nothing(line)), ""))
+        raise ConfigError(
+            "it is none of the files that Menny reads: a picture or zip with a card, JSON, YAML, or a Modelfile"
+        ) from None
+    is_yaml = PurePath(name).suffix.lower() in FILE_ENDINGS
+    first, _ = _parted(next((line for line in text.splitlines() if not _is_empty(line)), ""))
     if not is_yaml and first.lower() in INSTRUCTIONS:  # a key of YAML would have a colon
-        return _from_modelfile(name, text)
+        return _from_modelfile(name, text, notices), None
     try:
         found = parse(text).data
-    except PlainYamlError as fault:
-        raise ConfigError(f"line {fault.line}: {fault.text}" if fault.line else fault.text) from None
+    except PlainYamlError as error:
+        raise ConfigError(f"line {error.line}: {error.text}" if error.line else error.text) from None
+    notices += [
+        f"line {line}: the text ends before “{shortened(rest, 40)}”, as # begins a comment"
+        for line, rest in texts_cut_by_comments(text)
+    ]
     if "system_prompt" in found:
-        return checked({key: value for key, value in found.items() if key not in NOT_TO_BE_SET})
-    return _from_webui(found)
+        if ignored := [key for key in NOT_TO_BE_SET if key in found]:
+            notices.append(f"its {' and '.join(ignored)} {'were' if len(ignored) > 1 else 'was'} left out")
+        return checked({key: value for key, value in found.items() if key not in NOT_TO_BE_SET}), None
+    return _from_webui(found, notices), None
 
 
-def _from_webui(found: dict[str, Any]) -> PersonaFile:
+def _from_webui(found: dict[str, Any], notices: list[str]) -> PersonaFile:
     """text-generation-webui's character, and the JSON with `char_name` that it reads too."""
-    said = {key: next((found[name] for name in names if found.get(name)), "") for key, names in WEBUI_KEYS.items()}
-    for key, text in said.items():
-        if not isinstance(text, str):
+    texts = {key: next((found[name] for name in names if found.get(name)), "") for key, names in WEBUI_KEYS.items()}
+    for key, text in texts.items():
+        if isinstance(text, dict | list | bool):
             raise ConfigError(f"its {key} must be text")
-    if not said["name"] or not said["context"]:
+        texts[key] = sanitize(str(text))
+    if not texts["name"] or not texts["context"]:
         raise ConfigError("it isn't a persona: there is no name, or no text about who it is")
     used = {name for names in WEBUI_KEYS.values() for name in names}
-    rest = {key: value for key, value in found.items() if key not in used}
-    name, dialogue = shortened(said["name"], 60), marked(said["dialogue"])
-    examples = exchanges(dialogue, name)
+    rest = cleaned({key: value for key, value in found.items() if key not in used}, notices)
+    name, dialogue = shortened(texts["name"], 60), marked(texts["dialogue"])
+    examples = fitting_examples(exchanges(dialogue, name), notices)
+    prompt = joined(
+        marked(texts["context"]),
+        f"Scenario: {marked(texts['scenario'])}" if texts["scenario"] else "",
+        "" if examples or not dialogue else f"How {{{{char}}}} talks:\n{dialogue}",
+    )
     persona = {
         "name": name,
-        "system_prompt": joined(
-            marked(said["context"]),
-            f"Scenario: {marked(said['scenario'])}" if said["scenario"] else "",
-            "" if examples or not dialogue else f"How {{{{char}}}} talks:\n{dialogue}",
-        ),
-        "greeting": marked(said["greeting"]),
+        "system_prompt": fitting_text(prompt, MAX_PROMPT, "text", notices),
+        "greeting": fitting_text(marked(texts["greeting"]), MAX_GREETING, "greeting", notices),
         "examples": examples,
     }
+    if rest and len(json.dumps(rest).encode()) > MAX_EXTENSIONS // 2:
+        notices.append("what other programs keep in it was left out, as it is too large")
+        rest = {}
     return checked({**persona, "extensions": {WEBUI: rest} if rest else {}})
 
 
-def _from_modelfile(name: str, text: str) -> PersonaFile:
+def _from_modelfile(name: str, text: str, notices: list[str]) -> PersonaFile:
     """Ollama's SYSTEM, PARAMETER and MESSAGE; the rest is kept as it is."""
     system, messages = "", list[tuple[str, str]]()
     parameters, rest = dict[str, list[str]](), dict[str, Any]()
@@ -130,10 +196,10 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
             parameters.setdefault(key, []).append(value)
         else:
             rest[instruction] = value
-    told = joined(system.strip(), *(said for role, said in messages if role == "system"))
-    if not told:
-        raise ConfigError("the Modelfile has no SYSTEM, so there is nobody to talk to")
-    examples = [
+    prompt = joined(system.strip(), *(text for role, text in messages if role == "system"))
+    if not prompt:
+        raise ConfigError("the Modelfile has no SYSTEM, so there is no character in it")
+    pairs = [
         {"user": first, "assistant": second}
         for (asks, first), (answers, second) in pairwise(messages)
         if (asks, answers) == ("user", "assistant") and first and second
@@ -146,8 +212,8 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
     return checked(
         {
             "name": _name_of(name, str(rest.get("from", ""))),
-            "system_prompt": told,
-            "examples": examples[:MAX_EXAMPLES],
+            "system_prompt": fitting_text(prompt, MAX_PROMPT, "text", notices),
+            "examples": fitting_examples(pairs, notices),
             "parameters": ours,
             "extensions": {"modelfile": rest},
         }
@@ -155,11 +221,11 @@ def _from_modelfile(name: str, text: str) -> PersonaFile:
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
-    """Each instruction, what it is about (a parameter's name, a message's role), and its value, which quotes can spread
-    over lines."""
+    """Each instruction, its subject (a parameter's name, a message's role), and its value, which quotes can spread over
+    lines."""
     lines = iter(enumerate(text.split("\n"), start=1))
     for number, line in lines:
-        if _says_nothing(line):
+        if _is_empty(line):
             continue
         word, value = _parted(line)
         if word.lower() not in INSTRUCTIONS:
@@ -174,7 +240,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
         yield word.lower(), key.lower(), value[len(quote) : len(value) - len(quote)].strip()
 
 
-def _says_nothing(line: str) -> bool:
+def _is_empty(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
@@ -191,8 +257,8 @@ def _number(key: str, text: str) -> float | int:
         raise ConfigError(f"its PARAMETER {key} must be a number, not {shortened(text, 20)}") from None
 
 
-def _name_of(file_name: str, model: str) -> str:
-    """A Modelfile names nobody: what its own name says, else the model's."""
-    words = re.sub(r"modelfile|\.txt$", " ", PurePath(sanitize(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
+def _name_of(file_name: str, model: str = "") -> str:
+    """A name for what bears none: from its file's name, else from the model's."""
+    words = re.sub(r"modelfile|\.\w{2,5}$", " ", PurePath(sanitize(file_name)).name, flags=re.IGNORECASE).strip(" .-_")
     base = PurePath(model.split(":")[0]).name
-    return shortened((words or base or "Modelfile").replace("_", " "), 60).capitalize()
+    return shortened((words or base or "Unnamed").replace("_", " "), 60).capitalize()

@@ -1,1 +1,1 @@
-"""The page of personas: who there is to talk to, and how one makes, changes and passes on somebody of one's own."""
+"""The page of personas: a gallery of all there are, and the editor, import and export of the user's own."""

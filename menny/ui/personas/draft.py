@@ -1,4 +1,4 @@
-"""A persona while it is being written: what stands in the fields, what is wrong with it, and how it is kept."""
+"""A persona while it is being written: the fields' values, their errors, and how it is saved."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,28 +20,29 @@ NUMBERS = tuple(Parameters.model_fields)
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """What the fields themselves don't hold."""
+    """The state of the editor that the fields themselves don't hold."""
 
-    persona_id: str = ""  # empty: somebody new
+    persona_id: str = ""  # empty: a new one
     base: str = ""  # the file whose comments are kept
-    expected: str | None = None  # what the user's own file said when it was opened
+    expected: str | None = None  # the text of the user's own file when it was opened
     avatar: str | None = None
     picture: bytes | None = None  # a new avatar, kept when the persona is
     extensions: Mapping[str, Any] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)  # the numbers of the examples' fields
-    problems: dict[str, str] = field(default_factory=dict)  # by field
-    fault: str = ""  # what concerns no field
+    errors: dict[str, str] = field(default_factory=dict)  # by field
+    error: str = ""  # one that concerns no field
 
 
 @dataclass(slots=True, eq=False)
 class Desk:
-    """What the page of personas keeps between two runs."""
+    """The state of the page of personas between two runs."""
 
     draft: Draft | None = None
-    told: str = ""
-    faults: list[str] = field(default_factory=list)
+    message: str = ""  # what was just done
+    errors: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     undo: Callable[[], None] | None = None
-    latest: str = ""  # whom a chat is offered with
+    latest: str = ""  # the persona that a chat is offered with
     imports: int = 0  # how often files were taken in: each time, the field for them is a new one
 
     @classmethod
@@ -49,9 +50,10 @@ class Desk:
         desk: Desk = st.session_state.setdefault("persona_desk", cls())
         return desk
 
-    def tell(self, told: str = "", undo: Callable[[], None] | None = None, latest: str = "") -> None:
-        """Say what was done, instead of what was said before."""
-        self.told, self.undo, self.latest, self.faults = told, undo, latest, []
+    def report(self, message: str = "", undo: Callable[[], None] | None = None, latest: str = "") -> None:
+        """Show what was done, in place of everything that was shown before."""
+        self.message, self.undo, self.latest = message, undo, latest
+        self.errors, self.notices = [], []
 
 
 def key_of(name: str) -> str:
@@ -60,24 +62,24 @@ def key_of(name: str) -> str:
 
 
 def open_new() -> None:
-    """Begin somebody new."""
+    """Begin a new persona."""
     _open(Draft(), PersonaFile.model_construct(name="", system_prompt=""))
 
 
 def open_copy(persona: Persona) -> None:
-    """Begin somebody new who is like another."""
+    """Begin a new persona as a copy of another."""
     copy = persona.model_copy(update={"name": free_name(persona.name)})
     _open(Draft(base=_text_of(persona)[0], avatar=persona.avatar, extensions=persona.extensions), copy)
 
 
 def open_existing(persona: Persona) -> None:
-    """Change somebody; of a preset this makes one's own, which stands in for it."""
+    """Open a persona; saving a preset makes an own one, which takes its place."""
     base, expected = _text_of(persona)
     _open(Draft(persona.id, base, expected, persona.avatar, extensions=persona.extensions), persona)
 
 
 def values(draft: Draft) -> dict[str, Any]:
-    """What the fields say, as a persona's file would."""
+    """The fields' values, as a persona's file has them."""
 
     def of(name: str) -> Any:
         value = st.session_state.get(key_of(name))
@@ -98,42 +100,42 @@ def values(draft: Draft) -> dict[str, Any]:
 
 
 def filled(draft: Draft) -> list[int]:
-    """The rows of examples that hold anything."""
+    """The rows of examples that aren't empty."""
     keys = {row: [key_of(f"{who}_{row}") for who in ("user", "assistant")] for row in draft.rows}
     return [row for row in draft.rows if any((st.session_state.get(key) or "").strip() for key in keys[row])]
 
 
 def keep_draft() -> None:
-    """Check and write what stands in the fields; where something is wrong they stay as they are, with the reason."""
+    """Check and save the fields; where there is an error they stay as they are, with the error shown."""
     desk = Desk.current()
     draft = desk.draft
     if draft is None:
         return
-    draft.problems, draft.fault = {}, ""
+    draft.errors, draft.error = {}, ""
     try:
         persona = from_data(values(draft), PersonaFile)
     except ValidationError as error:
         rows = filled(draft)
-        draft.problems = {_field_of(place, rows): text for place, text in reversed(field_errors(error, PersonaFile))}
+        draft.errors = {_field_of(place, rows): text for place, text in reversed(field_errors(error, PersonaFile))}
         persona = None
     if twin := _twin(draft, st.session_state.get(key_of("name"), "")):
-        draft.problems.setdefault("name", f"There is a {twin.name} already; choose another name.")
-    if persona is None or draft.problems:
+        draft.errors.setdefault("name", f"There is a {twin.name} already; choose another name.")
+    if persona is None or draft.errors:
         return
     try:
         persona_id = keep(persona, draft.persona_id, draft.picture, draft.base, draft.expected)
     except FileChangedError as error:
         draft.base, draft.expected = texts_of(draft.persona_id)
-        draft.fault = f"{error} Save again to put this in its place, or cancel to keep what is there."
+        draft.error = f"{error} Save again to put this in its place, or cancel to keep what is there."
     except MennyError as error:
-        draft.fault = str(error)
+        draft.error = str(error)
     else:
         desk.draft = None
-        desk.tell(f"{persona.name} is saved.", latest=persona_id)
+        desk.report(f"{persona.name} is saved.", latest=persona_id)
 
 
 def drop_draft() -> None:
-    """Leave the editor; what stood in it can be brought back."""
+    """Leave the editor; the draft can be brought back."""
     desk = Desk.current()
     draft, desk.draft = desk.draft, None
     if draft is None:
@@ -144,12 +146,12 @@ def drop_draft() -> None:
         desk.draft = draft
         st.session_state.update(fields)
 
-    desk.tell("The changes are left out.", undo=bring_back)
+    desk.report("The changes are discarded.", undo=bring_back)
 
 
 def _open(draft: Draft, persona: PersonaFile) -> None:
     desk = Desk.current()
-    desk.tell()
+    desk.report()
     desk.draft = draft
     draft.rows = list(range(len(persona.examples)))
     state: dict[str, Any] = {name: getattr(persona, name) for name in (*TEXTS, "order")}
@@ -164,7 +166,7 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
 def _text_of(persona: Persona) -> tuple[str, str | None]:
     try:
         return texts_of(persona.id)
-    except MennyError:  # the file has gone since it was read; what it said is in the fields
+    except MennyError:  # the file has gone since it was read; its content is in the fields
         return "", None
 
 

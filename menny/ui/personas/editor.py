@@ -1,4 +1,4 @@
-"""The editor: a field for everything that a persona's file says, beside it what the model is told."""
+"""The editor: a field for every key of a persona's file, and beside it a preview of the model's instructions."""
 
 from typing import Any
 
@@ -53,15 +53,15 @@ def _draw_who(draft: Draft) -> None:
             _draw_pictures(draft)
     with words:
         st.text_input("Name", key=key_of("name"), max_chars=60, **KEPT)
-        _tell(draft, "name")
+        _draw_field_error(draft, "name")
         st.text_input(
             "Tagline", key=key_of("tagline"), max_chars=80, placeholder="One line that says what to expect", **KEPT
         )
-        _tell(draft, "tagline")
+        _draw_field_error(draft, "tagline")
 
 
 def _draw_pictures(draft: Draft) -> None:
-    """Those that come along, and one's own."""
+    """The pictures that come with Menny, and an upload of the user's own."""
 
     def choose(name: str | None) -> None:
         draft.avatar, draft.picture = name, None
@@ -70,11 +70,11 @@ def _draw_pictures(draft: Draft) -> None:
         file = st.session_state["avatar_upload"]
         if file is None:
             return
-        draft.problems.pop("avatar", None)
+        draft.errors.pop("avatar", None)
         try:
             draft.picture = as_avatar(file.getvalue())
         except MennyError as error:
-            draft.problems["avatar"] = str(error)
+            draft.errors["avatar"] = str(error)
 
     st.file_uploader(
         "Upload a picture",
@@ -83,8 +83,8 @@ def _draw_pictures(draft: Draft) -> None:
         on_change=upload,
         max_upload_size=12,
     )
-    _tell(draft, "avatar")
-    st.caption("Or take one that came along:")
+    _draw_field_error(draft, "avatar")
+    st.caption("Or take one that comes with Menny:")
     with st.grid("auto", min_column_width=64, gap="xsmall"):
         for file in sorted(IMAGES.glob("*-avatar.png")):
             name, who = f"images/{file.name}", file.name.removesuffix("-avatar.png")
@@ -106,11 +106,11 @@ def _draw_words(draft: Draft) -> None:
         help="Write to the persona: You are … In every text, {{user}} and {{char}} stand for the two names.",
         **KEPT,
     )
-    _tell(draft, "system_prompt")
+    _draw_field_error(draft, "system_prompt")
     st.text_area(
         "Greeting", key=key_of("greeting"), height=80, help="Shown at the start, and never sent to the model.", **KEPT
     )
-    _tell(draft, "greeting")
+    _draw_field_error(draft, "greeting")
     st.text_area(
         "Suggestions",
         key=key_of("suggestions"),
@@ -118,7 +118,7 @@ def _draw_words(draft: Draft) -> None:
         placeholder="First questions to click on, one a line",
         **KEPT,
     )
-    _tell(draft, "suggestions")
+    _draw_field_error(draft, "suggestions")
 
 
 def _draw_examples(draft: Draft) -> None:
@@ -127,15 +127,15 @@ def _draw_examples(draft: Draft) -> None:
     def add() -> None:
         row = max(draft.rows, default=-1) + 1
         draft.rows.append(row)
-        st.session_state.update({key_of(f"{who}_{row}"): "" for who in ("user", "assistant")})  # one removed had words
+        st.session_state.update({key_of(f"{who}_{row}"): "" for who in ("user", "assistant")})  # a removed row had text
 
     st.markdown("**Examples**", help="Exchanges that show the voice: the model reads them as if they had happened.")
     for place, row in enumerate(draft.rows, start=1):
         with st.container(border=True, gap="xsmall"):
             st.text_area(f"Question {place}", key=key_of(f"user_{row}"), height=68, **KEPT)
-            _tell(draft, f"user_{row}")
+            _draw_field_error(draft, f"user_{row}")
             st.text_area(f"Answer {place}", key=key_of(f"assistant_{row}"), height=100, **KEPT)
-            _tell(draft, f"assistant_{row}")
+            _draw_field_error(draft, f"assistant_{row}")
             st.button(
                 f"Remove example {place}",
                 key=f"remove_example_{row}",
@@ -151,11 +151,11 @@ def _draw_examples(draft: Draft) -> None:
         on_click=add,
         disabled=len(draft.rows) >= MAX_EXAMPLES,
     )
-    _tell(draft, "examples")
+    _draw_field_error(draft, "examples")
 
 
 def _draw_rules(draft: Draft, options: Options) -> None:
-    """What holds for the replies, beside the words."""
+    """The settings of the replies."""
     names = {one.id: one.name for one in options.guardrails if one.id != NONE}
     unknown = [one for one in st.session_state.get(key_of("guardrails")) or [] if one not in names]
     st.multiselect(
@@ -167,12 +167,12 @@ def _draw_rules(draft: Draft, options: Options) -> None:
         placeholder="Only the one chosen in the chat",
         **KEPT,
     )
-    _tell(draft, "guardrails")
+    _draw_field_error(draft, "guardrails")
     with st.expander("How replies are sampled", icon=":material/tune:"), st.grid(2):
         for name in NUMBERS:
             with st.container(gap="xsmall"):
                 draw_number(name, key_of(name))
-                _tell(draft, name)
+                _draw_field_error(draft, name)
     with st.expander("Memory and place", icon=":material/history:"):
         strategy = st.selectbox(
             "Memory",
@@ -184,28 +184,28 @@ def _draw_rules(draft: Draft, options: Options) -> None:
         )
         if strategy and "turns" in strategy:
             st.number_input("Turns before the question", 0, 1000, step=1, key=key_of("turns"), **KEPT)
-            _tell(draft, "turns")
+            _draw_field_error(draft, "turns")
         st.number_input(
             "Place among the cards", 1, 1000, step=1, key=key_of("order"), help="Small numbers come first.", **KEPT
         )
     if draft.extensions:
         with st.expander("Kept for other programs", icon=":material/inventory_2:"):
-            st.caption("What an imported file brought besides. The model isn't told it; an exported card has it again.")
+            st.caption("Other fields of an imported file. The model doesn't see them; an export contains them again.")
             st.json(dict(draft.extensions), expanded=1)
-    _tell(draft, "extensions")
+    _draw_field_error(draft, "extensions")
 
 
 def _draw_end(draft: Draft) -> None:
-    if draft.fault:
-        st.error(as_label(draft.fault), icon=":material/error:")
-    elif draft.problems:
+    if draft.error:
+        st.error(as_label(draft.error), icon=":material/error:")
+    elif draft.errors:
         st.error("Not saved yet: look at the fields with a message in red.", icon=":material/error:")
     with st.container(horizontal=True, gap="small", key="persona-end"):
         st.button("Save", key="save_persona", type="primary", icon=":material/check:", on_click=keep_draft)
         st.button("Cancel", key="cancel_persona", on_click=drop_draft)
 
 
-def _tell(draft: Draft, field: str) -> None:
-    """What is wrong with a field, under it."""
-    if problem := draft.problems.get(field):
-        st.markdown(f":red[:material/error: {as_label(problem)}]")
+def _draw_field_error(draft: Draft, field: str) -> None:
+    """The error of a field, under it."""
+    if error := draft.errors.get(field):
+        st.markdown(f":red[:material/error: {as_label(error)}]")

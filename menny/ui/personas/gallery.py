@@ -1,4 +1,4 @@
-"""The gallery: a card for everybody there is to talk to, and what can be done with them."""
+"""The gallery: a card for every persona, with its actions."""
 
 from collections.abc import Callable
 
@@ -18,30 +18,32 @@ from menny.ui.sidebar.sidebar import choose_persona
 
 
 def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
-    """Everybody, with what was just done above, and the way to a chat."""
+    """Draw all personas, and above them what was just done."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title("Personas", anchor=False, width="content")
         with st.container(horizontal=True, width="content", gap="small"):
             st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
             with st.popover("Import", icon=":material/upload:", key=f"importing_{desk.imports}"):
                 _draw_import(desk)
-    _draw_told(desk, options, session)
-    for problem in options.errors:
-        if str(problem).startswith("personas/"):
-            st.warning(as_label(str(problem)), icon=":material/warning:")
+    _draw_report(desk, options, session)
+    for error in options.errors:
+        if str(error).startswith("personas"):
+            st.warning(as_label(str(error)), icon=":material/warning:")
     with st.grid("auto", min_column_width=270, gap="small"):
         for persona in options.personas:
             _draw_card(persona, session)
 
 
-def _draw_told(desk: Desk, options: Options, session: Session) -> None:
-    """What was done, with the way back and the way on."""
-    for fault in desk.faults:
-        st.error(as_label(fault), icon=":material/error:")
-    if not desk.told:
+def _draw_report(desk: Desk, options: Options, session: Session) -> None:
+    """Draw what was done, with a button to undo it and one to go on to a chat."""
+    for error in desk.errors:
+        st.error(as_label(error), icon=":material/error:")
+    for notice in desk.notices:
+        st.warning(as_label(notice), icon=":material/info:")
+    if not desk.message:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="told"):
-        st.markdown(as_label(desk.told), width="stretch")
+        st.markdown(as_label(desk.message), width="stretch")
         if desk.undo is not None:
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, args=(desk, desk.undo))
         latest = next((one for one in options.personas if one.id == desk.latest), None)
@@ -50,11 +52,11 @@ def _draw_told(desk: Desk, options: Options, session: Session) -> None:
 
 
 def _undo(desk: Desk, undo: Callable[[], None]) -> None:
-    desk.tell()
+    desk.report()
     try:
         undo()
     except MennyError as error:
-        desk.faults = [str(error)]
+        desk.errors = [str(error)]
 
 
 def _draw_card(persona: Persona, session: Session) -> None:
@@ -84,21 +86,21 @@ def _draw_menu(persona: Persona) -> None:
             case "Duplicate":
                 open_copy(persona)
             case "Delete" | "Reset":
-                _take_away(persona, is_preset=preset is not None)
+                _delete(persona, is_preset=preset is not None)
 
     chosen = st.menu_button("More", ["Duplicate", "Export", *last], key=key, type="tertiary", on_click=act)
     if chosen == "Export":
         _draw_export(persona)
 
 
-def _take_away(persona: Persona, is_preset: bool) -> None:
+def _delete(persona: Persona, is_preset: bool) -> None:
     desk = Desk.current()
     try:
         undo = delete(persona.id)
     except MennyError as error:
-        desk.faults = [str(error)]
+        desk.errors = [str(error)]
         return
-    desk.tell(f"{persona.name} is as before." if is_preset else f"{persona.name} is deleted.", undo)
+    desk.report(f"{persona.name} is as it came with Menny." if is_preset else f"{persona.name} is deleted.", undo)
 
 
 def _go_to_chat(persona: Persona, session: Session) -> None:
@@ -108,8 +110,8 @@ def _go_to_chat(persona: Persona, session: Session) -> None:
 
 def _draw_import(desk: Desk) -> None:
     st.caption(
-        "Character cards (PNG or JSON), text-generation-webui's YAML, an Ollama Modelfile, or Menny's own YAML. "
-        "Guardrails stay as you have set them, whatever a file says."
+        "Character cards (PNG, WebP, JSON or .charx), text-generation-webui's YAML, an Ollama Modelfile, or Menny's "
+        "own YAML. Guardrails stay as you have set them, whatever a file says."
     )
     key = f"import_{desk.imports}"
     st.file_uploader(
@@ -118,31 +120,34 @@ def _draw_import(desk: Desk) -> None:
         key=key,
         on_change=_import,
         args=(desk, key),
-        max_upload_size=16,
+        max_upload_size=64,
     )
 
 
 def _import(desk: Desk, key: str) -> None:
-    """Take each file in whole, or say why not."""
-    taken: list[Persona] = []
-    faults: list[str] = []
+    """Import each file, or show why it can't be."""
+    imported: list[Persona] = []
+    errors: list[str] = []
+    notices: list[str] = []
     for file in st.session_state[key]:
         try:
-            taken.append(import_(read_import(file.name, file.getvalue())))
+            found = read_import(file.name, file.getvalue())
+            imported.append(import_(found))
+            notices += found.notices
         except MennyError as error:
-            faults.append(str(error))
+            errors.append(str(error))
     desk.imports += 1
 
     def undo() -> None:
-        for persona in taken:
+        for persona in imported:
             delete(persona.id)
 
-    if taken:
-        names = ", ".join(persona.name for persona in taken)
-        desk.tell(f"Imported: {names}.", undo, latest=taken[-1].id)
+    if imported:
+        names = ", ".join(persona.name for persona in imported)
+        desk.report(f"Imported: {names}.", undo, latest=imported[-1].id)
     else:
-        desk.tell()
-    desk.faults = faults
+        desk.report()
+    desk.errors, desk.notices = errors, notices
 
 
 @st.dialog("Export", icon=":material/download:")

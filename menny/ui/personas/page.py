@@ -1,4 +1,4 @@
-"""The page of personas: the gallery, or the editor while somebody is being written."""
+"""The page of personas: the gallery, or the editor while a persona is being written."""
 
 import streamlit as st
 

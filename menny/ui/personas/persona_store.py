@@ -1,4 +1,4 @@
-"""What the page of personas does with files: presets are read, one's own are written."""
+"""The files behind the page of personas: presets are read, the user's own are written."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,7 @@ from menny.config.paths import home
 from menny.config.yaml_models import parse_yaml
 from menny.config.yaml_reader import MAX_BYTES
 from menny.errors import ConfigError, MennyError
+from menny.files import read_file
 from menny.personas import load_personas
 from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.personas.files import find, new_id, put, remove, save, text_of
@@ -23,12 +24,12 @@ def own_file(persona_id: str) -> Path | None:
 
 
 def preset_file(persona_id: str) -> Path | None:
-    """The file of a persona that came along."""
+    """The file of a persona that comes with Menny."""
     return find(presets_folder(), persona_id)
 
 
 def texts_of(persona_id: str) -> tuple[str, str | None]:
-    """The text whose comments an edited persona keeps, and what the user's own file says, if there is one."""
+    """The text whose comments an edited persona keeps, and that of the user's own file or None."""
     if own := own_file(persona_id):
         text = text_of(own)
         return text, text
@@ -37,7 +38,7 @@ def texts_of(persona_id: str) -> tuple[str, str | None]:
 
 
 def keep(persona: PersonaFile, persona_id: str, picture: bytes | None, base: str, expected: str | None) -> str:
-    """Write one's own persona, with its new picture if there is one; tells the id."""
+    """Write a persona of the user's own, with its new picture if there is one; returns its id."""
     if picture is not None:
         persona = persona.model_copy(update={"avatar": keep_avatar(home() / "images", picture)})
     chosen = persona_id or new_id(persona.name, {one.id for one in read_options().personas} | _file_names())
@@ -46,7 +47,7 @@ def keep(persona: PersonaFile, persona_id: str, picture: bytes | None, base: str
 
 
 def import_(imported: Imported) -> Persona:
-    """Keep a persona from elsewhere, under a name that nobody has yet."""
+    """Keep a persona from elsewhere, under a name that no other has."""
     picture = None if imported.picture is None else as_avatar(imported.picture)
     name = free_name(imported.persona.name)
     persona = imported.persona.model_copy(update={"name": name})
@@ -55,41 +56,41 @@ def import_(imported: Imported) -> Persona:
 
 
 def free_name(name: str) -> str:
-    """The name itself, or with a number where somebody has it."""
+    """The name itself, or with a number where another persona has it."""
     taken = {one.name.casefold() for one in read_options().personas}
     tries = (name, *(f"{name[:55]} {number}" for number in range(2, 10_000)))
     return next(one for one in tries if one.casefold() not in taken)
 
 
 def delete(persona_id: str) -> Callable[[], None]:
-    """Delete one's own persona; what comes back puts it back."""
+    """Delete a persona of the user's own; the function that is returned puts it back."""
     path = own_file(persona_id)
     if path is None:
         raise ConfigError("This persona's file is gone already.")
-    said = remove(path)
-    return lambda: put(path, said)
+    text = remove(path)
+    return lambda: put(path, text)
 
 
 def picture_of(persona: Persona) -> bytes:
     """The avatar as a PNG, for a card."""
     path = persona.avatar_path()
-    return as_avatar(path.read_bytes()) if path else blank_avatar()
+    return as_avatar(read_file(path)) if path else blank_avatar()
 
 
 def to_archive() -> dict[str, bytes]:
-    """The files of one's own personas, and their pictures, by the names that an archive has them under."""
+    """The files of the user's own personas, and their pictures, by their names in an archive."""
     files: dict[str, bytes] = {}
     for persona in load_personas(own_folder())[0]:
         files[f"personas/{persona.id}.yaml"] = texts_of(persona.id)[0].encode()
         picture = persona.avatar_path(home())
         if persona.avatar and picture:
-            files[persona.avatar] = picture.read_bytes()
+            files[persona.avatar] = read_file(picture)
     return files
 
 
 @contextmanager
 def from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
-    """Put back the personas that aren't here, and tell their ids; none where one can't be used, or the block fails."""
+    """Put back the personas that aren't here; yields their ids. None is kept where one is broken or the block fails."""
     found = [_from_archive(name, files) for name in files if name.startswith("personas/")]
     kept: list[str] = []
     try:
@@ -104,7 +105,7 @@ def from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
 
 
 def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFile, str, bytes | None]:
-    """A persona of an archive, checked: its id, what it is, its file's text, and its picture as one of ours."""
+    """A persona of an archive, checked: its id, its values, its file's text, and its picture as an avatar."""
     is_name, data = re.fullmatch(r"personas/(\w[\w .-]{0,79})\.yaml", name), files[name]
     try:
         if not is_name or len(data) > MAX_BYTES:
@@ -114,11 +115,12 @@ def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFi
         picture = files.get(persona.avatar or "")
         return is_name[1], persona, text, as_avatar(picture) if picture else None
     except ValueError:
-        raise ConfigError(f"{name} in the archive is no file of a persona. Nothing was imported.") from None
+        raise ConfigError(f"{name} in the archive isn't the file of a persona. Nothing was imported.") from None
     except ConfigError as error:
         raise ConfigError(f"{error} Nothing was imported.") from None
 
 
 def _file_names() -> set[str]:
-    """Also those of files that can't be read: they are somebody's too."""
-    return {path.stem for folder in (own_folder(), presets_folder()) for path in folder.glob("*")}
+    """The ids that are taken, also by files that can't be read."""
+    folders = [folder for folder in (own_folder(), presets_folder()) if folder.is_dir()]
+    return {path.stem for folder in folders for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""What the model will be told, while a persona is being written, and how many tokens that takes."""
+"""The preview of a persona that is being written: the model's instructions, and their number of tokens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,63 +22,63 @@ from menny.ui.sidebar.guardrail_panel import DEFAULT_GUARDRAIL
 QUESTION = Message("user", "?")  # stands where the conversation begins, and isn't counted
 
 
-def draw_preview(said: Mapping[str, Any], options: Options, session: Session) -> None:
+def draw_preview(values: Mapping[str, Any], options: Options, session: Session) -> None:
     """The texts as they are sent: the app's guardrail first, then those added, then the persona's own."""
     guardrail = st.session_state.get("guardrail", DEFAULT_GUARDRAIL)
     st.subheader("What the model is told", anchor=False)
     counted = st.empty()
     try:
-        in_force = combine(guardrail, said["guardrails"], options.guardrails)
+        in_force = combine(guardrail, values["guardrails"], options.guardrails)
     except ConfigError as error:
         st.error(as_label(str(error)))
         return
-    brief = brief_of(said, [one.text for one in in_force])
-    st.code(brief.system_text or "(nothing)", language=None, wrap_lines=True)
-    for message in brief.examples:
+    instructions = instructions_of(values, [one.text for one in in_force])
+    st.code(instructions.system_text or "(nothing)", language=None, wrap_lines=True)
+    for message in instructions.examples:
         st.caption("Example question" if message.role == "user" else "Example answer")
         st.code(message.content, language=None, wrap_lines=True)
     names = ", ".join(one.name for one in in_force) or "none"
     st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's sidebar, and no persona removes it."))
     counted.caption("Counting …")
-    counted.caption(as_label(_count(brief, session, options)))
+    counted.caption(as_label(_count(instructions, session, options)))
 
 
-def brief_of(said: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Instructions:
-    """What is told of a persona that may not be whole yet."""
+def instructions_of(values: Mapping[str, Any], guardrail_texts: Sequence[str]) -> Instructions:
+    """The instructions of a persona that may not be complete yet."""
     persona = Persona.model_construct(
         id="draft",
-        name=said["name"].strip(),
-        system_prompt=said["system_prompt"].strip(),
+        name=values["name"].strip(),
+        system_prompt=values["system_prompt"].strip(),
         examples=tuple(
             Example.model_construct(user=one["user"].strip(), assistant=one["assistant"].strip())
-            for one in said["examples"]
+            for one in values["examples"]
         ),
     )
     return Instructions.of(guardrail_texts, persona.system_text(), persona.example_messages())
 
 
-def count_tokens(brief: Instructions, tokenizer: Tokenizer, template: str | None) -> int:
-    """How much of a prompt the brief is."""
+def count_tokens(instructions: Instructions, tokenizer: Tokenizer, template: str | None) -> int:
+    """The number of tokens that the instructions take of a prompt."""
     used = template or guess_template(tokenizer)
-    told = [Message("system", brief.system_text)] if brief.system_text else []
-    whole = encode_chat([*told, *brief.examples, QUESTION], used, tokenizer)
+    system = [Message("system", instructions.system_text)] if instructions.system_text else []
+    whole = encode_chat([*system, *instructions.examples, QUESTION], used, tokenizer)
     return len(whole) - len(encode_chat([QUESTION], used, tokenizer))
 
 
-def _count(brief: Instructions, session: Session, options: Options) -> str:
+def _count(instructions: Instructions, session: Session, options: Options) -> str:
     model, path = _model(session, options)
     if model is None or path is None:
-        words = len(" ".join([brief.system_text, *(one.content for one in brief.examples)]).split())
+        words = len(" ".join([instructions.system_text, *(one.content for one in instructions.examples)]).split())
         return f"{words:,} words. No model is here to count tokens with."
     try:
-        tokens = count_tokens(brief, _tokenizer(path, _age(path)), model.template)
+        tokens = count_tokens(instructions, _tokenizer(path, _age(path)), model.template)
     except MennyError as error:
         return f"The tokens can't be counted: {error}"
     return f"{tokens:,} token{'s' if tokens != 1 else ''} of each prompt, as {model.name} counts"
 
 
 def _model(session: Session, options: Options) -> tuple[ModelSpec | None, Path | None]:
-    """The one that is chosen in the chat, else the first that is here."""
+    """The model that is chosen in the chat, else the first that is here."""
     models = [*options.models, *session.own_models]
     chosen = [model for model in models if model.id == st.session_state.get("model")]
     present = ((model, model.path()) for model in [*chosen, *models])

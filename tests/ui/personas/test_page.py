@@ -270,3 +270,14 @@ def test_after_the_chosen_persona_is_deleted_the_chat_goes_on_with_another(stage
     say(page, "Still there?")
     assert "Still there?" in stage.engine.prompts[-1]
     assert PROMPT not in stage.engine.prompts[-1]
+
+
+def test_an_import_says_what_it_left_out_and_a_file_that_is_none_does_not_stop_the_others(personas: AppTest) -> None:
+    heavy = {"spec": "chara_card_v2", "data": {**cards.V1, "character_book": {"entries": ["x" * 200_000]}}}
+    page = upload(personas, ("b.json", b"{}"), ("a.json", cards.as_json(heavy)))
+    assert not page.exception
+    assert "Imported: Seraphina." in shown(page)
+    assert "Seraphina: its lorebook was left out, as it takes 200.0 kB." in shown(page)
+    assert "b.json can't be taken in: it isn't a character card" in shown(page)
+    page.button(key="edit-seraphina").click().run()
+    assert "lorebook" not in shown(page)
