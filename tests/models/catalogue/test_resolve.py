@@ -87,7 +87,7 @@ def test_a_wrong_name_is_one_sentence_with_what_to_do(specs: list[ModelSpec], na
         ),
         ({"config.json": "{}", "model.safetensors.index.json": '{"weight_map": {"a": 3}}'}, "weight_map should say"),
         ({"config.json": "{}", "model.safetensors.index.json": "[" * 100_000}, "index.json can't be used"),
-        ({"a.gguf": "a", "b.gguf": "b"}, "holds 2 .gguf files: give one of them, such as "),
+        ({"a.gguf": "a", "b.gguf": "b"}, "holds 2 .gguf models: give one of them, such as "),
     ],
 )
 def test_a_folder_that_is_no_whole_model_says_what_it_lacks(tmp_path: Path, files: dict[str, str], words: str) -> None:
