@@ -94,6 +94,14 @@ def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS)
     return load_engine(model, context_length=options.context, force=options.force)
 
 
+def why_no_continuing(engine: object) -> str:
+    """Return why an engine can't continue a reply that it began, in a sentence; "" where it can.
+
+    An engine of this machine always can. A server that isn't known is asked, once.
+    """
+    return engine.why_no_continuing() if isinstance(engine, RemoteEngine) else ""
+
+
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
     """The models of a server that isn't in the catalogue yet. Raises MennyError."""
     if not is_address(address):

@@ -1,11 +1,13 @@
 """What Streamlit runs from top to bottom at every change: the frame, and the chat: sidebar, message box, turns."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from menny.models.catalogue import PathSource
+from menny.models.catalogue import ModelSpec, PathSource
+from menny.models.loader import why_no_continuing
 from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
 from menny.ui.chat.start_page import draw_hero
 from menny.ui.chat.tab_closed import has_left
@@ -15,6 +17,7 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
 from menny.ui.shared.options import read_options
 from menny.ui.shared.pictures import picture
+from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.shortcuts import listen_to_keys
 from menny.ui.shared.style import apply_style
 from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
@@ -67,6 +70,7 @@ def draw_page(session: Session) -> None:
         {persona.id: persona for persona in options.personas},
         {model.id: model.name for model in models},
         [model.id for model in models if session.place_of(model)],
+        lambda model_id: _why_no_continuing(session, models, model_id),
     )
     last = session.chat.entries[-1] if session.is_to_adopt and session.chat.entries else None
     session.is_to_adopt = False
@@ -96,6 +100,14 @@ def draw_page(session: Session) -> None:
         if sent.is_over:
             st.rerun()
     redraw_when_stale(session)
+
+
+def _why_no_continuing(session: Session, models: Sequence[ModelSpec], model_id: str) -> str:
+    """Return why a model that is loaded can't continue its replies; "" where it can, or isn't loaded."""
+    spec = next((model for model in models if model.id == model_id), None)
+    source = session.place_of(spec) if spec else None
+    engine = shared_engine().engine_of(source) if source else None
+    return why_no_continuing(engine) if engine else ""
 
 
 def _send_what_was_typed(session: Session, choices: Choices) -> None:

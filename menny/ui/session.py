@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -15,6 +15,9 @@ from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.personas.persona import Persona
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
+
+if TYPE_CHECKING:
+    from menny.ui.models.add import ServerForm
 
 KEY = "menny"
 MESSAGE = "message"  # the key of the chat input
@@ -60,7 +63,8 @@ class Session:
     model_problem: str = ""  # why the last model of the user's own can't be used
     pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
 
-    served: dict[str, int | None] = field(default_factory=dict)  # what a server that is being added has
+    served: dict[str, int | None] = field(default_factory=dict)  # the models of a server that is being added
+    served_to: "ServerForm | None" = None  # the form that it was connected to with
     wishes: dict[str, str] = field(default_factory=dict)  # what another page wants chosen in the chat's sidebar
     told: str = ""  # what the page of models has done
     faults: dict[str, str] = field(default_factory=dict)  # why it couldn't, by button

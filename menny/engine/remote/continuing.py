@@ -80,7 +80,7 @@ def learn_continuing(connection: Connection, dialect: Dialect, model: str) -> Di
     return replace(dialect, continuing=continuing_of(connection, dialect, model))
 
 
-class Seam:
+class Overlap:
     """Joins a continuation to its text, whose white space at the end the server didn't get and may write again."""
 
     def __init__(self, text: str) -> None:

@@ -16,7 +16,7 @@ import httpx2
 
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
 from menny.engine.remote.connection import Call, Connection, is_page
-from menny.engine.remote.continuing import Seam, continued, learn_continuing
+from menny.engine.remote.continuing import Overlap, continued, learn_continuing
 from menny.engine.remote.counting import CountingTokenizer
 from menny.engine.remote.dialect import MOST_ATTEMPTS, Dialect, sampling_fields
 from menny.engine.remote.errors import (
@@ -189,10 +189,10 @@ class RemoteEngine:
         reader = ReplyReader(self.server.address, self.server.key, params.max_tokens)
         messages = messages_of(request.prompt)
         begun = messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else ""
-        seam, patience = Seam(begun), threading.Timer(AFTER_END_SECONDS, call.hang_up)
+        overlap, patience = Overlap(begun), threading.Timer(AFTER_END_SECONDS, call.hang_up)
         try:
             for event in self._events(request, params, call):
-                text = seam.take(reader.take(event))
+                text = overlap.take(reader.take(event))
                 clock.take_usage(reader.usage)
                 if text:
                     yield clock.chunk(text)

@@ -1,7 +1,7 @@
 """The conversation on the page: what was said last, what can be done with it, and the reply that is being written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -27,11 +27,12 @@ STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growin
 
 @dataclass(frozen=True, slots=True)
 class Speakers:
-    """Who can answer: personas and models by id; of the models, `present` are on this machine."""
+    """The personas and models that can answer, by id; of the models, `present` are on this machine."""
 
     personas: Mapping[str, Persona]
     models: Mapping[str, str]
     present: Sequence[str] = ()
+    why_no_continuing: Callable[[str], str] = lambda model_id: ""  # noqa: ARG005 - every model here can
 
     def name(self, persona_id: str) -> str:
         persona = self.personas.get(persona_id)
@@ -155,6 +156,9 @@ def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> 
         speakers.select(entry.persona, entry.model)
         session.resume(entry.id)
 
+    if why := speakers.why_no_continuing(entry.model):
+        st.caption(f":material/info: {as_label(why)}")
+        return
     st.button("Continue", key=f"continue-{entry.id}", icon=":material/play_arrow:", on_click=resume)
 
 

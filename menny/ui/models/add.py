@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 
 from menny.config.paths import own_models_file
-from menny.errors import MennyError
+from menny.errors import ConfigError, MennyError
 from menny.models.catalogue import add_entry, is_repo, model_at
 from menny.models.credentials import keep_key
 from menny.models.hub import forget_token, has_token, keep_token
@@ -19,7 +20,7 @@ from menny.ui.shared.options import Options
 
 
 def draw_adding(session: Session, options: Options) -> None:
-    """The buttons above the cards, and what came of them."""
+    """Draw the buttons above the cards, and a toast for what was done."""
     with st.container(horizontal=True, width="content", gap="small"):
         with st.popover("Add a model", icon=":material/add:", key="add_model"):
             _draw_add_model(session, options)
@@ -33,15 +34,15 @@ def draw_adding(session: Session, options: Options) -> None:
 
 
 def _draw_add_model(session: Session, options: Options) -> None:
-    """A folder or .gguf of this machine, or a repository of the hub: both become entries of the user's own."""
+    """Draw the form that makes a folder, a .gguf file or a repository an entry of the user's own."""
 
     def add() -> None:
-        told = str(st.session_state["add_path"]).strip()
-        if is_repo(told) and not Path(told).exists():
-            source = {"repo": told}
+        typed = str(st.session_state["add_path"]).strip()
+        if is_repo(typed) and not Path(typed).exists():
+            source = {"repo": typed}
         else:
-            source = {"path": str(model_at(Path(os.path.expanduser(told)).absolute()))}
-        name = str(st.session_state["add_name"]).strip() or Path(told).name.removesuffix(".gguf")
+            source = {"path": str(model_at(Path(os.path.expanduser(typed)).absolute()))}
+        name = str(st.session_state["add_name"]).strip() or Path(typed).name.removesuffix(".gguf")
         add_entry(own_models_file(), id=free_id(name, options), name=name, **source)
         session.told = f"{name} was added."
 
@@ -50,59 +51,85 @@ def _draw_add_model(session: Session, options: Options) -> None:
     _button("Add", "add_now", add, session)
 
 
-def _draw_add_server(session: Session, options: Options) -> None:
-    address = st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
-    variable = st.text_input(
-        "Environment variable with the key", key="server_variable", placeholder="none, or such as OPENAI_API_KEY"
-    )
-    key = st.text_input(
-        "Or the key itself", key="server_key", type="password", help="It is kept in the system's keyring, in no file."
-    )
+@dataclass(frozen=True)
+class ServerForm:
+    """The fields of the form at this moment: a button's callback runs before the page has drawn what was typed last."""
 
-    def look() -> None:
-        session.served = models_at(address.strip().rstrip("/"), variable.strip() or None, key.strip() or None)
+    address: str
+    variable: str
+    key: str = field(repr=False)
+
+    @classmethod
+    def typed(cls) -> "ServerForm":
+        """Read the fields from the session's state."""
+        texts = [
+            str(st.session_state.get(name, "")).strip() for name in ("server_address", "server_variable", "server_key")
+        ]
+        return cls(texts[0].rstrip("/"), texts[1], texts[2])
+
+
+def _draw_add_server(session: Session, options: Options) -> None:
+    """Draw the form that connects to a server and adds one of its models as an entry of the user's own."""
+
+    def connect() -> None:
+        form = ServerForm.typed()
+        session.served, session.served_to = {}, form
+        session.served = models_at(form.address, form.variable or None, form.key or None)
 
     def add() -> None:
-        served = st.session_state["server_model"]
-        place = address.strip().rstrip("/")
-        if key.strip():
-            keep_key(place, key.strip())
+        form, served = ServerForm.typed(), st.session_state["server_model"]
+        if form != session.served_to or served not in session.served:
+            raise ConfigError("The form was changed: connect to the server again.")
+        if form.key:
+            keep_key(form.address, form.key)
         add_entry(
             own_models_file(),
             id=free_id(served, options),
             name=f"{Path(served).name[:60]} (server)",
-            server=place,
+            server=form.address,
             served=served,
-            key=variable.strip(),
+            key=form.variable,
             context_length=session.served[served],
         )
         session.told, session.served = f"{served} was added.", {}
+        st.session_state["server_key"] = ""
 
-    _button("Connect", "server_look", look, session)
+    st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
+    st.text_input(
+        "Environment variable with the key", key="server_variable", placeholder="none, or such as OPENAI_API_KEY"
+    )
+    st.text_input(
+        "Or the key itself", key="server_key", type="password", help="It is kept in the system's keyring, in no file."
+    )
+    if ServerForm.typed() != session.served_to:  # what is there is about another server
+        session.served = {}
+        for button in ("server_look", "server_add"):
+            session.faults.pop(button, None)
+    _button("Connect", "server_look", connect, session)
     if session.served:
         st.selectbox("Model", list(session.served), key="server_model")
         _button("Add", "server_add", add, session)
-    st.caption("What is said goes to this server. It can't sort texts for moderation; counts of tokens are estimates.")
+    st.caption("Your messages go to this server. Only vLLM can moderate them there; token counts may be estimates.")
 
 
 def _draw_token(session: Session) -> None:
-    """For repositories that ask for one. It is kept where the hub's own programs keep it."""
+    """Draw the form for the hub's token, which is kept where the hub's own programs keep it."""
 
     def keep() -> None:
         keep_token(str(st.session_state["hub_token"]))
         st.session_state["hub_token"] = ""
-        session.told = "The token is kept."
+        session.told = "The token was saved."
 
-    st.caption("Some repositories want to know who gets them. Make a token at huggingface.co, under Settings.")
+    st.caption("Some repositories need a token. Create one at huggingface.co, under Settings.")
     if has_token():
-        st.markdown(":material/check: There is a token.")
-        _button("Forget it", "forget_token", forget_token, session)
+        st.markdown(":material/check: A token is saved.")
+        _button("Remove it", "forget_token", forget_token, session)
     st.text_input("Token", key="hub_token", type="password", placeholder="hf_…")
-    _button("Keep it", "keep_token", keep, session)
+    _button("Save it", "keep_token", keep, session)
 
 
 def _button(label: str, key: str, do: Callable[[], None], session: Session) -> None:
-    """A button, and below it why it couldn't do what it says."""
+    """Draw a button, and below it the error of its last click."""
 
     def click() -> None:
         session.faults.pop(key, None)
@@ -112,12 +139,12 @@ def _button(label: str, key: str, do: Callable[[], None], session: Session) -> N
             session.faults[key] = str(error)
 
     st.button(label, key=key, type="primary", on_click=click)
-    if fault := session.faults.get(key):
-        st.error(as_label(fault), icon=":material/error:")
+    if error := session.faults.get(key):
+        st.error(as_label(error), icon=":material/error:")
 
 
 def free_id(name: str, options: Options) -> str:
-    """An id that no model has yet, as near to a name as ids can be."""
+    """Return an id that no model has yet, as near to a name as an id can be."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:50] or "model"
     taken = {spec.id for spec in options.models}
     return next(one for one in (plain, *(f"{plain}-{n}" for n in range(2, 1000))) if one not in taken)
