@@ -1,7 +1,7 @@
-"""The seam between an engine and the rest of Menny: the records that pass it, and what an engine offers.
+"""The interface between an engine and the rest of Menny: its protocols, and the values that they exchange.
 
-`menny.engine.Engine` computes here and `menny.engine.remote.RemoteEngine` asks a server; a chat, a moderator and the
-page know either as an `Engine`.
+`menny.engine.Engine` computes on this machine, `menny.engine.remote.RemoteEngine` asks a server; chats, moderation and
+the page know either as an `Engine`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +24,9 @@ class Chunk:
     token: int | None = None
     finish_reason: FinishReason | None = None
     prompt_tokens: int = 0
-    cached_tokens: int = 0  # of the prompt, those that needn't be computed
+    cached_tokens: int = 0  # of the prompt: those that weren't computed again
     completion_tokens: int = 0
-    prompt_tps: float = 0.0  # of the tokens that were computed
+    prompt_tps: float = 0.0  # of the computed tokens
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
 
@@ -40,13 +40,13 @@ class Score:
 
     @property
     def per_token(self) -> float:
-        """Normalised by length, so that a longer continuation isn't less likely for that alone."""
+        """The log likelihood per token, so that a longer continuation isn't less likely for its length alone."""
         return self.log_likelihood / self.tokens
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The work behind a reply that has no new word: `done` of `total` tokens, or `total` requests that are ahead."""
+    """The state of a request without new text: `done` of `total` tokens, or `total` requests ahead of it."""
 
     phase: Phase
     done: int = 0
@@ -57,7 +57,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Tokenizer(Protocol):
-    """From text to ids and back: `encode` never yields a control token, `control_id` finds one by its name."""
+    """Text to ids and back: `encode` never yields a control token, `control_id` finds one by its name."""
 
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -65,14 +65,14 @@ class Tokenizer(Protocol):
 
 
 class Stream(Protocol):
-    """A reply under way; cancelling it, from any thread, makes its next chunk the last one."""
+    """A reply in progress; after `cancel`, from any thread, the next chunk is the last one."""
 
     def __iter__(self) -> Iterator[Chunk]: ...
     def cancel(self) -> None: ...
 
 
 class Engine(Protocol):
-    """A model that answers prompts, and scores texts where `can_score` holds."""
+    """A model that answers prompts, and scores texts if `can_score` is true."""
 
     @property
     def tokenizer(self) -> Tokenizer: ...

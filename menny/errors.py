@@ -70,7 +70,7 @@ class StorageError(MennyError):
 
 
 class FileChangedError(StorageError):
-    """A file that was changed by somebody else since it was read; nothing has been written."""
+    """A file that has changed since it was read; nothing has been written."""
 
 
 class EngineError(MennyError):

@@ -115,7 +115,7 @@ def special_kind(path: Path) -> str:
 
 
 def file_name(path: Path) -> str:
-    """A file's name as a user knows it: with its folder, without the machine's path to it."""
+    """A file's name for messages: with its folder, without the path to it."""
     name = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
     return shown_path(name)
 

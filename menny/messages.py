@@ -1,4 +1,4 @@
-"""What was said, and by whom: frozen values that every room passes on, and what a text must be to be one."""
+"""Message: a turn of a conversation, the frozen value that every room passes on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn's text, as its author wrote it; `thought` is what a reasoning model wrote before its answer."""
+    """A turn: its author's role and text; `thought` is a reasoning model's text before its answer."""
 
     role: Role
     content: str

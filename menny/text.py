@@ -1,4 +1,4 @@
-"""Words and numbers made presentable: text that can be kept and shown, near misses, tables, sizes."""
+"""Text for people: sanitizing, close matches of names, tables, sizes."""
 
 import difflib
 import unicodedata
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 
 def sanitize(text: str) -> str:
-    """A text as it can be encoded, stored and shown: halves of characters joined or marked, control characters gone."""
+    """Make a text safe to encode, store and show: join or replace surrogates, remove control characters."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     lines = joined.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc")
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing in a text can be seen: white space, control and formatting characters only."""
+    """True if a text has no visible character: only white space, control and formatting characters."""
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 def close_matches(name: str, known: list[str], count: int = 1) -> list[str]:
-    """Those of the known names that were probably meant: they begin with it, or are spelled much like it."""
+    """Find the known names that were probably meant: they begin with `name`, or are spelled much like it."""
     folded = name.casefold()
     by_folded = {candidate.casefold(): candidate for candidate in known}
     begin = [candidate for candidate in by_folded if len(folded) > 2 and candidate.startswith(folded)]
@@ -27,7 +27,7 @@ def close_matches(name: str, known: list[str], count: int = 1) -> list[str]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells, the first row their heads: the first column to the left, the others to the right."""
+    """Format rows of cells, the first of them the heads: the first column left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -39,7 +39,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Format a number of bytes in a fitting unit."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= scale:
             return f"{n_bytes / scale:.1f} {unit}"

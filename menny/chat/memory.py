@@ -1,11 +1,10 @@
-"""What the model remembers of a conversation: a strategy chooses the turns that it sees, within a budget of tokens.
+"""The memory of a conversation: a strategy selects the turns that the model sees, within a budget of tokens.
 
-The system text and the last question are always seen, whatever the strategy. Where room is short, leave in this order:
-the oldest turns, the summary, the examples; then the message is too long (PromptTooLongError).
+The system text and the last question are always seen. Where room is short, these leave in this order: the oldest
+turns, the summary, the examples; after them the message is too long (PromptTooLongError).
 
-What is seen begins where the last prompt's turns began, as often as that is possible: the engine then goes on from
-its cache. So turns leave many at once, down to three quarters of the room, and the place of the cut follows from the
-messages alone.
+The turns begin where those of the last prompt began, as often as possible: then the engine goes on from its cache. So
+many turns leave at once, down to three quarters of the room, and the place of the cut follows from the messages alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from menny.messages import Message
 CountTokens = Callable[[Sequence[Message]], int]
 Strategy = Literal["recent", "turns", "everything", "summary", "summary-and-turns"]
 
-ROOM_LEFT = 3 / 4  # of the turns' room is taken after a cut: the rest is for the turns to come
+FILLED_AFTER_CUT = 3 / 4  # of the turns' room; the rest is for the turns to come
 SUMMARY_SHARE = 6  # a summary may take a sixth of the budget
 MOST_SUMMARY_TOKENS, LEAST_SUMMARY_TOKENS = 320, 48
 RECALL = "What do you remember of our conversation so far?"
@@ -27,19 +26,19 @@ RECALL = "What do you remember of our conversation so far?"
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model wrote down about a conversation's first `covers` messages, system messages not counted."""
+    """The model's summary of a conversation's first `covers` messages, system messages not counted."""
 
     text: str
     covers: int
 
     def recalled(self) -> tuple[Message, Message]:
-        """How the model reads it: as an answer of its own, so that it is neither an order nor the user's word."""
+        """The summary in a prompt: an answer of the model, so that it is neither an order nor the user's message."""
         return Message("user", RECALL), Message("assistant", self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """Tokens of a prompt by what they tell; examples and the template's own tokens count as system text."""
+    """The tokens of a prompt by kind; examples and the template's own tokens count as system text."""
 
     system: int
     summary: int
@@ -52,9 +51,9 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True)
 class SelectedMessages:
-    """The messages that the model gets, in order.
+    """The messages for the model, in order.
 
-    The conversation's first `unseen` messages aren't among them, and a summary speaks for the first `summed`.
+    They lack the conversation's first `unseen` messages, of which a summary covers the first `summed`.
     """
 
     messages: list[Message]
@@ -65,11 +64,11 @@ class SelectedMessages:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A strategy. `turns` is how many of them before the question those that name turns keep.
+    """A strategy; `turns` is the number of turns before the question, for strategies that name it.
 
     recent             as many of the last turns as fit
     turns              the last `turns` turns, or as many of them as fit
-    everything         all of them; an error where they don't fit
+    everything         all turns; an error where they don't fit
     summary            as many as fit, and a summary of those before
     summary-and-turns  the last `turns` turns and up to as many before them, and a summary of those before
     """
@@ -79,12 +78,12 @@ class Memory:
 
     @property
     def sums_up(self) -> bool:
-        """Whether what is no longer seen should be in a summary."""
+        """True if turns that are no longer seen are summarized."""
         return self.strategy in ("summary", "summary-and-turns")
 
     @property
     def names_turns(self) -> bool:
-        """Whether the number of turns matters."""
+        """True if the strategy uses the number of turns."""
         return self.strategy in ("turns", "summary-and-turns")
 
     def choose(
@@ -95,25 +94,25 @@ class Memory:
         examples: Sequence[Message] = (),
         summary: Summary | None = None,
     ) -> SelectedMessages:
-        """The messages that the model sees, at most `budget` tokens by `count_tokens`' count of the whole prompt.
+        """Select the messages that the model sees, a prompt of at most `budget` tokens by `count_tokens`.
 
-        It is asked about twice log2(turns that fit) times. `examples` stand between the system text and the
-        conversation, then the `summary`, where the strategy has a use for one. Raises PromptTooLongError where the
-        system text and the last question don't fit by themselves, or where everything should and doesn't.
+        It is called about twice log2(turns that fit) times. `examples` stand between the system text and the
+        conversation, then the `summary`, where the strategy uses one. Raises PromptTooLongError where the system text
+        and the last question don't fit by themselves, or where everything should fit and doesn't.
         """
-        told = [message for message in messages if message.role == "system"]
+        system = [message for message in messages if message.role == "system"]
         turns = _Turns.of([message for message in messages if message.role != "system"], count_tokens)
         if summary is not None and not (self.sums_up and 0 < summary.covers <= turns.starts[-1]):
             summary = None
-        for pinned in [[*told, *examples], told] if examples else [told]:
+        for pinned in [[*system, *examples], system] if examples else [system]:
             window = _Window(turns, pinned, self._first_turn(turns.last))
             first = self._first_seen(window, budget)
             if first is not None:
-                return _remembered(window, first, budget, summary if first else None)
-        raise self._too_long(_Window(turns, told, 0), budget)
+                return _select(window, first, budget, summary if first else None)
+        raise self._too_long(_Window(turns, system, 0), budget)
 
     def _first_turn(self, last: int) -> int:
-        """The first turn that the strategy wants to be seen, if there is room."""
+        """The first turn that the strategy would show, if there is room."""
         if self.strategy == "turns":
             return max(0, last - self.turns)
         if self.strategy == "summary-and-turns":
@@ -122,7 +121,7 @@ class Memory:
         return 0
 
     def _first_seen(self, window: "_Window", budget: int) -> int | None:
-        """The first turn that is seen; None where no choice of turns fits beside what is pinned."""
+        """The first turn that is seen; None where not even the last one fits beside the pinned messages."""
         if not window.fits(window.turns.last, budget):
             return None
         if self.strategy == "everything":
@@ -142,34 +141,34 @@ class Memory:
             tokens = window.size(0)
             sentence = (
                 f"The whole conversation no longer fits: it takes {tokens:,} tokens, and there is room for {budget:,}. "
-                "Choose a memory that lets the oldest turns go, or begin a new chat."
+                "Choose a memory that drops the oldest turns, or begin a new chat."
             )
         return PromptTooLongError(sentence, tokens=tokens, limit=budget)
 
 
 def summary_room(budget: int) -> int:
-    """The tokens kept free for a summary, its frame included; none where that would be too few to say anything."""
+    """The tokens that are kept free for a summary and its frame; 0 where they would be too few."""
     room = min(MOST_SUMMARY_TOKENS, budget // SUMMARY_SHARE)
     return room if room >= LEAST_SUMMARY_TOKENS else 0
 
 
 @dataclass(frozen=True)
 class _Turns:
-    """A conversation by its turns: where each one starts among the messages."""
+    """A conversation's messages, and the index of the first message of each turn."""
 
-    said: Sequence[Message]
+    messages: Sequence[Message]
     starts: Sequence[int]
     count_tokens: CountTokens
 
     @classmethod
-    def of(cls, said: Sequence[Message], count_tokens: CountTokens) -> "_Turns":
-        """A turn opens with a user's message; several in a row are one turn's, as no reply stands between them."""
-        if all(message.role != "user" for message in said):
-            raise PromptError("The conversation has no message of the user's: add one for the model to answer.")
-        asked = [index for index, message in enumerate(said) if message.role == "user"]
-        opens = [index for index in asked if index == 0 or said[index - 1].role != "user"]
-        # An assistant who speaks first belongs to the first turn.
-        return cls(said, [0, *opens[1:]], count_tokens)
+    def of(cls, messages: Sequence[Message], count_tokens: CountTokens) -> "_Turns":
+        """Divide messages into turns: each begins with the first of a row of user's messages."""
+        if all(message.role != "user" for message in messages):
+            raise PromptError("The conversation has no user message: add one for the model to answer.")
+        questions = [index for index, message in enumerate(messages) if message.role == "user"]
+        opens = [index for index in questions if index == 0 or messages[index - 1].role != "user"]
+        # An assistant's message before them belongs to the first turn.
+        return cls(messages, [0, *opens[1:]], count_tokens)
 
     @property
     def last(self) -> int:
@@ -177,7 +176,7 @@ class _Turns:
 
 
 class _Window:
-    """The turns from `first` on, beside messages that stay; what was counted once isn't counted again."""
+    """The turns from `first` on, beside pinned messages; each size is counted once."""
 
     def __init__(self, turns: _Turns, pinned: Sequence[Message], first: int) -> None:
         self.turns, self.pinned, self.first = turns, pinned, first
@@ -187,29 +186,29 @@ class _Window:
         return self.turns.count_tokens([*self.pinned, *seen])
 
     def seen_from(self, turn: int) -> Sequence[Message]:
-        return self.turns.said[self.turns.starts[turn] :]
+        return self.turns.messages[self.turns.starts[turn] :]
 
     def fits(self, turn: int, budget: int) -> bool:
         return self.size(turn) <= budget
 
     def cut(self, budget: int) -> int:
-        """The turn to begin with: the first that may be, if all from there on fit, else one that leaves some room.
+        """The turn to begin with: the first one if all fit, else one that leaves some room.
 
-        Of the turns that would do, it is the one that most twos divide: while the conversation grows, that stays
-        the same for as long as those that would do are nearly the same.
+        Of the possible turns it is the one whose number has the most factors of two: while the conversation grows, it
+        stays the same as long as the possible turns are nearly the same.
         """
         earliest = self.earliest(budget)
         if earliest == self.first:
             return earliest
         empty = self.count([Message("user", "")])
-        latest = self.earliest(empty + int((budget - empty) * ROOM_LEFT))
+        latest = self.earliest(empty + int((budget - empty) * FILLED_AFTER_CUT))
         chosen = _roundest(earliest, latest)
         return chosen if self.fits(chosen, budget) else earliest
 
     def earliest(self, budget: int) -> int:
-        """The earliest turn from which all fit, found from the end: what is far out of reach isn't counted.
+        """The earliest turn from which all fit; the last turn, if none fits.
 
-        A longer rest takes more tokens, so doubling steps and halving ranges find it; the last turn, if none fits.
+        It is found from the end, by doubling steps and then bisecting: turns far out of reach aren't counted.
         """
         low, high, step = self.first, self.turns.last, 1
         while high > low:
@@ -228,14 +227,14 @@ class _Window:
 
 
 def _roundest(low: int, high: int) -> int:
-    """The number from `low` to `high` that the most twos divide: take the smallest power of two away while one can."""
+    """The number from `low` to `high` with the most factors of two: clear the lowest bits as long as possible."""
     while high and high & (high - 1) >= low:
         high &= high - 1
     return high
 
 
-def _remembered(window: _Window, first: int, budget: int, summary: Summary | None) -> SelectedMessages:
-    """A prompt from that turn on, with the summary where the last question fits beside it."""
+def _select(window: _Window, first: int, budget: int, summary: Summary | None) -> SelectedMessages:
+    """The messages from that turn on, with the summary where the last question fits beside it."""
     recalled: Sequence[Message] = summary.recalled() if summary else ()
     if recalled:
         beside = _Window(window.turns, [*window.pinned, *recalled], first)
@@ -246,8 +245,8 @@ def _remembered(window: _Window, first: int, budget: int, summary: Summary | Non
     seen = window.seen_from(first)
     empty = Message("user", "")
     system = window.count([empty])
-    summed = window.count([*recalled, empty]) - system if recalled else 0
-    shares = TokenCounts(system, summed, window.count([*recalled, *seen]) - system - summed)
+    in_summary = window.count([*recalled, empty]) - system if recalled else 0
+    shares = TokenCounts(system, in_summary, window.count([*recalled, *seen]) - system - in_summary)
     return SelectedMessages(
         [*window.pinned, *recalled, *seen],
         shares,

@@ -1,6 +1,6 @@
-"""The prompt of a reply: what of a conversation is put before the model, and how much of its context that takes.
+"""The prompt of a reply: the messages that the model sees, encoded, and their share of its context.
 
-Where a memory sums up what leaves, the model is asked for the summary first. No engine is known here: `write` asks it.
+A memory that summarizes has the summary written first, by the function `write`: no engine is known here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +14,17 @@ from menny.errors import MennyError, PromptError
 from menny.messages import Message
 from menny.prompts import encode_open_chat, guess_template
 
-REPLY_SHARE = 4  # a quarter of the context is the most that is kept free for a reply
-FRAME = 32  # tokens of a summary's room for the question that it answers, and for another vocabulary's longer count
+REPLY_SHARE = 4  # at most a quarter of the context is kept free for a reply
+FRAME = 32  # tokens of a summary's room for the question before it, and for another vocabulary's longer count
 
-Write = Callable[[list[int], int], str]  # a prompt's ids, and the most tokens to write → the text
+Write = Callable[[list[int], int], str]  # (prompt ids, most tokens to write) → text
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a reply's prompt used the context, in tokens, and how many of the first messages weren't in it.
+    """The use of the context by a reply's prompt, in tokens; the first `unseen` messages weren't in it.
 
-    `reply` is kept free for the reply; a summary stood for the first `summed` messages.
+    `reply` is kept free for the reply; a summary covered the first `summed` messages.
     """
 
     context: int
@@ -37,7 +37,7 @@ class Usage:
 
     @classmethod
     def read(cls, kept: object) -> "Usage | None":
-        """What was kept by `asdict`; None for anything else, as it may come from a file of somebody else's."""
+        """Read what `asdict` has stored; None for anything else, as it may come from any file."""
         names = {field.name for field in fields(cls)}
         if not isinstance(kept, Mapping) or set(kept) != names:
             return None
@@ -50,7 +50,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The ids for the engine; the summary that is now the latest; and what went wrong with it, in a sentence.
+    """A prompt for the engine, with the latest summary, and a notice where a new one failed.
 
     `answer_ids` are the last ids: those of the reply that the model goes on with.
     """
@@ -99,59 +99,59 @@ class Context:
         summary: Summary | None,
         write: Write,
     ) -> Prompt:
-        """The prompt of a conversation; what leaves it without being in the `summary` is summed up first.
+        """Build the prompt of a conversation; turns that leave it and aren't in the `summary` are summarized first.
 
-        A summary that can't be had is told in the prompt's notice: the reply is then made from what is seen. Raises
+        Where a summary fails, the prompt's notice says so, and the reply is made from the turns that are seen. Raises
         PromptTooLongError as the memory does.
         """
 
         def choose() -> SelectedMessages:
             return memory.choose(messages, self.count, self.budget, examples, summary)
 
-        remembered, notice = choose(), ""
-        if memory.sums_up and remembered.summed < remembered.unseen:
-            said = [message for message in messages if message.role != "system"]
-            leaving = said[remembered.summed : remembered.unseen]
+        selected, notice = choose(), ""
+        if memory.sums_up and selected.summed < selected.unseen:
+            turns = [message for message in messages if message.role != "system"]
+            leaving = turns[selected.summed : selected.unseen]
             try:
-                text = self._sum_up(leaving, summary.text if summary and remembered.summed else "", write)
+                text = self._summarize(leaving, summary.text if summary and selected.summed else "", write)
             except MennyError as error:
-                notice = f"What is no longer seen couldn't be summed up: this reply knows the recent turns. {error}"
+                notice = f"The earlier turns couldn't be summarized, so this reply knows the recent ones only. {error}"
             else:
-                summary = Summary(text, remembered.unseen)
-                remembered = choose()
-        ids, answer_ids = self._encode(remembered.messages)
-        return Prompt([*ids, *answer_ids], self._usage(remembered), summary, notice, answer_ids)
+                summary = Summary(text, selected.unseen)
+                selected = choose()
+        ids, answer_ids = self._encode(selected.messages)
+        return Prompt([*ids, *answer_ids], self._usage(selected), summary, notice, answer_ids)
 
     def estimate_usage(
         self, messages: Sequence[Message], memory: Memory, examples: Sequence[Message], summary: Summary | None
     ) -> Usage:
-        """How the prompt of a next question would use the context, the question itself not counted.
+        """Estimate the use of the context by the next question's prompt, the question itself not counted.
 
-        Raises PromptTooLongError where there would be no room for any, or the memory wants more than fits.
+        Raises PromptTooLongError where there is no room for a question, or where the memory keeps more than fits.
         """
-        asked = [*messages, Message("user", "")]
-        return self._usage(memory.choose(asked, self.count, self.budget, examples, summary))
+        next_messages = [*messages, Message("user", "")]
+        return self._usage(memory.choose(next_messages, self.count, self.budget, examples, summary))
 
-    def _sum_up(self, leaving: Sequence[Message], before: str, write: Write) -> str:
+    def _summarize(self, leaving: Sequence[Message], before: str, write: Write) -> str:
         longest = summary_room(self.budget) - FRAME
         if longest <= 0:
             raise PromptError("The model's context is too small for a summary.")
-        asked = request(leaving, before, self.count, self.length - longest)
-        text = write(self.encode(asked), longest).strip()
+        messages = request(leaving, before, self.count, self.length - longest)
+        text = write(self.encode(messages), longest).strip()
         if not text:
             raise PromptError("The model wrote no summary.")
         return text
 
-    def _usage(self, remembered: SelectedMessages) -> Usage:
-        shares = remembered.shares
+    def _usage(self, selected: SelectedMessages) -> Usage:
+        shares = selected.shares
         return Usage(
             self.length,
             shares.system,
             shares.summary,
             shares.turns,
             self.reply,
-            unseen=remembered.unseen,
-            summed=min(remembered.summed, remembered.unseen),
+            unseen=selected.unseen,
+            summed=min(selected.summed, selected.unseen),
         )
 
 

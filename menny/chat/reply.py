@@ -1,4 +1,4 @@
-"""A reply as it comes from an engine, and what is asked of the engine for that."""
+"""A reply as it streams from an engine, and the summary that may be written before it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,8 +20,7 @@ class Reply:
     """A reply as it grows; its node stands in the conversation before its first word.
 
     Where the reply is refused, because its prompt doesn't fit or its question is blocked, `refusal` says why, the node
-    `new` leaves the conversation again and `instead` is back in its place; `typed` is the text that goes back to who
-    typed it.
+    `new` leaves the conversation again and `instead` returns to its place; `typed` is the user's text, to be edited.
     """
 
     id: str
@@ -42,7 +41,7 @@ class Reply:
     _cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self._before = self.stats  # of what is gone on with
+        self._before = self.stats  # of a reply that is continued
 
     @property
     def is_over(self) -> bool:
@@ -53,29 +52,29 @@ class Reply:
         return self._cancelled
 
     def cancel(self) -> None:
-        """End the reply, from any thread and at any time; what was said stays."""
+        """Cancel the reply, from any thread and at any time; its text so far stays."""
         self._cancelled = True
         if self._stream is not None:
             self._stream.cancel()
 
     def fail(self, error: str) -> None:
-        """End with an error, unless the reply is over already."""
+        """End the reply with an error, unless it is over already."""
         if not self.is_over:
             self.error = error
 
     def finish(self) -> None:
-        """End a cancelled reply as such, also one that never started."""
+        """Mark a cancelled reply as over, even one that never started."""
         if self._cancelled and not self.is_over:
             self.finish_reason = "cancelled"
 
     def moderate(self, result: ModerationResult | None) -> None:
-        """Apply moderation's result; where it blocks, nothing of the text stays, and nothing to go on with."""
+        """Apply the result of moderation; a blocked reply loses its text, and can't be continued."""
         self.moderation = result
         if result and result.action == "block":
             self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
 
     def follow(self, start: Callable[[], Stream], seam: Seam) -> Iterator[Chunk]:
-        """Take in a stream's chunks and pass them on, joined to the text so far; a cancelled reply starts none."""
+        """Pass on a stream's chunks, joined to the text so far; a cancelled reply starts no stream."""
         for chunk in self.listen(start):
             if (text := seam.join(chunk)) != chunk.text:
                 chunk = replace(chunk, text=text)
@@ -91,7 +90,7 @@ class Reply:
         self.finish()
 
     def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
-        """Start a stream that ends with this reply when that is cancelled, or abandoned; then it doesn't start."""
+        """Stream until the reply is cancelled or abandoned, which cancels the stream too."""
         if self._cancelled:
             return
         self._stream = start()
@@ -108,11 +107,11 @@ class Reply:
 
 
 def classifying(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:
-    """Report that a text is being classified; a reply that is cancelled meanwhile ends that."""
+    """Report that a text is being classified; cancelling `stopped_by` ends that."""
 
     def report(_: Progress) -> None:
         if stopped_by is not None and stopped_by.is_cancelled:
-            raise EngineError("It was stopped.")
+            raise EngineError("The reply was stopped.")
         if on_progress:
             on_progress(Progress("classifying"))
 
@@ -120,7 +119,7 @@ def classifying(on_progress: OnProgress | None, stopped_by: Reply | None = None)
 
 
 def summary_writer(reply: Reply, engine: Engine, params: "SamplingParams", on_progress: OnProgress | None) -> Write:
-    """Have a summary written before a reply; it ends with the reply when that is cancelled."""
+    """Make a function that writes a summary before a reply, and ends when the reply is cancelled."""
 
     def write(ids: list[int], max_tokens: int) -> str:
         pieces: list[str] = []

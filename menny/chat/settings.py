@@ -1,4 +1,4 @@
-"""ReplySettings: all that decides how a reply is made, chosen once and passed on whole."""
+"""ReplySettings: everything that a reply is made by, chosen once and passed on whole."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

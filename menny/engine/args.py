@@ -264,7 +264,7 @@ def args_from_gguf(file: GGUFFile, rope_table: tuple[float, ...] | None = None) 
 
 
 def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
-    """What would change the maths is refused by name, rather than computed wrongly."""
+    """Refuse settings that would change the maths, by name, rather than compute them wrongly."""
     if config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"{path}: hidden_act {config['hidden_act']!r} is not supported, only silu")
     for key in _BIASES:
@@ -279,13 +279,13 @@ def _build(
     config: Mapping[str, Any], keys: Mapping[str, str], path: Path, sparse: bool, theta: float, **others: Any
 ) -> ModelArgs:
     """The args that a config tells under these keys; errors speak of them by the config's own names."""
-    told = {name: key for name, key in keys.items() if config.get(key) is not None}
+    present = {name: key for name, key in keys.items() if config.get(key) is not None}
     needed = _NEEDED + _OF_EXPERTS if sparse else _NEEDED
-    if missing := sorted(keys[name] for name in needed if name not in told):
+    if missing := sorted(keys[name] for name in needed if name not in present):
         raise ModelError(f"{path}: needed and missing: {', '.join(missing)}")
     values: dict[str, Any] = {
         name: _number(config, key, path) if name in _FRACTIONS else _whole(config, key, path)
-        for name, key in told.items()
+        for name, key in present.items()
         if sparse or name not in _OF_EXPERTS
     }
     experts = {name: values.pop(name) for name in _OF_EXPERTS if sparse}
@@ -295,7 +295,7 @@ def _build(
         dim, n_heads = values["dim"], values["n_heads"]
         if n_heads < 1 or dim % n_heads:
             raise ModelError(
-                f"{path}: {keys['n_heads']} {n_heads} doesn't divide {keys['dim']} {dim}, and no head_dim is told"
+                f"{path}: {keys['n_heads']} {n_heads} doesn't divide {keys['dim']} {dim}, and there is no head_dim"
             )
         values["head_dim"] = dim // n_heads
     try:

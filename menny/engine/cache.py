@@ -1,4 +1,4 @@
-"""The keys and values that a model has seen: a cache that grows in blocks, and one that rolls over a window.
+"""The cache of keys and values: one that grows in blocks, and one that rolls over a sliding window.
 
 Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim, W window.
 """
@@ -13,45 +13,45 @@ Mask = mx.array | str | None
 
 
 class LayerCache(Protocol):
-    """One block's keys and values."""
+    """The keys and values of a single block."""
 
     offset: int
 
     @property
     def window(self) -> int | None:
-        """How many positions it holds at most, None: all of them."""
+        """The largest number of positions that it holds; None: all of them."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the buffers take."""
+        """The size of the buffers in bytes."""
 
     @property
     def state(self) -> tuple[mx.array, ...]:
         """The buffers, to be evaluated."""
 
     def mask(self, n_tokens: int) -> Mask:
-        """What the next `n_tokens` queries may see of the keys that `update` will return for them."""
+        """The mask of the next `n_tokens` queries over the keys that `update` will return for them."""
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
 
     def can_trim_to(self, offset: int) -> bool:
-        """Is everything still here that a token at this position, which was seen already, attends to?"""
+        """True if the cache still holds all that the token at this earlier position attends to."""
 
     def prefix(self, offset: int) -> Self:
-        """A cache of its own that has seen only the tokens before this position, to which this one reaches back."""
+        """A copy with only the tokens before this position, to which `can_trim_to` must be true."""
 
     def broadcast(self, rows: int) -> Self:
-        """A cache of its own for a batch of so many rows, each of which has seen what this one has."""
+        """A copy for a batch of `rows` rows, each with the tokens of this one."""
 
     def fits_without_eviction(self, n_tokens: int) -> bool:
-        """Will everything still be here when so many tokens were seen?"""
+        """True if no key is overwritten before `n_tokens` tokens were seen."""
 
     def reserve(self, n_tokens: int) -> None:
-        """Make room for so many tokens at once when the next ones come."""
+        """Make room for `n_tokens` more tokens at once, when the next ones come."""
 
     def trim(self, offset: int) -> None:
-        """Forget the tokens from this position on. Only where everything is still here."""
+        """Drop the tokens from this position on, to which `can_trim_to` must be true."""
 
 
 class _Buffers:
@@ -59,7 +59,7 @@ class _Buffers:
 
     def __init__(self) -> None:
         self.offset = 0  # the position of the next token
-        self._expected = 0  # the position that the buffers are to reach when they grow
+        self._expected = 0  # the position that the buffers will reach when they grow
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
 
@@ -72,25 +72,28 @@ class _Buffers:
         return () if self._keys is None or self._values is None else (self._keys, self._values)
 
     def _repeat_into(self, other: "_Buffers", rows: int) -> None:
-        """Give another cache these buffers of batch 1 as those of a larger batch."""
+        """Share these buffers of batch 1 with another cache as those of a larger batch."""
         if self._keys is not None and self._values is not None:
             shape = (rows, *self._keys.shape[1:])
             other._keys, other._values = mx.broadcast_to(self._keys, shape), mx.broadcast_to(self._values, shape)
         other.offset = self.offset
 
     def _copy_into(self, other: "_Buffers", capacity: int, offset: int) -> None:
-        """Give another cache these buffers' first slots; MLX copies them when either is written to."""
+        """Share these buffers' first slots with another cache; MLX copies them when either is written to."""
         if self._keys is not None and self._values is not None:
             other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
         other.offset = offset
 
     def reserve(self, n_tokens: int) -> None:
-        """Make room for so many tokens at once when the next ones come: a long prompt's buffers needn't be copied for
-        every chunk, and the old ones, each a little too small for the next, don't pile up as gaps in the heap."""
+        """Make room for `n_tokens` more tokens at once, when the next ones come.
+
+        So a long prompt's buffers aren't copied for every chunk, and the old ones, each a little too small for the
+        next, don't pile up as gaps in the heap.
+        """
         self._expected = self.offset + n_tokens
 
     def trim(self, offset: int) -> None:
-        """Forget the tokens from this position on: others will be written over them."""
+        """Drop the tokens from this position on: others will be written over them."""
         self.offset = offset
 
     @property
@@ -98,7 +101,7 @@ class _Buffers:
         return 0 if self._keys is None else self._keys.shape[2]
 
     def _blocks(self, end: int) -> int:
-        """Slots of whole blocks up to a position, or to the one that is expected."""
+        """The number of slots in whole blocks up to a position, or to the expected one."""
         return -(-max(end, self._expected) // BLOCK) * BLOCK
 
     def _grow(self, keys: mx.array, capacity: int) -> None:
@@ -121,7 +124,7 @@ class _Buffers:
 
 
 class KVCache(_Buffers):
-    """Everything that was seen: position i lives in slot i."""
+    """A cache of all positions: position i lives in slot i."""
 
     window: int | None = None
 
@@ -138,7 +141,7 @@ class KVCache(_Buffers):
     def can_trim_to(self, offset: int) -> bool:
         return offset <= self.offset
 
-    def fits_without_eviction(self, n_tokens: int) -> bool:  # noqa: ARG002 - however many
+    def fits_without_eviction(self, n_tokens: int) -> bool:  # noqa: ARG002 - any number
         return True
 
     def prefix(self, offset: int) -> Self:
@@ -155,8 +158,8 @@ class KVCache(_Buffers):
 class RollingCache(_Buffers):
     """The last W positions: position i lives in slot i mod W (Mistral 7B, section 2, "Rolling Buffer Cache").
 
-    One token attends to the slots as they lie: rotary embeddings are in the keys already, so their order is free. A
-    chunk attends to the cached window in its order of time and, causally, to itself ("Pre-fill and Chunking").
+    A single token attends to the slots in any order: the rotary embeddings are in the keys already. A chunk attends to
+    the cached window, in the order of time, and causally to itself ("Pre-fill and Chunking").
     """
 
     def __init__(self, window: int) -> None:
@@ -177,7 +180,7 @@ class RollingCache(_Buffers):
         return self._update_one(keys, values) if keys.shape[2] == 1 else self._update_chunk(keys, values)
 
     def can_trim_to(self, offset: int) -> bool:
-        needed, held = max(0, offset - self.window + 1), max(0, self.offset - self.window)  # the first positions
+        needed, held = max(0, offset - self.window + 1), max(0, self.offset - self.window)  # the first position of each
         return held <= needed and offset <= self.offset
 
     def fits_without_eviction(self, n_tokens: int) -> bool:
@@ -232,12 +235,12 @@ class Cache(list[LayerCache]):
 
     @property
     def offset(self) -> int:
-        """Tokens seen so far: the position of the next one."""
+        """The number of tokens seen, which is the position of the next one."""
         return self[0].offset
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the buffers of all blocks take."""
+        """The size of all blocks' buffers in bytes."""
         return sum(layer.nbytes for layer in self)
 
     @property
@@ -246,33 +249,33 @@ class Cache(list[LayerCache]):
         return [buffer for layer in self for buffer in layer.state]
 
     def masks(self, n_tokens: int) -> list[Mask]:
-        """Each layer's mask for so many tokens; layers of one window have seen the same, and share one."""
+        """The mask of each layer for the next `n_tokens` tokens; layers with the same window share one."""
         shared = {layer.window: layer for layer in self}
         masks = {window: layer.mask(n_tokens) for window, layer in shared.items()}
         return [masks[layer.window] for layer in self]
 
     def can_trim_to(self, offset: int) -> bool:
-        """Is everything still here that a token at this position, which was seen already, attends to?"""
+        """True if the cache still holds all that the token at this earlier position attends to."""
         return all(layer.can_trim_to(offset) for layer in self)
 
     def fits_without_eviction(self, n_tokens: int) -> bool:
-        """Will everything still be here when so many tokens were seen?"""
+        """True if no key is overwritten before `n_tokens` tokens were seen."""
         return all(layer.fits_without_eviction(n_tokens) for layer in self)
 
     def reserve(self, n_tokens: int) -> None:
-        """Make room for so many tokens at once when the next ones come."""
+        """Make room for `n_tokens` more tokens at once, when the next ones come."""
         for layer in self:
             layer.reserve(n_tokens)
 
     def trim(self, offset: int) -> None:
-        """Forget the tokens from this position on. Only where everything is still here."""
+        """Drop the tokens from this position on, to which `can_trim_to` must be true."""
         for layer in self:
             layer.trim(offset)
 
     def prefix(self, offset: int) -> "Cache":
-        """A cache of its own that has seen only the tokens before this position."""
+        """A copy with only the tokens before this position."""
         return Cache(layer.prefix(offset) for layer in self)
 
     def broadcast(self, rows: int) -> "Cache":
-        """A cache of its own for a batch of so many rows, each of which has seen what this one, of batch 1, has."""
+        """A copy for a batch of `rows` rows, each with the tokens of this one, which is of batch 1."""
         return Cache(layer.broadcast(rows) for layer in self)

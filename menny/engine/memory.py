@@ -1,4 +1,4 @@
-"""Memory that is free again goes back to the system: the C library would keep what it got in small pieces."""
+"""Releasing freed memory to the system: the C library would keep the small pieces."""
 
 import ctypes
 import gc
@@ -7,16 +7,16 @@ import mlx.core as mx
 
 
 def release_memory() -> None:
-    """Give back what a model's end has freed. Of the calling thread's MLX nothing is left afterwards."""
+    """Release the memory of a model that is gone, and end the calling thread's use of MLX."""
     gc.collect()
     mx.synchronize()
     mx.clear_cache()
-    mx.clear_streams()  # MLX asks every thread to, or the process may abort at its end
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others give back by themselves
+    mx.clear_streams()  # as MLX asks of every thread, or the process may abort at its end
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others release by themselves
     if trim is not None:
         trim(0)
 
 
 def active_memory() -> int:
-    """Bytes that arrays hold at this moment: while a model is loaded, how far that is."""
+    """The bytes that arrays hold at this moment, which shows the progress of a model's loading."""
     return int(mx.get_active_memory())

@@ -1,26 +1,24 @@
-"""What passes of the model take on this machine, measured while replies are decoded, and what follows from it."""
+"""PassCosts: the measured times of passes on this machine, by which drafts and threads are chosen."""
 
 from menny.engine.cpu.blas import Threads
 
-_FIRST_EXTRA = 0.15  # of a pass of one token, that each further token is thought to take until it is measured
-_LIMIT = 2.0  # times what was usual, beyond which a pass of one token was held up by something else
-_SLOWLY, _FAST = 0.05, 0.25  # the weight of a new measurement, of many and of few
-_FORGETTING = (
-    0.001  # of what a pass of several tokens took, at each of one: it may have been held up, so it is tried again
-)
+_FIRST_EXTRA = 0.15  # of a pass of one token: the assumed cost of each further token until it is measured
+_LIMIT = 2.0  # times the usual: a slower pass of one token was delayed by something else
+_SLOWLY, _FAST = 0.05, 0.25  # weights of a new measurement: of frequent ones, and of rare ones
+_FORGETTING = 0.001  # of the cost of a pass of several tokens, at each one of a single token: it may have been delayed
 
 
 class PassCosts:
-    """Times of passes by their tokens. It outlives replies, and belongs to the engine's thread."""
+    """The times of passes by their number of tokens. They outlive replies, and belong to the engine's thread."""
 
     def __init__(self) -> None:
         self._threads = Threads()
         self._steady = False
-        self._seconds = 0.0  # of a pass of one token; 0: not known yet
+        self._seconds = 0.0  # of a pass of one token; 0: not measured yet
         self._costs: dict[int, float] = {}
 
     def begin(self, *, steady: bool) -> None:
-        """Decoding begins; where it is `steady`, with as many threads from its beginning to its end.
+        """Begin decoding; if `steady`, with the same number of threads to its end.
 
         Another number of threads may change the last digits, and with them a seed's reply.
         """
@@ -28,15 +26,15 @@ class PassCosts:
         self._threads.begin(steady=steady)
 
     def end(self) -> None:
-        """Decoding is over."""
+        """End decoding."""
         self._threads.end()
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """Take in what a pass of so many tokens took."""
+        """Record the time of a pass of `tokens` tokens."""
         if tokens > 1:
             if self._seconds:
-                now = min(seconds / self._seconds, tokens)
-                self._costs[tokens] = _nearer(self.cost(tokens), now, _FAST)
+                measured = min(seconds / self._seconds, tokens)
+                self._costs[tokens] = _nearer(self.cost(tokens), measured, _FAST)
             return
         usual = self._seconds or seconds
         self._seconds = _nearer(usual, min(seconds, _LIMIT * usual), _SLOWLY)
@@ -46,7 +44,7 @@ class PassCosts:
             self._threads.observe(seconds)
 
     def cost(self, tokens: int) -> float:
-        """The time of a pass of so many tokens, in passes of one."""
+        """The time of a pass of `tokens` tokens, in passes of one token."""
         return self._costs.get(tokens, _first_cost(tokens))
 
 

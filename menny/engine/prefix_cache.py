@@ -1,7 +1,7 @@
-"""The caches of recent conversations, so that a prompt that continues one computes only what is new.
+"""PrefixCache: the caches of recent conversations, so that a prompt that continues one computes only what is new.
 
 A conversation's next prompt begins with the tokens of its last one and of the reply. The store is bounded in bytes;
-what was used longest ago leaves first. It belongs to the engine's thread.
+the least recently used leaves first. It belongs to the engine's thread.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import psutil
 from menny.engine.cache import Cache
 
 MOST_BYTES = 2 << 30
-MEMORY_SHARE = 10  # at most a tenth of the machine's memory
+MEMORY_SHARE = 10  # a tenth of the machine's memory at most
 
 
 def default_limit(room: int | None = None) -> int:
@@ -25,7 +25,7 @@ def default_limit(room: int | None = None) -> int:
 class CachedPrefix:
     """A cache and the tokens that it holds.
 
-    The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would do it.
+    The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would be.
     """
 
     tokens: tuple[int, ...]
@@ -34,33 +34,33 @@ class CachedPrefix:
 
 
 class PrefixCache:
-    """Caches by the tokens that they hold; while one is in use it isn't here."""
+    """Caches by the tokens that they hold. One that is in use is not in here."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: list[CachedPrefix] = []  # the last used at the end
+        self._kept: list[CachedPrefix] = []  # the most recently used last
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all kept caches take."""
+        """The size of all kept caches in bytes."""
         return sum(kept.cache.nbytes for kept in self._kept)
 
     def pop(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
-        """The longest kept beginning of a prompt, for the caller to continue; None: there is none.
+        """Take out the longest kept prefix of a prompt, for the caller to continue; None if there is none.
 
-        At least the prompt's last token is left to compute. Where a `chunk` is told, only whole chunks of this size
-        are taken, as a prefill without this store would compute them: others may differ in their last digits.
+        At least the prompt's last token is left to compute. With a `chunk`, only whole chunks of this size count, as a
+        prefill without this store would compute them: others may differ in their last digits.
         """
         best, length = self._longest(prompt, chunk)
         if best is None:
             return None
-        if length < len(best.tokens):  # another conversation's, which may go on too: continue a copy
+        if length < len(best.tokens):  # another conversation's, which may go on too
             return self.copy(prompt, chunk)
         self._kept.remove(best)
         return best
 
     def copy(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
-        """As `take`, but always a copy: what is kept stays here."""
+        """Copy the longest kept prefix of a prompt, as `pop` finds it; it stays in the store."""
         best, length = self._longest(prompt, chunk)
         if best is None:
             return None
@@ -69,7 +69,7 @@ class PrefixCache:
         return CachedPrefix(best.tokens[:length], best.cache.prefix(length), min(length, best.prefilled))
 
     def _longest(self, prompt: Sequence[int], chunk: int | None) -> tuple[CachedPrefix | None, int]:
-        """What has the longest beginning in common with a prompt, and how long it is."""
+        """Find the entry with the longest common prefix with a prompt, and its length."""
         best, length = None, 0
         for kept in self._kept:
             common = _common(kept.tokens, prompt[:-1])
@@ -80,7 +80,7 @@ class PrefixCache:
         return best, length
 
     def insert(self, kept: CachedPrefix) -> None:
-        """Store a cache, and let go of what was used longest ago where the bytes run out."""
+        """Store a cache, and evict the least recently used ones beyond the limit."""
         mx.eval(kept.cache.state)
         if len(kept.tokens) != kept.cache.offset or kept.cache.nbytes > self._limit:
             return
@@ -90,12 +90,12 @@ class PrefixCache:
             self._kept.pop(0)
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Drop all caches."""
         self._kept.clear()
 
 
 def _common(tokens: Sequence[int], prompt: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """The length of the common prefix."""
     for place, (one, other) in enumerate(zip(tokens, prompt, strict=False)):
         if one != other:
             return place
@@ -103,6 +103,6 @@ def _common(tokens: Sequence[int], prompt: Sequence[int]) -> int:
 
 
 def _replaces(new: CachedPrefix, old: CachedPrefix) -> bool:
-    """Does the new one serve every prompt that the old one serves?"""
+    """True if the new entry serves every prompt that the old one serves."""
     length = len(old.tokens)
     return new.tokens[:length] == old.tokens and new.prefilled >= old.prefilled and new.cache.can_trim_to(length)

@@ -1,4 +1,4 @@
-"""What is asked of the engine's thread, and the other end of it: streams and scores, awaited in a consumer's thread."""
+"""Requests to the engine's thread, and the consumer's end of them: streams and scores, awaited in another thread."""
 
 import queue
 import threading
@@ -15,54 +15,54 @@ HEARTBEAT = 0.2  # seconds after which a silent request reports its progress aga
 
 @dataclass(frozen=True)
 class GenerateWork:
-    """What is asked for: chunks that answer the prompt."""
+    """The work of a reply: chunks that answer the prompt."""
 
     params: SamplingParams
 
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """What is asked for: how likely each continuation of the prompt is."""
+    """The work of scoring: the likelihood of each continuation of the prompt."""
 
     continuations: list[list[int]]
-    shared: int  # tokens at the prompt's start that others to be scored begin with too
+    shared: int  # first tokens of the prompt that the next prompts to be scored share
 
 
 @dataclass(eq=False)
 class Request:
-    """What passes between a consumer's thread and the engine's."""
+    """A request, shared by a consumer's thread and the engine's."""
 
     prompt: list[int]
     work: GenerateWork | ScoreWork
-    progress: Progress | None = None  # None: not begun
+    progress: Progress | None = None  # None: not started
     events: "queue.SimpleQueue[Chunk | list[Score] | MennyError]" = field(default_factory=queue.SimpleQueue)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def end_cancelled(self) -> None:
-        """Tell who waits that nothing more will come."""
+        """End the wait for more events."""
         self.events.put(Chunk("", finish_reason="cancelled", prompt_tokens=len(self.prompt)))
 
 
 class RequestQueue(Protocol):
-    """Where requests wait for the engine."""
+    """The queue in which requests wait for the engine."""
 
     def requests_ahead(self, request: Request) -> int:
-        """How many requests will be served before this one."""
+        """The number of requests that will be served before this one."""
 
     def withdraw(self, request: Request) -> None:
-        """Take a cancelled request out of the line."""
+        """Remove a cancelled request from the queue."""
 
 
 class PendingRequest:
-    """The other end of a request: waits for its events in its own thread, and tells meanwhile how it goes."""
+    """The consumer's end of a request: waits for its events in the consumer's thread, and reports its progress."""
 
-    def __init__(self, line: RequestQueue, request: Request, on_progress: OnProgress | None) -> None:
-        self._line = line
+    def __init__(self, requests: RequestQueue, request: Request, on_progress: OnProgress | None) -> None:
+        self._requests = requests
         self._request = request
         self._on_progress = on_progress
 
     def wait(self) -> Chunk | list[Score]:
-        """The next event; raises the MennyError that ends the request."""
+        """Wait for the next event; raises the MennyError that ends the request."""
         while True:
             try:
                 event = self._request.events.get(timeout=HEARTBEAT)
@@ -74,7 +74,7 @@ class PendingRequest:
             return event
 
     def _report(self) -> None:
-        progress = self._request.progress or Progress("waiting", 0, self._line.requests_ahead(self._request))
+        progress = self._request.progress or Progress("waiting", 0, self._requests.requests_ahead(self._request))
         if self._on_progress is None:
             return
         try:
@@ -84,16 +84,16 @@ class PendingRequest:
             raise
 
     def cancel(self) -> None:
-        """End it; a last chunk says "cancelled". Callable from any thread."""
+        """Cancel the request, from any thread; a last chunk says "cancelled"."""
         self._request.cancelled.set()
-        self._line.withdraw(self._request)
+        self._requests.withdraw(self._request)
 
     def __del__(self) -> None:
         self._request.cancelled.set()
 
 
 class Stream(PendingRequest, Iterator[Chunk]):
-    """One reply as it grows. Cancel it, close it, or let go of it, and its place is free within one token."""
+    """A reply as it grows. Once it is cancelled, closed or dropped, the engine is free within one token."""
 
     _ended = False
 
@@ -105,11 +105,11 @@ class Stream(PendingRequest, Iterator[Chunk]):
         except MennyError:
             self._ended = True
             raise
-        assert isinstance(event, Chunk)  # noqa: S101 - it asked for a reply
+        assert isinstance(event, Chunk)  # noqa: S101 - of GenerateWork
         self._ended = event.finish_reason is not None
         return event
 
     def close(self) -> None:
-        """Cancel, and read no more."""
+        """Cancel the reply, and yield no more of it."""
         self.cancel()
         self._ended = True

@@ -1,4 +1,4 @@
-"""From logits to a token: pure functions over logits [B, V], and the parameters that choose among them."""
+"""From logits to a token: pure functions over logits [B, V], and their parameters."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from menny.errors import EngineError
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How a reply is chosen. The defaults leave the model's own distribution alone, save for the temperature.
+    """The parameters of a reply. The defaults leave the model's distribution as it is, but for the temperature.
 
     Raises EngineError, naming the parameter and its range.
     """
 
-    temperature: float = 0.7  # 0: always the likeliest token
-    max_tokens: int = 256  # of the reply
-    top_p: float = 1.0  # keep the likeliest tokens that together have this probability; 1: all
-    top_k: int = 0  # keep this many of the likeliest; 0: all
-    min_p: float = 0.0  # keep tokens at least this likely relative to the likeliest; 0: all
-    repetition_penalty: float = 1.0  # over 1 makes recent tokens less likely; 1: off
-    repetition_context: int = 64  # how many tokens are recent
-    seed: int | None = None  # the same seed gives the same reply; None: another one each time
+    temperature: float = 0.7  # 0: always the most likely token
+    max_tokens: int = 256  # the longest reply
+    top_p: float = 1.0  # keep the most likely tokens that together have this probability; 1: all
+    top_k: int = 0  # keep this many of the most likely tokens; 0: all
+    min_p: float = 0.0  # keep tokens with at least this share of the highest probability; 0: all
+    repetition_penalty: float = 1.0  # above 1, recent tokens become less likely; 1: off
+    repetition_context: int = 64  # the number of recent tokens
+    seed: int | None = None  # the same seed gives the same reply; None: a new one each time
     stop: Sequence[str] = ()  # texts that end the reply and are left out of it
-    lookup: bool = True  # verify drafts from the text so far, where that is faster; the reply is the same
-    ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for measuring
+    lookup: bool = True  # speculative decoding by prompt lookup, where that is faster; the reply is the same
+    ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for benchmarks
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, Sequence) or not all(isinstance(text, str) and text for text in stop):
-            raise EngineError(f"stop is {stop!r}, but must hold texts that aren't empty")
+            raise EngineError(f"stop is {stop!r}, but must be a list of texts that aren't empty")
         object.__setattr__(self, "stop", tuple(stop))
         for name, low, high in _RANGES:
             value = getattr(self, name)
@@ -57,13 +57,13 @@ _RANGES = (
 )
 
 
-_COLDEST = 1e-30  # below it, float32 would divide by 0
+_COLDEST = 1e-30  # a lower temperature would be 0 in float32
 
 Sampler = Callable[[mx.array, mx.array], mx.array]
 
 
 def make_sampler(params: SamplingParams) -> Sampler:
-    """(logits [B, V], random key) → tokens [B]."""
+    """Make the function (logits [B, V], random key) → tokens [B]."""
     if params.temperature == 0:
         return lambda logits, _: mx.argmax(logits, axis=-1)
     return lambda logits, key: sample(logits, key, params)
@@ -83,23 +83,23 @@ def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
 
 
 def keep_top_k(logits: mx.array, k: int) -> mx.array:
-    """Rule out all but the k likeliest tokens (and those as likely as the k-th)."""
+    """Keep the k most likely tokens, and those as likely as the k-th."""
     kth = mx.min(mx.topk(logits, k, axis=-1), axis=-1, keepdims=True)
     return mx.where(logits < kth, -mx.inf, logits)
 
 
 def keep_top_p(logits: mx.array, p: float) -> mx.array:
-    """Nucleus sampling (Holtzman et al., 2019): keep the fewest likeliest tokens that reach p; at least one."""
+    """Nucleus sampling (Holtzman et al., 2019): keep the fewest most likely tokens that reach p."""
     order = mx.argsort(-logits, axis=-1)
     ranked = mx.softmax(mx.take_along_axis(logits, order, axis=-1), axis=-1, precise=True)
-    before = mx.cumsum(ranked, axis=-1) - ranked  # the probability of all that are likelier
+    before = mx.cumsum(ranked, axis=-1) - ranked  # the probability of all more likely tokens
     ruled_out = (before >= p) & (mx.arange(logits.shape[-1]) > 0)
     places = mx.put_along_axis(mx.zeros(logits.shape, mx.bool_), order, ruled_out, axis=-1)
     return mx.where(places, -mx.inf, logits)
 
 
 def keep_min_p(logits: mx.array, p: float) -> mx.array:
-    """Keep tokens whose probability is at least p times the likeliest one's (Nguyen et al., 2024)."""
+    """Keep tokens whose probability is at least p times the highest one (Nguyen et al., 2024)."""
     floor = mx.max(logits, axis=-1, keepdims=True) + mx.log(mx.array(p))
     return mx.where(logits < floor, -mx.inf, logits)
 

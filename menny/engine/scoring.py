@@ -16,7 +16,7 @@ from menny.engine.runtime import Control, Runtime
 from menny.engine_protocols import Score
 from menny.errors import EngineError
 
-MOST_BYTES = 1 << 30  # of a batch's cache; continuations that need more are computed in several batches
+MOST_BYTES = 1 << 30  # of a batch's cache; more continuations are computed in several batches
 
 
 def score(
@@ -57,7 +57,7 @@ def _batches(continuations: Sequence[Sequence[int]], cache_bytes: int) -> Iterat
 
 
 def _score_batch(runtime: Runtime, last: int, continuations: Sequence[Sequence[int]], cache: Cache) -> list[Score]:
-    """One pass over the prompt's last token and all continuations but for their last tokens, which nothing follows."""
+    """Compute the prompt's last token and all continuations, without their last tokens, in one pass."""
     longest = max(map(len, continuations))
     padded = [[*tokens, *[last] * (longest - len(tokens))] for tokens in continuations]
     inputs = mx.array([[last, *row[:-1]] for row in padded], mx.int32)  # [B, L]
@@ -69,7 +69,7 @@ def _score_batch(runtime: Runtime, last: int, continuations: Sequence[Sequence[i
     sums = mx.where(mx.arange(longest) < lengths, chosen, 0).sum(axis=-1)  # [B]
     mx.eval(sums)
     if not mx.all(mx.isfinite(sums)).item():
-        raise EngineError("The model's numbers overflowed (NaN), so it can judge nothing. Try another model file.")
+        raise EngineError("The model's numbers overflowed (NaN), so nothing can be scored. Try another model file.")
     return [
         Score(float(value.item()), len(tokens))  # type: ignore[arg-type]
         for value, tokens in zip(sums, continuations, strict=True)

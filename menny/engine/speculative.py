@@ -31,7 +31,7 @@ def decoding_of(runtime: Runtime, cache: Cache, prompt: Sequence[int], params: S
 
 
 def _is_exact(runtime: Runtime, params: SamplingParams) -> bool:
-    """Whether a reply must be the same to the last token as without drafts: a greedy one in float32."""
+    """True if a reply must be the same to the last token as without drafts: a greedy one in float32."""
     return params.temperature == 0 and runtime.model.layers[0].attention_norm.weight.dtype == mx.float32
 
 
@@ -102,7 +102,7 @@ class SpeculativeDecoding(Decoding):
         return mx.sum(logits >= nearly, axis=-1)
 
     def _is_uncertain(self, sampled: Sampled) -> bool:
-        """Whether the other rounding of earlier drafts could have led to another token."""
+        """True if the other rounding of earlier drafts could have led to another token."""
         return self._trusted > 0 and sampled.near_ties is not None and as_int(sampled.near_ties) > 1
 
     def _sample_again(self, before: Sampled) -> Generator[None, None, Sampled]:

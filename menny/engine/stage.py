@@ -1,4 +1,4 @@
-"""How a model's blocks are shared out among machines: each holds a stage, a run of consecutive ones."""
+"""Stages of a model that several machines share: each machine holds consecutive blocks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Stage:
-    """The blocks from `start` to before `stop`. The first stage embeds tokens, the last tells logits."""
+    """The blocks from `start` to before `stop`. The first stage embeds tokens, the last computes logits."""
 
     start: int
     stop: int
@@ -17,26 +17,26 @@ class Stage:
 
     @classmethod
     def whole(cls, n_layers: int) -> Self:
-        """The only stage of a model on one machine."""
+        """The stage of a model on a single machine."""
         return cls(0, n_layers, n_layers)
 
     @property
     def blocks(self) -> range:
-        """Its blocks, as the whole model counts them."""
+        """The blocks by their numbers in the whole model."""
         return range(self.start, self.stop)
 
     @property
     def is_first(self) -> bool:
-        """Whether it begins with token ids."""
+        """True if this stage begins with token ids."""
         return self.start == 0
 
     @property
     def is_last(self) -> bool:
-        """Whether it ends with logits."""
+        """True if this stage ends with logits."""
         return self.stop == self.n_layers
 
     def has(self, module: str, tied: bool) -> bool:
-        """Whether a module of the whole model, by its name, belongs to this stage; `tied` embeddings are the output."""
+        """True if this module of the whole model belongs to this stage; `tied` embeddings are the output too."""
         if module.startswith("layers."):
             return int(module.split(".")[1]) in self.blocks
         if module == "tok_embeddings":
@@ -44,11 +44,11 @@ class Stage:
         return self.is_last
 
     def part_of(self, modules: Mapping[str, Shape], tied: bool) -> dict[str, Shape]:
-        """Those of the whole model's modules that belong to this stage."""
+        """The modules of the whole model that belong to this stage."""
         return {name: shape for name, shape in modules.items() if self.has(name, tied)}
 
     def local(self, name: str) -> str:
-        """The name within this stage, whose blocks count from 0, of a module or weight of the whole model."""
+        """The name of a module or weight of the whole model within this stage, whose blocks count from 0."""
         if not name.startswith("layers."):
             return name
         _, number, inner = name.split(".", 2)
@@ -56,10 +56,10 @@ class Stage:
 
 
 def share_out(n_layers: int, n_stages: int) -> list[Stage]:
-    """Stages as alike as can be; what is left over goes to those in the middle, which hold no vocabulary's table."""
-    each, left = divmod(n_layers, n_stages)
+    """Divide the blocks as evenly as possible; the middle stages, which hold no embeddings, get the rest."""
+    each, rest = divmod(n_layers, n_stages)
     order = [*range(1, n_stages - 1), 0, n_stages - 1]
-    larger = set(order[:left])
+    larger = set(order[:rest])
     stages, start = [], 0
     for number in range(n_stages):
         stop = start + each + (number in larger)

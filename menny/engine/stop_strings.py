@@ -1,4 +1,4 @@
-"""StopFinder: ends a stream of text where the first stop string begins, also when it is split over tokens."""
+"""StopFinder: ends a stream of text at its first stop string, even one that is split over several tokens."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 class StopFinder:
     """Holds text back while it could be the start of a stop string, and no longer.
 
-    Where stop strings overlap, the one that begins first counts, however the text is cut into pieces.
+    Of overlapping stop strings the one that begins first counts, however the text is divided.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -15,7 +15,7 @@ class StopFinder:
         self._held = ""
 
     def add(self, text: str) -> str:
-        """The text that is certain to stay, given what came so far. Nothing after a stop string was found."""
+        """Add text; returns the text that is certain to stay. After a stop string, nothing does."""
         if self.found:
             return ""
         self._held += text
@@ -25,13 +25,13 @@ class StopFinder:
         return self._release(min(begun, len(self._held) if first is None else first))
 
     def finish(self) -> str:
-        """What was held back and turned out to be ordinary text, at the end of all text."""
+        """End the text; returns the held-back text that turned out to be ordinary."""
         first = self._first()
         self.found = self.found or first is not None
         return self._release(len(self._held) if first is None else first)
 
     def _first(self) -> int | None:
-        """Where the first whole stop string begins."""
+        """The start of the first whole stop string."""
         return min((place for stop in self._stops if (place := self._held.find(stop)) >= 0), default=None)
 
     def _release(self, end: int) -> str:
@@ -40,7 +40,7 @@ class StopFinder:
 
 
 def _begun(text: str, stop: str) -> int:
-    """Where the longest end of the text begins that is a part of the stop string so far; else the text's length."""
+    """The start of the longest end of the text that begins the stop string, else the text's length."""
     for start in range(max(0, len(text) - len(stop) + 1), len(text)):
         if stop.startswith(text[start:]):
             return start

@@ -1,6 +1,6 @@
 """From a conversation to token ids, by a template over a vocabulary.
 
-No prompt ever exists as one string: control tokens are placed by id, and each text is encoded by itself, so text that
+A prompt is never one string: control tokens are placed by id, and each text is encoded by itself, so text that
 looks like a control token stays text.
 """
 
@@ -29,10 +29,10 @@ from menny.prompts.templates import (
 def encode_chat(
     messages: Sequence[Message], template: str | Template, tokenizer: Tokenizer, reasoning_effort: Effort = "none"
 ) -> list[int]:
-    """The ids of a prompt that the model answers, or, where the last message is an assistant's, goes on with.
+    """Encode a prompt that the model answers, or continues where the last message is an assistant's.
 
-    Raises PromptError for a conversation without a user's message, one that leaves nothing to answer, a role or a
-    template that there is not, and a vocabulary that lacks a control token of the template.
+    Raises PromptError for a conversation without a user's message or with nothing to answer, for an unknown role or
+    template, and for a vocabulary that lacks a control token of the template.
     """
     chosen = template if isinstance(template, Template) else find_template(template)
     _check(messages)
@@ -54,10 +54,10 @@ def encode_open_chat(
     answer_ids: Sequence[int] = (),
     reasoning_effort: Effort = "none",
 ) -> tuple[list[int], Sequence[int]]:
-    """The ids of a prompt, and those of the answer behind them that the model goes on with, if the chat ends with one.
+    """Encode a prompt and, apart from it, the answer that the model is to continue, if the chat ends with one.
 
-    As the model was when it wrote the answer, the answer's ids stand behind those of a prompt that asks for one. They
-    are the text's, to its last space, or `answer_ids`, with which the model wrote it. A thought stands before the text,
+    The prompt is that of the question, as it was when the model wrote the answer. The answer's ids are those of its
+    text, to the last space, or `answer_ids`, which the model had produced. A thought stands before the text,
     unclosed where there is no text yet. Raises PromptError as `encode_chat` does.
     """
     chosen = template if isinstance(template, Template) else find_template(template)
@@ -81,18 +81,18 @@ def _thought(thought: Thought, tokenizer: Tokenizer) -> list[int]:
 
 
 def find_template(name: str) -> Template:
-    """The template of that name; PromptError names those there are."""
+    """Find a template by its name. Raises PromptError, which lists all names."""
     if name not in TEMPLATES:
         raise PromptError(f"There is no prompt template {name!r}: choose one of {', '.join(TEMPLATES)}.")
     return TEMPLATES[name]
 
 
 def guess_template(tokenizer: Tokenizer) -> str:
-    """The name of the template that a vocabulary was made for: by the version in its file, else by its control tokens.
+    """Guess the template that a vocabulary was made for: by the version in its file, else by its control tokens.
 
-    SentencePiece and Tekken vocabularies with `[INST]` are told apart by a line break: SentencePiece sets a space
-    before every text, so it takes two tokens there and one in Tekken. Tekken files of v3 name `[SYSTEM_PROMPT]` too,
-    though their models never saw it: only with `[ARGS]`, which came later, is it surely in use there. A model of v7
+    SentencePiece and Tekken vocabularies with `[INST]` differ in a line break: SentencePiece puts a space before every
+    text, so it takes two tokens there and one in Tekken. Tekken files of v3 name `[SYSTEM_PROMPT]` too,
+    though their models never saw it: only with `[ARGS]`, which came later, it is surely in use. A model of v7
     between the two is taken for v3, which it understands. A vocabulary with no control tokens for turns is that of
     the first Mistral models or of Llama 2, which are the same in this; Mistral is what Menny is for.
     """
@@ -125,16 +125,16 @@ _BY_VERSION = {  # of Tekken vocabularies
 
 def _check(messages: Sequence[Message]) -> None:
     if not messages:
-        raise PromptError("The conversation is empty: it needs a message of the user's.")
+        raise PromptError("The conversation is empty: it needs a user message.")
     roles = get_args(Role)
     for number, message in enumerate(messages, start=1):
         if message.role not in roles:
             raise PromptError(f"Message {number} has the role {message.role!r}: it must be one of {', '.join(roles)}.")
     spoken = [message.role for message in messages if message.role != "system"]
     if "user" not in spoken:
-        raise PromptError("The conversation has no message of the user's: add one for the model to answer.")
+        raise PromptError("The conversation has no user message: add one for the model to answer.")
     if messages[-1].role == "system" and spoken[-1] == "assistant":
-        raise PromptError("The conversation ends with a system message after an answer: end it with the user's.")
+        raise PromptError("The conversation ends with a system message after an answer: end it with a user message.")
 
 
 def _id_of(control: Control, template: Template, tokenizer: Tokenizer) -> int:

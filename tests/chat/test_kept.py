@@ -170,7 +170,7 @@ def test_a_full_disk_stops_no_chat_and_is_told(store: ChatStore) -> None:
     full(store)
     answer(chat, chat.begin(LONG), "So it ends.", context_length=100_000)
     assert texts(chat) == ["Hi", "Hello", LONG, "So it ends."]
-    assert chat.unkept.startswith("This chat isn't being kept at the moment. The disk is full")
+    assert chat.unkept.startswith("This chat isn't being saved at the moment. The disk is full")
     assert [entry.text for entry in store.path(chat.id)] == ["Hi", "Hello"]
 
 
@@ -224,7 +224,7 @@ def test_a_reply_that_stands_first_in_an_imported_chat_can_be_answered_only(stor
     store.merge([Transcript(Conversation(new_id(), "Imported", created=1.0, updated=1.0), (first,), (first.id,))])
     chat = Chat(store, store.conversations()[0].id)
     for go_on in (chat.resume, chat.regenerate):
-        with pytest.raises(PromptError, match="answers no message"):
+        with pytest.raises(PromptError, match="no message that it answers"):
             go_on(first.id)
     answer(chat, chat.begin("Time!"), "Yes.")
     assert texts(chat) == ["Once upon a", "Time!", "Yes."]

@@ -202,7 +202,7 @@ def test_a_last_message_over_the_budget_says_by_how_much() -> None:
 
 
 def test_a_conversation_without_a_question_is_refused() -> None:
-    with pytest.raises(PromptError, match="no message"):
+    with pytest.raises(PromptError, match="no user message"):
         Memory().choose([SYSTEM], count_words, 10)
 
 

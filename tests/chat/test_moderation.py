@@ -154,7 +154,7 @@ def test_a_message_whose_check_is_stopped_is_not_sent_in_block_mode(told: Told) 
     reply: Reply = told.chat.begin("hello")
     reply.cancel()
     moderation = told.moderation(Policy(messages={"hateful": "block"}))
-    with pytest.raises(WithheldError, match="It was stopped"):
+    with pytest.raises(WithheldError, match="reply was stopped"):
         list(told.chat.answer(reply, told.engine, ReplySettings(Sampling(), template="chatml", moderation=moderation)))
     assert told.chat.entries == []
 

@@ -92,7 +92,7 @@ def test_a_summary_that_fails_is_told_and_the_reply_comes_from_the_recent_turns(
     engine.note = [Piece("Half"), EngineError("The model gave no numbers.")]
     talk(chat, engine, 0, 30)
     assert chat.entries[-1].text == "Yes, I see."
-    assert "couldn't be summed up" in notice(chat)
+    assert "couldn't be summarized" in notice(chat)
     assert "The model gave no numbers." in notice(chat)
     assert (kept_summaries(chat), RECALL in engine.prompts[-1]) == ([], False)
 

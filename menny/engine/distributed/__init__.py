@@ -1,1 +1,1 @@
-"""One model on several machines: a pipeline of stages over a ring."""
+"""A model on several machines: a pipeline of stages over a ring."""

@@ -1,11 +1,11 @@
-"""One model on several machines: each holds a stage of it, and hidden states go from one to the next.
+"""A pipeline: several machines each hold a stage of a model, and hidden states go from one to the next.
 
     rank 0: prompt → embeddings → blocks ─→ rank 1: blocks ─→ … ─→ last rank: blocks → norm → output ─┐
        └─ samples, decodes, prints ←───────────────────────── logits ─────────────────────────────────┘
 
-Rank 0 alone reads prompts, samples and prints: there the whole looks like any other model (`Pipeline`). The others
-(`follow`) know nothing of replies; they compute what rank 0 orders, and hold their blocks' share of every cache that it
-has. So whatever goes on there, as cancelling, sampling or reusing the last turn's cache, needs no second half here.
+Rank 0 alone reads prompts, samples and prints: there the pipeline looks like any other model (`Pipeline`). The other
+ranks (`follow`) know nothing of replies; they carry out rank 0's orders, and hold their blocks' part of each of its
+caches. So cancelling, sampling and reusing the last turn's cache need no counterpart there.
 """
 
 import gc
@@ -21,20 +21,20 @@ import mlx.nn as nn
 from menny.engine.cache import Cache, LayerCache
 from menny.engine.cpu.blas import Threads
 from menny.engine.distributed.ring import Opcode, Ring, lost
-from menny.engine.distributed.setup import PlannedStage, build_together, plan_together, receive_asked
+from menny.engine.distributed.setup import PlannedStage, build_together, plan_together, receive_request
 from menny.engine.model import Mistral
 from menny.errors import EngineError, ModelError
 
 TYPES = (mx.float32, mx.float16, mx.bfloat16)  # of hidden states and logits; sent by their place here
-PAUSE = 0.25  # seconds after which an idle pipeline is told to rest, again and again
-NAP = 0.2  # seconds that it then doesn't listen: MLX keeps a core busy while it waits
-CLEAR_EVERY = 256  # answers after which MLX's pool of freed buffers is emptied
+PAUSE = 0.25  # seconds between orders to an idle pipeline to rest
+NAP = 0.2  # seconds of a rest without listening: MLX keeps a core busy while it waits
+CLEAR_EVERY = 256  # passes after which MLX's pool of freed buffers is emptied
 
 Find = Callable[[str], Path]
 
 
 class SharedCache(Cache):
-    """Rank 0's share of a cache. What is done to it, the others do to theirs, which they know by its number."""
+    """Rank 0's part of a cache. Its changes are repeated on the other machines' parts, which bear the same number."""
 
     def __init__(self, layers: Iterable[LayerCache], pipeline: "Pipeline") -> None:
         super().__init__(layers)
@@ -43,20 +43,20 @@ class SharedCache(Cache):
 
     def reserve(self, n_tokens: int) -> None:
         super().reserve(n_tokens)
-        self._pipeline.order(Opcode.EXPECT, self.number, n_tokens)
+        self._pipeline.order(Opcode.RESERVE, self.number, n_tokens)
 
     def trim(self, offset: int) -> None:
         if offset != self.offset:
             super().trim(offset)
-            self._pipeline.order(Opcode.REWIND, self.number, offset)
+            self._pipeline.order(Opcode.TRIM, self.number, offset)
 
     def prefix(self, offset: int) -> Cache:
-        return self._copied(Opcode.UNTIL, super().prefix(offset), offset)
+        return self._copy(Opcode.PREFIX, super().prefix(offset), offset)
 
     def broadcast(self, rows: int) -> Cache:
-        return self._copied(Opcode.REPEAT, super().broadcast(rows), rows)
+        return self._copy(Opcode.BROADCAST, super().broadcast(rows), rows)
 
-    def _copied(self, order: Opcode, layers: Cache, number: int) -> "SharedCache":
+    def _copy(self, order: Opcode, layers: Cache, number: int) -> "SharedCache":
         copy = SharedCache(layers, self._pipeline)
         self._pipeline.order(order, self.number, copy.number, number)
         return copy
@@ -66,7 +66,7 @@ class SharedCache(Cache):
 
 
 class Pipeline(Mistral):
-    """The whole model as rank 0 sees it: the first stage, which lets the others go on with its result."""
+    """The whole model as rank 0 sees it: the first stage, whose output the other machines go on with."""
 
     def __init__(self, first: Mistral, stage_bytes: tuple[int, ...], ring: Ring) -> None:
         nn.Module.__init__(self)
@@ -75,19 +75,19 @@ class Pipeline(Mistral):
         self._ring = ring
         self._stage_bytes = stage_bytes
         self._threads = Threads()
-        self._made = 0  # caches
-        self._forgotten: list[int] = []
+        self._n_caches = 0
+        self._dropped: list[int] = []
         x = self.hidden(self.tok_embeddings(mx.zeros((1, 1), mx.int32)), super().make_cache())
         ring.order(Opcode.DESCRIBE, TYPES.index(x.dtype))
         self._type = TYPES[ring.next_order()[1][0]]  # of the logits
 
     def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
         cache = self.make_cache() if cache is None else cache
-        self._forward(Opcode.ANSWER, tokens, cache)
+        self._forward(Opcode.FORWARD, tokens, cache)
         return self._ring.receive((*tokens.shape, self.args.vocab_size), self._type), cache
 
     def prefill(self, tokens: mx.array, cache: Cache) -> None:
-        self._forward(Opcode.READ, tokens, cache)
+        self._forward(Opcode.PREFILL, tokens, cache)
         mx.eval(cache.state)
 
     def make_cache(self) -> SharedCache:
@@ -98,24 +98,24 @@ class Pipeline(Mistral):
         return self._stage_bytes
 
     def rest(self) -> None:
-        """Nothing has been asked for a while."""
-        with suppress(RuntimeError):  # a machine that has gone is missed when something is
+        """Let the other machines rest while there are no requests."""
+        with suppress(RuntimeError):  # a machine that is gone is noticed at the next request
             self.order(Opcode.REST)
 
     def order(self, order: Opcode, *numbers: int) -> None:
-        """Tell the others, and first which caches are no longer needed."""
-        while self._forgotten:
-            self._ring.order(Opcode.FORGET, self._forgotten.pop())
+        """Send an order to the other machines, after the numbers of caches that are gone."""
+        while self._dropped:
+            self._ring.order(Opcode.FORGET, self._dropped.pop())
         self._ring.order(order, *numbers)
 
     def next_number(self) -> int:
-        """A new cache's."""
-        self._made += 1
-        return self._made
+        """The number of a new cache."""
+        self._n_caches += 1
+        return self._n_caches
 
     def forget(self, number: int) -> None:
-        """A cache has gone; told with the next order, as this may be called at any moment."""
-        self._forgotten.append(number)
+        """Drop a cache on all machines, with the next order: this may be called at any moment."""
+        self._dropped.append(number)
 
     def _forward(self, order: Opcode, tokens: mx.array, cache: Cache) -> None:
         assert isinstance(cache, SharedCache)  # noqa: S101 - of make_cache
@@ -125,18 +125,18 @@ class Pipeline(Mistral):
 
 
 class Follower:
-    """Any other rank: does what rank 0 orders."""
+    """Any other rank: carries out rank 0's orders."""
 
     def __init__(self, ring: Ring, find: Find) -> None:
         self._ring = ring
         self._find = find
         self._threads = Threads()
-        self._model: Mistral  # rank 0 orders nothing of it before it has one
+        self._model: Mistral  # set by the first order, LOAD
         self._caches: dict[int, Cache] = {}
-        self._answers = 0
+        self._n_forwards = 0
 
     def run(self) -> int:
-        """Follow until the end; returns the exit code that rank 0 tells."""
+        """Carry out orders until the last; returns the exit code that rank 0 sends with it."""
         while True:
             order, numbers = self._ring.next_order()
             match order:
@@ -144,7 +144,7 @@ class Follower:
                     self._load(numbers)
                 case Opcode.DESCRIBE:
                     self._describe(order, numbers)
-                case Opcode.READ | Opcode.ANSWER:
+                case Opcode.PREFILL | Opcode.FORWARD:
                     self._forward(order, numbers)
                 case Opcode.REST:
                     self._pass_on(order, numbers)
@@ -153,16 +153,16 @@ class Follower:
                     return numbers[0]
                 case _:
                     self._pass_on(order, numbers)
-                    self._keep(order, numbers)
+                    self._change_cache(order, numbers)
 
     def _load(self, numbers: list[int]) -> None:
-        """Load this machine's stage of a model; what goes wrong, rank 0 hears, tells and ends."""
-        asked = receive_asked(self._ring, numbers[0])
+        """Load this machine's stage of a model; rank 0 gets the error, if there is one, and ends."""
+        request = receive_request(self._ring, numbers[0])
         vars(self).pop("_model", None)
         self._caches.clear()
         gc.collect()
         with suppress(ModelError):
-            self._model, _ = build_together(self._ring, plan_together(self._ring, asked, self._find))
+            self._model, _ = build_together(self._ring, plan_together(self._ring, request, self._find))
 
     def _describe(self, order: Opcode, numbers: list[int]) -> None:
         x = mx.zeros((1, 1, self._model.args.dim), TYPES[numbers[0]])
@@ -178,29 +178,29 @@ class Follower:
         if not self._ring.is_last:
             self._ring.order(order, number, rows, tokens, TYPES.index(x.dtype), is_alone)
             self._ring.send(x)
-        elif order is Opcode.ANSWER:
+        elif order is Opcode.FORWARD:
             self._ring.send(self._model.logits(x))
         mx.async_eval(cache.state)
-        self._answers += order is Opcode.ANSWER
-        if self._answers % CLEAR_EVERY == 0:
+        self._n_forwards += order is Opcode.FORWARD
+        if self._n_forwards % CLEAR_EVERY == 0:
             mx.clear_cache()
 
-    def _keep(self, order: Opcode, numbers: list[int]) -> None:
-        """Do to this machine's share of a cache what rank 0 has done to its own."""
+    def _change_cache(self, order: Opcode, numbers: list[int]) -> None:
+        """Repeat a change of rank 0's part of a cache on this machine's part."""
         match order, numbers:
-            case Opcode.UNTIL, [number, copy, offset, *_]:
+            case Opcode.PREFIX, [number, copy, offset, *_]:
                 self._caches[copy] = self._cache(number).prefix(offset)
-            case Opcode.REPEAT, [number, copy, rows, *_]:
+            case Opcode.BROADCAST, [number, copy, rows, *_]:
                 self._caches[copy] = self._cache(number).broadcast(rows)
-            case Opcode.REWIND, [number, offset, *_]:
+            case Opcode.TRIM, [number, offset, *_]:
                 self._cache(number).trim(offset)
-            case Opcode.EXPECT, [number, n_tokens, *_]:
+            case Opcode.RESERVE, [number, n_tokens, *_]:
                 self._cache(number).reserve(n_tokens)
             case Opcode.FORGET, [number, *_]:
                 self._caches.pop(number, None)
 
     def _cache(self, number: int) -> Cache:
-        """This machine's share of a cache, which is made when it is first spoken of."""
+        """This machine's part of a cache, made when it is first named."""
         return self._caches.setdefault(number, self._model.make_cache())
 
     def _pass_on(self, order: Opcode, numbers: list[int]) -> None:
@@ -209,17 +209,17 @@ class Follower:
 
 
 def follow(ring: Ring, find: Find) -> int:
-    """Do what rank 0 orders until it ends; returns the exit code that it tells.
+    """Carry out rank 0's orders until the last; returns the exit code that it sends.
 
-    `find` tells where a model lies on this machine. Raises PipelineError when rank 0 is gone.
+    `find` returns the path of a model on this machine. Raises PipelineError when rank 0 is gone.
     """
     try:
         return Follower(ring, find).run()
     except RuntimeError as error:
-        raise lost(error) or EngineError(f"Rank {ring.rank} could not go on ({error}).") from error
+        raise lost(error) or EngineError(f"Rank {ring.rank} failed ({error}).") from error
 
 
 def load_pipeline(ring: Ring, planned: PlannedStage) -> Pipeline:
-    """Load what all machines have planned. Raises ModelError."""
+    """Load the stages that all machines have planned. Raises ModelError."""
     ring.speaker = threading.current_thread()
     return Pipeline(*build_together(ring, planned), ring)

@@ -1,6 +1,6 @@
-"""How machines load a model together: each its own stage, once all have the same model and room for their part of it.
+"""Loading a model on several machines: each loads its stage, once all have the same model and enough memory.
 
-What fails on one machine fails on all, with the same sentence, before anybody waits for weights in vain.
+An error on one machine is raised on all, with the same sentence, before any of them waits for weights in vain.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from menny.engine.model import Mistral
 from menny.engine.stage import Stage, share_out
 from menny.errors import MennyError, ModelError, TooLargeError
 
-SAMPLES, SAMPLE = 64, 4096  # pieces of a file, and their bytes, that tell it from another
+SAMPLES, SAMPLE = 64, 4096  # pieces of a file in its fingerprint, and their bytes
 LONGEST_ERROR = 500  # characters
 
 Done = TypeVar("Done")
@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What rank 0 asks all machines to load, by a name that each of them finds."""
+class LoadRequest:
+    """Rank 0's request to load a model, by a name that each machine finds."""
 
     name: str
     context: int | None
@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A machine's part of a model, that it hasn't loaded yet."""
+    """A machine's part of a model, before it is loaded."""
 
     args: ModelArgs
     source: Source
@@ -51,71 +51,71 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Shared:
-    """Rank 0's word for a model that the others find by its name."""
+    """A model that all machines of a ring share, by a name that each of them finds."""
 
     ring: Ring
     name: str
 
     def plan(self, path: Path, context: int | None, force: bool) -> PlannedStage:
-        """Ask all machines to load the model, which lies here at this path; see `plan_together`."""
+        """Ask all machines to load the model, which is here at this path; see `plan_together`."""
         with _speaking(self.ring):
-            asked = Asked(self.name, context, force)
-            coded = json.dumps(asdict(asked)).encode()
+            request = LoadRequest(self.name, context, force)
+            coded = json.dumps(asdict(request)).encode()
             self.ring.order(Opcode.LOAD, len(coded))
             self.ring.send(mx.array(list(coded), mx.uint8))
-            return plan_together(self.ring, asked, lambda _: path)
+            return plan_together(self.ring, request, lambda _: path)
 
 
-def receive_asked(ring: Ring, length: int) -> Asked:
-    """What rank 0 asks to load, passed on."""
+def receive_request(ring: Ring, length: int) -> LoadRequest:
+    """Receive rank 0's request, and pass it on."""
     coded = ring.receive((length,), mx.uint8)
     if not ring.is_last:
         ring.order(Opcode.LOAD, length)
         ring.send(coded)
-    return Asked(**json.loads(bytes(memoryview(coded))))  # type: ignore[arg-type]
+    return LoadRequest(**json.loads(bytes(memoryview(coded))))  # type: ignore[arg-type]
 
 
-def plan_together(ring: Ring, asked: Asked, find: Callable[[str], Path]) -> PlannedStage:
-    """This machine's part of a model, with a context that all machines have room for.
+def plan_together(ring: Ring, request: LoadRequest, find: Callable[[str], Path]) -> PlannedStage:
+    """Plan this machine's part of a model, with a context that all machines have room for.
 
-    Raises ModelError or TooLargeError on every machine where something is wrong on one.
+    Raises ModelError or TooLargeError on all machines where one of them has an error.
     """
 
     def work() -> PlannedStage:
-        path = find(asked.name)
+        path = find(request.name)
         args, source = open_model(path)
         if args.n_layers < ring.size:
             raise ModelError(
-                f"{path} can be shared by {args.n_layers} machines at most, one for each layer, "
+                f"{path} can be shared by at most {args.n_layers} machines, one for each layer, "
                 f"but {ring.size} were started: start fewer."
             )
         stage = share_out(args.n_layers, ring.size)[ring.rank]
-        return PlannedStage(args, source, stage, plan_for_opened(args, source, asked.context, asked.force, stage))
+        return PlannedStage(args, source, stage, plan_for_opened(args, source, request.context, request.force, stage))
 
-    planned, told = _together(ring, work, lambda one: (_fingerprint(one.args, one.source), one.plan.context))
-    for rank, (print_, _) in enumerate(told):
-        if print_ != told[0][0]:
+    planned, reports = _together(ring, work, lambda one: (_fingerprint(one.args, one.source), one.plan.context))
+    for rank, (print_, _) in enumerate(reports):
+        if print_ != reports[0][0]:
             raise ModelError(
                 f"The machine of rank {rank} has another model by this name than that of rank 0, or other files of it: "
                 "copy the same files to all machines."
             )
-    return replace(planned, plan=replace(planned.plan, context=min(context for _, context in told)))
+    return replace(planned, plan=replace(planned.plan, context=min(context for _, context in reports)))
 
 
 def build_together(ring: Ring, planned: PlannedStage) -> tuple[Mistral, tuple[int, ...]]:
-    """This machine's stage, loaded, once all have theirs, and the bytes of each one's weights."""
+    """Load this machine's stage; returns it, once all have theirs, and the bytes of each machine's weights."""
     model, sizes = _together(
         ring, lambda: build_model(planned.args, planned.source, planned.stage), lambda model: model.stage_bytes[0]
     )
     return model, tuple(sizes)
 
 
-def _together(ring: Ring, work: Callable[[], Done], tell: Callable[[Done], T]) -> tuple[Done, list[T]]:
-    """Do something on every machine, and hear what all tell of it; raises on all where it fails on one."""
+def _together(ring: Ring, work: Callable[[], Done], summarize: Callable[[Done], T]) -> tuple[Done, list[T]]:
+    """Do something on every machine, and exchange a summary of it; raises on all where it fails on one."""
     done: list[Done] = []
     try:
         done.append(work())
-        report: dict[str, Any] = {"told": tell(done[0])}
+        report: dict[str, Any] = {"summary": summarize(done[0])}
     except TooLargeError as error:
         report = {"error": str(error)[:LONGEST_ERROR], "sizes": [error.needed, error.room]}
     except MennyError as error:
@@ -125,25 +125,25 @@ def _together(ring: Ring, work: Callable[[], Done], tell: Callable[[Done], T]) -
         if "error" in one:
             sentence = f"On the machine of rank {rank}: {one['error']}" if rank else one["error"]
             raise TooLargeError(sentence, *one["sizes"]) if "sizes" in one else ModelError(sentence)
-    return done[0], [one["told"] for one in reports]
+    return done[0], [one["summary"] for one in reports]
 
 
 def _fingerprint(args: ModelArgs, source: Source) -> str:
-    """Tells a model from others by its numbers, and its files by their sizes and by pieces from all over them."""
-    found = hashlib.sha256(repr(args).encode())
+    """A hash of a model's args, and of its files' sizes and some pieces of each."""
+    digest = hashlib.sha256(repr(args).encode())
     for path in sorted(set(source.shards.values())):
         size = path.stat().st_size
-        found.update(str(size).encode())
+        digest.update(str(size).encode())
         with path.open("rb") as file:
             for piece in range(SAMPLES):
                 file.seek(piece * max(0, size - SAMPLE) // (SAMPLES - 1))
-                found.update(file.read(SAMPLE))
-    return found.hexdigest()
+                digest.update(file.read(SAMPLE))
+    return digest.hexdigest()
 
 
 @contextmanager
 def _speaking(ring: Ring) -> Iterator[None]:
-    """While all wait for each other; one that is interrupted meanwhile can't say anything more."""
+    """Mark this thread as the one that exchanges; after an interruption it can't send anything more."""
     ring.speaker = threading.current_thread()
     try:
         yield

@@ -147,7 +147,7 @@ def test_a_model_with_fewer_layers_than_machines_is_refused(tmp_path: Path) -> N
     with ranks(tmp_path, 3, "-m", "menny", "generate", "--prompt", "x", "--model", str(path)) as processes:
         found = [ended(process) for process in processes]
     assert [code for code, _, _ in found] == [2, 2, 2]
-    assert "can be shared by 2 machines at most" in found[0][2]
+    assert "can be shared by at most 2 machines" in found[0][2]
     assert found[1:] == [(2, "", "")] * 2
 
 
