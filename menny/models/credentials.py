@@ -11,14 +11,14 @@ SERVICE = "menny"
 
 
 def key_of(address: str, variable: str | None) -> str | None:
-    """The key for a server: of the variable that its entry names, else of the keyring; None where it needs none.
+    """Return a server's key, from the variable that its entry names, else from the keyring; None where there is none.
 
     Raises ConfigError where the named variable isn't set.
     """
     if variable:
         if key := os.environ.get(variable, "").strip():  # a file's last line end comes along with it easily
             return key
-        raise ConfigError(f"{address} wants the key in {variable}, which isn't set: set it, and start Menny again.")
+        raise ConfigError(f"{address} needs the key in {variable}, which isn't set: set it, and start Menny again.")
     try:
         return keyring.get_password(SERVICE, address)
     except Exception:  # a system without one, or with one that is set up badly, keeps no keys
@@ -35,12 +35,3 @@ def keep_key(address: str, key: str) -> None:
         raise ConfigError(
             "This system has no keyring to keep the key in: put it into an environment variable, and name that."
         ) from None
-
-
-def forget_key(address: str) -> None:
-    """Delete a server's key, where there is one."""
-    try:
-        if keyring.get_password(SERVICE, address) is not None:
-            keyring.delete_password(SERVICE, address)
-    except Exception:  # nothing is kept there
-        return

@@ -1,4 +1,4 @@
-"""From a catalogue's entry to an engine: whether it fits here, and then the model itself, or the server that has it."""
+"""From a catalogue's entry to an engine: a plan of the memory, then the model itself or a connection to its server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ NORM_EPS = 1e-5  # takes no memory, but a model has one
 
 
 class Planner:
-    """How models would lie in the memory of one machine."""
+    """Plans the memory that models would take on one machine."""
 
     def __init__(self, machine: Machine | None = None) -> None:
         self.machine = machine or this_machine()
 
     def __call__(self, spec: ModelSpec, context: int | None = None, bits: int | None = None) -> Plan | None:
-        """By the headers of a model that is here, by its shape for one that isn't, or for another number of bits.
+        """Plan a model by its headers if it is here, else by its shape; `bits`: as if it were quantized to these.
 
-        None where there is neither. Raises ModelError for files that can't be a model's.
+        None where neither is known. Raises ModelError for files that can't be a model's.
         """
         path = spec.path()
         if path is not None:
@@ -41,22 +41,22 @@ class Planner:
 
 
 def a_mac(gigabytes: int) -> Machine:
-    """A Mac with so much memory: the share of it that Apple recommends to fill, or a little less."""
+    """Return a Mac with this much memory, filled to the share that Apple recommends, or a little less."""
     return Machine("metal", int(gigabytes * MAC_SHARE * (1 << 30)))
 
 
 def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
-    """The engine's words for the shape that a catalogue tells of a model."""
-    told: dict[str, Any] = shape.model_dump(exclude={"num_experts", "num_experts_per_tok"})
+    """Return the engine's args for the shape that a catalogue states."""
+    stated: dict[str, Any] = shape.model_dump(exclude={"num_experts", "num_experts_per_tok"})
     if context_length:
-        told["max_position_embeddings"] = context_length
+        stated["max_position_embeddings"] = context_length
     moe = MoEArgs(shape.num_experts, shape.num_experts_per_tok or 1) if shape.num_experts else None
-    return ModelArgs(**told, norm_eps=NORM_EPS, moe=moe)
+    return ModelArgs(**stated, norm_eps=NORM_EPS, moe=moe)
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a model is loaded: its context in tokens (None: as many as fit), and whether memory may run short."""
+    """Options of loading: a context in tokens (None: as many as fit); `force` loads what doesn't seem to fit."""
 
     context: int | None = None
     force: bool = False
@@ -67,14 +67,14 @@ AS_FITS = LoadOptions()
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What an engine is made of, and how. Whoever wants the same source can share the engine."""
+    """A model's files or server, with the options to load it. Sessions with equal sources share an engine."""
 
     place: Path | ServerSource
     options: LoadOptions = AS_FITS
 
 
 def source_of(spec: ModelSpec, options: LoadOptions = AS_FITS) -> ModelSource | None:
-    """The source of a catalogue's model; None where it isn't on this machine yet."""
+    """Return the source of a catalogue's model; None where it isn't on this machine yet."""
     if isinstance(spec.source, ServerSource):
         return ModelSource(spec.source, LoadOptions(options.context or spec.context_length))
     path = spec.path()
@@ -103,16 +103,16 @@ def why_no_continuing(engine: object) -> str:
 
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
-    """The models of a server that isn't in the catalogue yet. Raises MennyError."""
+    """Return the models of a server that isn't in the catalogue yet, with their contexts. Raises MennyError."""
     if not is_address(address):
-        raise ConfigError("That is no address: it looks like http://127.0.0.1:8000/v1.")
+        raise ConfigError("This server address isn't valid: it looks like http://127.0.0.1:8000/v1.")
     if not (models := served_models(Server(address, key=key or credentials.key_of(address, variable)))):
         raise EngineError(f"{address} lists no model: have it serve one, then connect again.")
     return models
 
 
 def converted_bytes(path: Path, bits: int) -> int | None:
-    """About how large a model is after its conversion; None for files that are no model's."""
+    """Estimate the size of a converted model in bytes; None for files that are no model's."""
     disk = Machine("metal", 0)
     try:
         return needs_at(needs_of(path, disk).args, bits, disk).weights
@@ -121,12 +121,12 @@ def converted_bytes(path: Path, bits: int) -> int | None:
 
 
 def server_of(source: ServerSource, context: int | None = None) -> Server:
-    """A server with its key, of the environment or the keyring. Raises ConfigError where a named one isn't set."""
+    """Return a server with its key. Raises ConfigError where the key's environment variable isn't set."""
     return Server(source.address, source.served, credentials.key_of(source.address, source.key), context)
 
 
 def fit_of(spec: ModelSpec, others: Sequence[ModelSpec], planner: Planner, context: int | None = None) -> Fit | None:
-    """Whether a model fits; None where that isn't known, be it that its files are no model's."""
+    """Return whether a model fits; None where that isn't known, also for files that are no model's."""
     try:
         return will_it_fit(spec, planner, others, context)
     except ModelError:
