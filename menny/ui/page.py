@@ -15,6 +15,7 @@ from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
+from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.options import read_options
 from menny.ui.shared.pictures import picture
 from menny.ui.shared.shared_engine import shared_engine
@@ -78,10 +79,9 @@ def draw_page(session: Session) -> None:
         speakers.select(last.persona, last.model)
     choices, chats = draw_sidebar(session, options)
     if last and choices.model and last.model not in ("", choices.model.id):
-        writer = speakers.models.get(last.model, last.model)
-        session.notice = (
-            f"{writer} wrote this chat and isn't on this machine. {choices.model.name} answers from here on."
-        )
+        before, now = speakers.models.get(last.model, last.model), choices.model.name
+        sentence = f"{before} wrote this chat and isn't on this machine. {now} answers from here on."
+        session.feedback.notice(ABOVE_BOX, sentence)
     _send_what_was_typed(session, choices)
     session.show_address()
     session.watched, session.drawn = session.job, session.chat.revision
@@ -136,10 +136,10 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
     with above:
         if error:
             _draw_error(error, choices, session)
-        elif session.notice:
-            st.warning(as_label(session.notice), icon=":material/info:")
-        if problem := session.chats.problem or session.chat.unkept or session.chat.unread:
-            st.warning(as_label(problem), icon=":material/database_off:")
+        elif sentence := session.feedback.at(ABOVE_BOX):
+            st.warning(as_label(sentence), icon=":material/info:")
+        if storage_error := session.chats.error or session.chat.unkept or session.chat.unread:
+            st.warning(as_label(storage_error), icon=":material/database_off:")
         if session.job is not None and not typed:  # else the message box has a stop button itself
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 

@@ -15,6 +15,7 @@ from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.personas.persona import Persona
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
+from menny.ui.shared.feedback import ABOVE_BOX, Feedback
 
 if TYPE_CHECKING:
     from menny.ui.models.add import ServerForm
@@ -30,45 +31,45 @@ Opening = Callable[[str, str], Reply]  # makes a reply by a persona and a model,
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What was deleted last, and how it comes back."""
+    """The last deletion: a sentence to show, and the way back."""
 
-    what: str
+    sentence: str
     bring_back: Callable[[], object]
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A plain object, so that it can be read where Streamlit's own state raises: while a run is being stopped."""
+    """The state of a tab: a plain object, as Streamlit's own state can't be read while a run is being stopped."""
 
     chats: Chats
     chat: Chat
-    sent: ReplyJob | None = None  # the reply that this session asked for last, until it is over
-    pending: Opening | None = None  # what the next run sends
-    notice: str = ""  # why something that was asked for didn't happen
-    undo: Undo | None = None
-    editing: str = ""  # the question that is being edited
-    renaming: str = ""  # the chat whose title is
-    exporting: str = ""  # the chat that is to be saved
-    imported: str = ""  # what came of the last import
-    import_problem: str = ""
-    greetings: dict[str, str] = field(default_factory=dict)  # which greeting is looked at, by persona
-    shown: int = ENTRIES_SHOWN  # how many of the latest entries are drawn
-    address: str | None = None  # the chat in the address as it was seen last; None before, and after another page
-    is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
-    watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
-    drawn: tuple[int, int] = (0, 0)  # the revision that it shows
-    model: ModelSpec | None = None  # chosen last, which may have been removed since
-    persona: Persona | None = None  # so may this
-    own_models: list[ModelSpec] = field(default_factory=list)
-    model_problem: str = ""  # why the last model of the user's own can't be used
-    pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
+    feedback: Feedback = field(default_factory=Feedback)
+    pages: Mapping[str, Page] = field(default_factory=dict)  # by name: chat, personas, models
 
+    # The reply
+    pending: Opening | None = None  # what the next run sends
+    sent: ReplyJob | None = None  # the reply that this tab sent last, until it is over
+    undo: Undo | None = None
+
+    # What is shown
+    shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
+    editing: str = ""  # the id of the question that is being edited
+    renaming: str = ""  # the id of the chat whose title is being edited
+    exporting: str = ""  # the id of the chat that is being saved
+    greetings: dict[str, str] = field(default_factory=dict)  # the greeting that is shown, by persona
+    address: str | None = None  # the chat in the address as last seen; None at first, and after another page
+    is_to_adopt: bool = False  # whether the sidebar has yet to choose the opened chat's persona and model
+    watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
+    drawn: tuple[int, int] = (0, 0)  # the chat's revision when the page was drawn
+
+    # What is chosen
+    model: ModelSpec | None = None  # the last choice, which may have been removed since
+    persona: Persona | None = None  # likewise
+    own_models: list[ModelSpec] = field(default_factory=list)
+    load_options: dict[str, LoadOptions] = field(default_factory=dict)  # by model id
     served: dict[str, int | None] = field(default_factory=dict)  # the models of a server that is being added
     served_to: "ServerForm | None" = None  # the form that it was connected to with
-    wishes: dict[str, str] = field(default_factory=dict)  # what another page wants chosen in the chat's sidebar
-    told: str = ""  # what the page of models has done
-    faults: dict[str, str] = field(default_factory=dict)  # why it couldn't, by button
-    tuned: dict[str, LoadOptions] = field(default_factory=dict)  # how a model is to be loaded, by its id
+    requested_model: str = ""  # the id that another page wants chosen in the sidebar
 
     @classmethod
     def current(cls) -> "Session":
@@ -80,7 +81,7 @@ class Session:
 
     def place_of(self, spec: ModelSpec) -> ModelSource | None:
         """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
-        return source_of(spec, self.tuned.get(spec.id, AS_FITS))
+        return source_of(spec, self.load_options.get(spec.id, AS_FITS))
 
     # Where we are
 
@@ -98,14 +99,16 @@ class Session:
 
     def open(self, chat_id: str) -> None:
         """Go to a chat; to a new one where the id is empty, or nothing is there."""
-        chat, self.notice = None, ""
+        chat = None
+        self.feedback.clear(ABOVE_BOX)
         if chat_id:
             try:
                 chat = self.chats.find(chat_id)
             except StorageError as error:
-                self.notice = str(error)
+                self.feedback.error(ABOVE_BOX, str(error))
             else:
-                self.notice = "" if chat else "There is no such chat, or it was deleted."
+                if chat is None:
+                    self.feedback.error(ABOVE_BOX, "There is no such chat, or it was deleted.")
         self.chat = chat or self.chats.new()
         self.pending, self.editing, self.shown = None, "", ENTRIES_SHOWN
         self.is_to_adopt = chat is not None
@@ -136,7 +139,7 @@ class Session:
         try:
             change()
         except StorageError as error:
-            self.notice = str(error)
+            self.feedback.error(ABOVE_BOX, str(error))
 
     def attempting(self, change: Callable[P, object]) -> Callable[P, None]:
         """A callback that attempts a change."""
@@ -165,11 +168,12 @@ class Session:
         """Have what is pending answered, unless a reply is under way; tells whether it is."""
         if self.pending is None or self.job is not None:
             return False
-        opening, self.pending, self.notice, self.undo = self.pending, None, "", None
+        opening, self.pending, self.undo = self.pending, None, None
+        self.feedback.clear(ABOVE_BOX)
         try:
             reply = opening(persona, model)
         except MennyError as error:
-            self.notice = str(error)
+            self.feedback.error(ABOVE_BOX, str(error))
             return False
         self.sent = self.chats.answer(self.chat, reply, model_name, source, settings)
         return True
@@ -179,7 +183,7 @@ class Session:
         if self.sent is None or not self.sent.is_over:
             return
         if self.sent.reply.refusal:
-            self.notice = self.sent.reply.refusal
+            self.feedback.error(ABOVE_BOX, self.sent.reply.refusal)
             if self.sent.reply.typed:
                 st.session_state[MESSAGE] = self.sent.reply.typed
         self.sent = None
@@ -201,8 +205,8 @@ class Session:
         if is_being_written:
             self.chats.abandon(chat.id)
             self.sent = None if self.sent is job else self.sent
-        what = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
-        self.undo = Undo(what, partial(chat.restore, entry_id))
+        sentence = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
+        self.undo = Undo(sentence, partial(chat.restore, entry_id))
 
     def take_back(self) -> None:
         """Bring back what was deleted last."""

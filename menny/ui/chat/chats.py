@@ -21,11 +21,11 @@ TRY_AGAIN = 5.0  # seconds until a store that couldn't be opened is tried again
 class Chats:
     """Where sessions meet: two tabs on one chat hold the same Chat, and see the same reply grow.
 
-    Where the store can't be opened, `problem` says why; chats live in memory until it can, and are then taken in.
+    Where the store can't be opened, `error` says why; chats live in memory until it can, and are then taken in.
     """
 
     def __init__(self, file: Path) -> None:
-        self.problem = ""
+        self.error = ""
         self._file = file
         self._store: ChatStore | None = None
         self._next_try = 0.0
@@ -39,9 +39,9 @@ class Chats:
         with self._guard:
             if self._store is None and time.monotonic() >= self._next_try:
                 try:
-                    self._store, self.problem = ChatStore(self._file), ""
+                    self._store, self.error = ChatStore(self._file), ""
                 except StorageError as error:
-                    self.problem = f"Chats aren't being kept at the moment. {home_error() or error}"
+                    self.error = f"Chats aren't being kept at the moment. {home_error() or error}"
                     self._next_try = time.monotonic() + TRY_AGAIN
                 else:
                     for chat in list(self._open.values()):

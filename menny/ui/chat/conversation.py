@@ -16,6 +16,7 @@ from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
+from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.pictures import avatar_of, human_avatar
 from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
 from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folded_away
@@ -151,7 +152,8 @@ def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> 
         """Go on as the persona and by the model that began it."""
         if entry.model and entry.model not in speakers.present:
             name = speakers.models.get(entry.model, entry.model)
-            session.notice = f"{name} began this reply and isn't on this machine. Regenerate it with another model."
+            sentence = f"{name} began this reply and isn't on this machine. Regenerate it with another model."
+            session.feedback.notice(ABOVE_BOX, sentence)
             return
         speakers.select(entry.persona, entry.model)
         session.resume(entry.id)

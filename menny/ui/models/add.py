@@ -9,13 +9,14 @@ from pathlib import Path
 import streamlit as st
 
 from menny.config.paths import own_models_file
-from menny.errors import ConfigError, MennyError
+from menny.errors import ConfigError
 from menny.models.catalogue import add_entry, is_repo, model_at
 from menny.models.credentials import keep_key
 from menny.models.hub import forget_token, has_token, keep_token
 from menny.models.loader import models_at
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options
 
 
@@ -28,9 +29,8 @@ def draw_adding(session: Session, options: Options) -> None:
             _draw_add_server(session, options)
         with st.popover("Token", icon=":material/key:", key="token"):
             _draw_token(session)
-    if session.told:
-        st.toast(as_label(session.told))
-        session.told = ""
+    if sentence := session.feedback.pop(TOAST):
+        st.toast(as_label(sentence))
 
 
 def _draw_add_model(session: Session, options: Options) -> None:
@@ -44,7 +44,7 @@ def _draw_add_model(session: Session, options: Options) -> None:
             source = {"path": str(model_at(Path(os.path.expanduser(typed)).absolute()))}
         name = str(st.session_state["add_name"]).strip() or Path(typed).name.removesuffix(".gguf")
         add_entry(own_models_file(), id=free_id(name, options), name=name, **source)
-        session.told = f"{name} was added."
+        session.feedback.notice(TOAST, f"{name} was added.")
 
     st.text_input("Folder, .gguf file or repository", key="add_path", placeholder="/path/to/model or owner/name")
     st.text_input("Name", key="add_name", placeholder="as it should be called")
@@ -91,7 +91,8 @@ def _draw_add_server(session: Session, options: Options) -> None:
             key=form.variable,
             context_length=session.served[served],
         )
-        session.told, session.served = f"{served} was added.", {}
+        session.feedback.notice(TOAST, f"{served} was added.")
+        session.served = {}
         st.session_state["server_key"] = ""
 
     st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
@@ -104,7 +105,7 @@ def _draw_add_server(session: Session, options: Options) -> None:
     if ServerForm.typed() != session.served_to:  # what is there is about another server
         session.served = {}
         for button in ("server_look", "server_add"):
-            session.faults.pop(button, None)
+            session.feedback.clear(button)
     _button("Connect", "server_look", connect, session)
     if session.served:
         st.selectbox("Model", list(session.served), key="server_model")
@@ -118,7 +119,7 @@ def _draw_token(session: Session) -> None:
     def keep() -> None:
         keep_token(str(st.session_state["hub_token"]))
         st.session_state["hub_token"] = ""
-        session.told = "The token was saved."
+        session.feedback.notice(TOAST, "The token was saved.")
 
     st.caption("Some repositories need a token. Create one at huggingface.co, under Settings.")
     if has_token():
@@ -132,14 +133,11 @@ def _button(label: str, key: str, do: Callable[[], None], session: Session) -> N
     """Draw a button, and below it the error of its last click."""
 
     def click() -> None:
-        session.faults.pop(key, None)
-        try:
+        with session.feedback.attempt(key):
             do()
-        except MennyError as error:
-            session.faults[key] = str(error)
 
     st.button(label, key=key, type="primary", on_click=click)
-    if error := session.faults.get(key):
+    if error := session.feedback.errors.get(key):
         st.error(as_label(error), icon=":material/error:")
 
 

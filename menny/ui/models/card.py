@@ -15,6 +15,7 @@ from menny.text import size
 from menny.ui.models.jobs import Work, removable, remove
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.shared_engine import SharedEngine
 
 BITS = (4, 8, 16)
@@ -68,7 +69,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             st.progress(progress.done / max(1, progress.size), text=as_label(download_text(progress)))
             st.button("Cancel", key=f"cancel-{spec.id}", icon=":material/close:", on_click=download.cancel)
         elif progress.doing == "failed":
-            _told(spec, progress.error, work)
+            _draw_error(spec, progress.error, work)
         elif progress.doing == "cancelled":
             st.caption("Cancelled. What is finished stays; *Get* goes on with it.")
             st.button("Discard it", key=f"discard-{spec.id}", on_click=work.discard, args=(spec.id,))
@@ -78,7 +79,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
             st.progress(conversion.share, text=as_label(text))
             st.button("Cancel", key=f"cancel-conversion-{spec.id}", icon=":material/close:", on_click=conversion.cancel)
         elif conversion.doing == "failed":
-            _told(spec, conversion.error, work)
+            _draw_error(spec, conversion.error, work)
         elif conversion.doing == "cancelled":
             st.caption("The conversion was cancelled; nothing of it is left.")
         elif conversion.target.exists():
@@ -89,12 +90,12 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
         st.progress(held / max(1, whole), text=as_label(f"Loading: {size(held)} of {size(whole)}"))
     elif spec.id in work.loads:
         st.caption(":shimmer[Waiting until the loaded model is free …]")
-    if fault := work.faults.get(spec.id):
-        _told(spec, fault, work)
+    if error := work.errors.get(spec.id):
+        _draw_error(spec, error, work)
 
 
-def _told(spec: ModelSpec, fault: str, work: Work) -> None:
-    st.error(as_label(fault), icon=":material/error:")
+def _draw_error(spec: ModelSpec, error: str, work: Work) -> None:
+    st.error(as_label(error), icon=":material/error:")
     st.button("Close", key=f"close-{spec.id}", icon=":material/check:", on_click=work.dismiss, args=(spec.id,))
 
 
@@ -112,7 +113,7 @@ def _draw_get(spec: ModelSpec, work: Work) -> None:
 def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
     def load() -> None:
         if place := session.place_of(spec):
-            session.wishes["model"] = spec.id
+            session.requested_model = spec.id
             work.load(spec.id, place, engines)
 
     place = session.place_of(spec)
@@ -121,28 +122,28 @@ def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, e
     if isinstance(spec.source, ServerSource):
         return
     with st.popover("Options", icon=":material/tune:", key=f"options-{_key(spec)}"):
-        tuned = session.tuned.get(spec.id)
+        options = session.load_options.get(spec.id)
         longest = spec.context_length or (fit.plan.context if fit else 0) or 1 << 20
         context = st.number_input(
             "Context, in tokens",
             min_value=256,
             max_value=max(256, longest),
             step=256,
-            value=tuned.context if tuned else None,
+            value=options.context if options else None,
             placeholder="as long as fits",
             key=f"context-{spec.id}",
             help="A shorter context takes less memory.",
         )
         force = st.toggle(
             "Load it even if it doesn't seem to fit",
-            value=bool(tuned and tuned.force),
+            value=bool(options and options.force),
             key=f"force-{spec.id}",
             help="The machine may become very slow, or end Menny.",
         )
         if context is None and not force:
-            session.tuned.pop(spec.id, None)
+            session.load_options.pop(spec.id, None)
         else:
-            session.tuned[spec.id] = LoadOptions(int(context) if context else None, force)
+            session.load_options[spec.id] = LoadOptions(int(context) if context else None, force)
 
 
 def _draw_convert(spec: ModelSpec, work: Work) -> None:
@@ -166,7 +167,7 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
             try:
                 work.conversions[spec.id] = Conversion(path, target, _numbers(spec, path, bits))
             except MennyError as error:
-                work.faults[spec.id] = str(error)
+                work.errors[spec.id] = str(error)
 
         running = work.conversions.get(spec.id)
         is_under_way = running is not None and not running.is_over
@@ -208,14 +209,12 @@ def _draw_remove(spec: ModelSpec, engines: SharedEngine, session: Session) -> No
         return
 
     def take_away() -> None:
-        try:
+        with session.feedback.attempt(TOAST):
             if files is not None:
                 remove(spec)
             if is_own:
                 remove_entry(own_models_file(), spec.id)
-            session.told = f"{spec.name} was removed."
-        except MennyError as error:
-            session.told = str(error)
+            session.feedback.notice(TOAST, f"{spec.name} was removed.")
 
     place = session.place_of(spec)
     is_loaded = place is not None and engines.holds(place)

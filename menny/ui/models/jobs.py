@@ -22,7 +22,7 @@ class Work:
 
     downloads: dict[str, Download] = field(default_factory=dict)
     conversions: dict[str, Conversion] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)  # why a model couldn't be loaded
+    errors: dict[str, str] = field(default_factory=dict)  # why a model couldn't be loaded
     loads: set[str] = field(default_factory=set)  # that were begun here
 
     @property
@@ -34,7 +34,7 @@ class Work:
 
     def get(self, spec: ModelSpec) -> None:
         """Begin to download a model, or go on with it."""
-        self.faults.pop(spec.id, None)
+        self.errors.pop(spec.id, None)
         if isinstance(spec.source, RepoSource):
             self.downloads[spec.id] = Download(Job(spec.source.repo, spec.source.revision, spec.source.into))
 
@@ -46,11 +46,11 @@ class Work:
                 with engines.borrow(place, lambda _: None, lambda: False):
                     pass
             except (MennyError, LoanCancelled) as error:
-                self.faults[model_id] = str(error)
+                self.errors[model_id] = str(error)
             finally:
                 self.loads.discard(model_id)
 
-        self.faults.pop(model_id, None)
+        self.errors.pop(model_id, None)
         self.loads.add(model_id)
         threading.Thread(target=run, name="menny-load", daemon=True).start()
 
@@ -62,7 +62,7 @@ class Work:
 
     def dismiss(self, model_id: str) -> None:
         """Forget what is over."""
-        self.faults.pop(model_id, None)
+        self.errors.pop(model_id, None)
         if (download := self.downloads.get(model_id)) and download.progress.is_over:
             del self.downloads[model_id]
         if (conversion := self.conversions.get(model_id)) and conversion.is_over:

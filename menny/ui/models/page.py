@@ -3,7 +3,6 @@
 import streamlit as st
 
 from menny.config.settings import Settings, keep_settings, settings_error
-from menny.errors import MennyError
 from menny.models.catalogue import Fit, ModelSpec
 from menny.models.loader import Planner, fit_of
 from menny.ui.models.add import draw_adding
@@ -11,6 +10,7 @@ from menny.ui.models.card import draw_card
 from menny.ui.models.jobs import Work, shared_work
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options, read_options
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine
 
@@ -78,10 +78,8 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
 
 def _set_timer(session: Session, engines: SharedEngine) -> None:
     engines.idle_seconds = st.session_state["idle"] or None
-    try:
+    with session.feedback.attempt(TOAST):
         keep_settings(Settings(unload_after=st.session_state["idle"] or None))
-    except MennyError as error:
-        session.told = str(error)
 
 
 def _unload(engines: SharedEngine) -> None:
@@ -89,8 +87,8 @@ def _unload(engines: SharedEngine) -> None:
 
 
 def _fit(session: Session, spec: ModelSpec, specs: list[ModelSpec]) -> Fit | None:
-    tuned = session.tuned.get(spec.id)
-    return _fits(tuple(specs), tuned.context if tuned else None, shared_engine().loaded).get(spec.id)
+    options = session.load_options.get(spec.id)
+    return _fits(tuple(specs), options.context if options else None, shared_engine().loaded).get(spec.id)
 
 
 @st.cache_resource(show_spinner=False, ttl=FIT_SECONDS, max_entries=8)

@@ -10,6 +10,7 @@ from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
 from menny.ui.personas.persona_store import from_archive, to_archive
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.feedback import IMPORT
 from menny.ui.shared.options import read_options
 
 MOST_MEGABYTES = 200
@@ -31,15 +32,15 @@ def draw_files(session: Session) -> None:
             args=(session, store),
         )
         _draw_saving("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
-        if session.imported:
-            st.caption(as_label(session.imported))
-        if session.import_problem:
-            st.error(as_label(session.import_problem), icon=":material/error:")
+        if notice := session.feedback.notices.get(IMPORT):
+            st.caption(as_label(notice))
+        if error := session.feedback.errors.get(IMPORT):
+            st.error(as_label(error), icon=":material/error:")
 
 
 def _import(session: Session, store: ChatStore) -> None:
     """Take in what was uploaded, all or nothing; a single chat is opened."""
-    session.imported = session.import_problem = ""
+    session.feedback.clear(IMPORT)
     file = st.session_state["import"]
     if file is None:
         return
@@ -48,11 +49,11 @@ def _import(session: Session, store: ChatStore) -> None:
         with from_archive(unpacked.files) as personas:
             added = store.merge(unpacked.transcripts)
     except MennyError as error:
-        session.import_problem = str(error)
+        session.feedback.error(IMPORT, str(error))
         return
     chats = _counted(len(unpacked.transcripts), "chat")
     besides = f", {_counted(len(personas), 'persona')} brought back" if personas else ""
-    session.imported = f"{chats} read, {_counted(added, 'new message')}{besides}."
+    session.feedback.notice(IMPORT, f"{chats} read, {_counted(added, 'new message')}{besides}.")
     if len(unpacked.transcripts) == 1:
         session.open(unpacked.transcripts[0].conversation.id)
 

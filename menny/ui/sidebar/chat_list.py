@@ -35,7 +35,7 @@ def _draw_chat_list(session: Session) -> None:
         st.warning(as_label(store.notice), icon=":material/database_off:")
     if session.undo is not None:
         with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-            st.caption(as_label(session.undo.what), width="stretch")
+            st.caption(as_label(session.undo.sentence), width="stretch")
             st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.take_back)
     if store is None:
         return

@@ -8,12 +8,13 @@ import streamlit as st
 from menny.chat.prompt_builder import Usage
 from menny.chat.settings import ReplySettings
 from menny.engine import SamplingParams
-from menny.errors import ConfigError, MennyError
+from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, resolve
 from menny.models.loader import ModelSource
 from menny.personas.persona import Parameters, Persona
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, set_default
+from menny.ui.shared.feedback import ABOVE_BOX, OWN_MODEL
 from menny.ui.shared.options import Options
 from menny.ui.shared.sampling_form import NumberField, draw_number, draw_slider, values_of
 from menny.ui.shared.shared_engine import shared_engine
@@ -78,8 +79,9 @@ def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelS
     models = {spec.id: spec for spec in [*listed, *session.own_models]}
     paths = {model_id: session.place_of(spec) for model_id, spec in models.items()}
     present = [model_id for model_id, path in paths.items() if path]
-    if (wish := session.wishes.pop("model", None)) in models:
-        st.session_state["model"] = wish
+    if session.requested_model in models:
+        st.session_state["model"] = session.requested_model
+    session.requested_model = ""
     removed = _removed_model(session, models)
     if removed:
         models, paths = models | {removed.id: removed}, paths | {removed.id: None}
@@ -113,15 +115,11 @@ def _removed_model(session: Session, models: Mapping[str, ModelSpec]) -> ModelSp
 
 def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
     def add() -> None:
-        session.model_problem = ""
-        try:
+        with session.feedback.attempt(OWN_MODEL):
             spec = resolve(st.session_state["own_model"], known)
-        except MennyError as error:
-            session.model_problem = str(error)
-            return
-        if spec.id not in {one.id for one in known}:
-            session.own_models.append(spec)
-        st.session_state["model"] = spec.id
+            if spec.id not in {one.id for one in known}:
+                session.own_models.append(spec)
+            st.session_state["model"] = spec.id
 
     with st.expander("A model of your own", type="compact"):
         st.text_input(
@@ -131,8 +129,8 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
             on_change=add,
             persist_state="session",
         )
-        if session.model_problem:
-            st.error(as_label(session.model_problem))
+        if error := session.feedback.errors.get(OWN_MODEL):
+            st.error(as_label(error))
 
 
 def _chosen_persona(session: Session, options: Options) -> Persona:
@@ -141,7 +139,8 @@ def _chosen_persona(session: Session, options: Options) -> Persona:
     persona, before = options.persona(st.session_state["persona"]), session.persona
     if before and before.id == st.session_state["persona"] != persona.id:
         choose_persona(persona)
-        session.notice = f"{before.name} is no longer here, so {persona.name} answers. You can choose another persona."
+        sentence = f"{before.name} is no longer here, so {persona.name} answers. You can choose another persona."
+        session.feedback.notice(ABOVE_BOX, sentence)
     session.persona = persona
     return persona
 

@@ -87,7 +87,7 @@ def test_a_store_that_is_damaged_under_an_open_page_is_told_in_a_sentence(
 ) -> None:
     page = say(stage.open_page(), "Hello")
     damage(stage.home / "chats.db")
-    assert "chats.db is damaged: start Menny anew, and it is set aside." in warnings(act(page))
+    assert "chats.db is damaged. Restart Menny: what can be read is then saved to a new file." in warnings(act(page))
 
 
 def test_a_chat_goes_on_while_its_store_is_damaged(stage: Stage) -> None:
