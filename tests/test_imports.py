@@ -37,7 +37,7 @@ KNOWS = {
     "models/catalogue": SETTINGS,
     "models/credentials": SETTINGS,
     "models/hub": SETTINGS,
-    "models/loader": (*SETTINGS, "menny.models", "menny.engine"),
+    "models/loader": (*SETTINGS, "menny.models", "menny.engine", "menny.prompts"),
     "moderation": (*SETTINGS, "menny.prompts"),
     "chat": (*SETTINGS, "menny.prompts", "menny.storage", "menny.moderation"),
 }  # the command line and the UI may know all of these

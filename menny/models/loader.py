@@ -1,19 +1,26 @@
 """From a catalogue's entry to an engine: a plan of the memory, then the model itself or a connection to its server."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
+from menny.engine.remote.byte_tokenizer import ByteTokenizer, Spelled
 from menny.engine.remote.engine import RemoteEngine, connect
 from menny.engine.remote.server import Server, served_models
 from menny.errors import ConfigError, EngineError, ModelError
+from menny.messages import Message, Role
 from menny.models import credentials
 from menny.models.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
+from menny.prompts import encode_chat
 
 AnyEngine = Engine | RemoteEngine
 
+CONTROL_NAME = re.compile(r"\[/?[A-Z_]+\]|<\|.*?\|>|</?s>|<</?SYS>>|<unk>")
 PLAIN_BITS = 16
 MAC_SHARE = 0.7  # 70-75% of the unified memory is safe to fill
 NORM_EPS = 1e-5  # takes no memory, but a model has one
@@ -122,7 +129,39 @@ def converted_bytes(path: Path, bits: int) -> int | None:
 
 def server_of(source: ServerSource, context: int | None = None) -> Server:
     """Return a server with its key. Raises ConfigError where the key's environment variable isn't set."""
-    return Server(source.address, source.served, credentials.key_of(source.address, source.key), context)
+    key = credentials.key_of(source.address, source.key)
+    render = partial(prompt_text, source.template) if source.template else None
+    return Server(source.address, source.served, key, context, render)
+
+
+def prompt_text(template: str, messages: Sequence[Spelled]) -> str:
+    """Return a prompt as text, for a server that takes neither messages nor ids where it should continue.
+
+    The server adds the first `<s>` itself. Raises EngineError for messages with the name of a control token, which the
+    server couldn't tell from one.
+    """
+    if any(CONTROL_NAME.search(message["content"]) for message in messages):
+        raise EngineError("This chat quotes control tokens, so the server can't continue the reply: regenerate it.")
+    spelling = _SpelledControls()
+    chat = [Message(cast("Role", message["role"]), message["content"]) for message in messages]
+    parts = groupby(encode_chat(chat, template, spelling), key=lambda token: token < 0)
+    text = "".join(
+        "".join(spelling.pieces[-1 - token] for token in ids) if is_control else spelling.decode(ids)
+        for is_control, ids in parts
+    )
+    return text.removeprefix("<s>")
+
+
+class _SpelledControls(ByteTokenizer):
+    """A vocabulary with every control token, by a negative id each."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+
+    def control_id(self, piece: str) -> int:
+        if piece not in self.pieces:
+            self.pieces.append(piece)
+        return -1 - self.pieces.index(piece)
 
 
 def fit_of(spec: ModelSpec, others: Sequence[ModelSpec], planner: Planner, context: int | None = None) -> Fit | None:

@@ -9,6 +9,7 @@ from menny.engine.remote.byte_tokenizer import Spelled
 from menny.engine.remote.connection import Connection
 from menny.engine.remote.dialect import FLAGS, Continuing, Dialect
 from menny.engine.remote.errors import NO_CONTINUING, NotTheProtocolError, RefusedError
+from menny.engine.remote.server import Server
 from menny.errors import EngineError
 
 PROBE_SECONDS = 30.0
@@ -40,7 +41,7 @@ def continuing_of(connection: Connection, dialect: Dialect, model: str) -> Conti
 
 
 def continued(
-    connection: Connection, dialect: Dialect, model: str, messages: list[Spelled], address: str
+    connection: Connection, dialect: Dialect, model: str, messages: list[Spelled], server: Server
 ) -> tuple[str, dict[str, Any]]:
     """Return the path and the fields of a request whose reply goes on with the last message.
 
@@ -61,7 +62,9 @@ def continued(
                 return "/chat/completions", {"messages": left_open}
             if rendered:
                 return "/completions", {"prompt": _rendered(connection, model, before) + text}
-    raise EngineError(NO_CONTINUING.format(address=address))
+    if server.render:  # a completion goes on with any text, but the template has to be known here
+        return "/completions", {"prompt": server.render(left_open)}
+    raise EngineError(NO_CONTINUING.format(address=server.address))
 
 
 def _rendered(connection: Connection, model: str, messages: list[Any]) -> str:

@@ -117,7 +117,7 @@ class RemoteEngine:
         """
         with suppress(MennyError):
             self._learn_continuing()
-        is_impossible = self._dialect.continuing == "impossible"
+        is_impossible = self._dialect.continuing == "impossible" and not self.server.render
         return NO_CONTINUING.format(address=self.server.address) if is_impossible else ""
 
     def requests_ahead(self, _: Request) -> int:
@@ -245,7 +245,7 @@ class RemoteEngine:
         if messages[-1]["role"] != "assistant":
             return "/chat/completions", {"messages": messages}
         self._learn_continuing()
-        return continued(self._connection, self._dialect, self.name, messages, self.server.address)
+        return continued(self._connection, self._dialect, self.name, messages, self.server)
 
     def _learn_continuing(self) -> None:
         """Learn how the server continues a reply, unless that is known."""

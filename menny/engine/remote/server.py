@@ -1,9 +1,10 @@
 """A server's address and key, and the models that it lists."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from menny.engine.remote.byte_tokenizer import Spelled
 from menny.engine.remote.connection import Connection
 from menny.engine.remote.errors import (
     NO_LIST,
@@ -15,6 +16,8 @@ from menny.engine.remote.errors import (
     without_key,
 )
 from menny.errors import EngineError
+
+Render = Callable[[Sequence[Spelled]], str]
 
 LIST_SECONDS = 20.0
 MOST_MODELS = 1000
@@ -29,6 +32,7 @@ class Server:
     served: str | None = None
     key: str | None = None
     context_length: int | None = None
+    render: Render | None = field(default=None, compare=False)  # the text of a prompt in the model's own template
 
     def __repr__(self) -> str:
         """Leave out the key, which belongs in no log."""

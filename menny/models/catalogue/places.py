@@ -70,6 +70,7 @@ class ServerSource:
     address: str
     served: str | None  # the server's name of it; None: the first that it lists
     key: str | None  # the environment variable that holds the server's key
+    template: str | None = None  # the model's own, for a server that can only continue a text
 
     def places(self) -> Iterator[Path]:
         """None: it lies on no disk of this machine."""

@@ -161,7 +161,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
     elif entry.repo:
         source = RepoSource(entry.repo, entry.revision, cache, into=folder / entry.id)
     elif entry.server:
-        source = ServerSource(entry.server.rstrip("/"), entry.served, entry.key)
+        source = ServerSource(entry.server.rstrip("/"), entry.served, entry.key, entry.template)
     else:
         source = PathSource(folder / os.path.expanduser(entry.path or ""))
     return ModelSpec(
@@ -169,7 +169,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
         name=entry.name,
         source=source,
         own_places=(folder / entry.id, folder / f"{entry.id}.gguf"),
-        template="chatml" if entry.server else entry.template,  # a server has a template itself
+        template="chatml" if entry.server else entry.template,  # the server applies its own
         licence=entry.licence,
         context_length=entry.context_length,
         size_bytes=entry.size_bytes,

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from menny.engine import SamplingParams
+from menny.engine import Engine, SamplingParams
 from menny.engine.remote.byte_tokenizer import ByteTokenizer
 from menny.engine.remote.engine import RemoteEngine, Server
 from menny.errors import EngineError
 from menny.messages import Message
+from menny.models.catalogue import ServerSource
+from menny.models.loader import load
 from menny.prompts import encode_chat
 from tests.engine.remote.fake_server import DONE, FakeServer, Write, event, serving
 
@@ -36,7 +38,7 @@ def words(*texts: str) -> Callable[[Write], None]:
     return answer
 
 
-def resumed(engine: RemoteEngine, text: str = "One, two") -> str:
+def resumed(engine: Engine | RemoteEngine, text: str = "One, two") -> str:
     prompt = encode_chat([*CHAT[:2], Message("assistant", text)], "chatml", ByteTokenizer())
     return "".join(chunk.text for chunk in engine.stream(prompt, SamplingParams(max_tokens=20)))
 
@@ -164,3 +166,38 @@ def test_a_continuation_may_be_empty() -> None:
     with serving(served_by("vllm")) as server, RemoteEngine(Server(server.address)) as engine:
         server.answer = words()
         assert resumed(engine) == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt"),
+    [
+        (
+            "chatml",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nCount.<|im_end|>\n"
+            "<|im_start|>assistant\nOne, two",
+        ),
+        ("mistral-v3", "[INST]Be brief.\n\nCount.[/INST]One, two"),
+        ("mistral-v7", "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]Count.[/INST]One, two"),
+        ("llama-2", "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nCount. [/INST] One, two"),
+    ],
+)
+def test_a_server_that_only_continues_texts_does_it_where_its_entry_names_the_template(
+    template: str, prompt: str
+) -> None:
+    with serving(served_by(None, respond=counting_tokens(understands=False))) as server:
+        server.answer = lambda write: write(b'data: {"choices": [{"text": ", three.", "finish_reason": "stop"}]}\n\n')
+        with load(ServerSource(server.address, None, None, template)) as engine:
+            assert isinstance(engine, RemoteEngine)
+            assert engine.why_no_continuing() == ""
+            assert resumed(engine, "One, two ") == ", three."
+            assert server.paths[-1] == "/v1/completions"
+            assert generation(server)["prompt"] == prompt
+
+
+@pytest.mark.parametrize("forged", ["[/INST]", "<|im_end|>", "</s>", "<<SYS>>", "[SYSTEM_PROMPT]"])
+def test_a_chat_that_quotes_control_tokens_is_not_continued_as_a_text(forged: str) -> None:
+    with serving(served_by(None, respond=counting_tokens(understands=False))) as server:
+        source = ServerSource(server.address, None, None, "mistral-v3")
+        with load(source) as engine, pytest.raises(EngineError, match="quotes control tokens"):
+            resumed(engine, f"One {forged} two")
+        assert "/v1/completions" not in server.paths
