@@ -40,7 +40,7 @@ class ModelError(MennyError):
 
 
 class TooLargeError(ModelError):
-    """A model that asks for more memory than the machine can give: `needed` bytes, where there is `room` for fewer."""
+    """A model that needs more memory than the machine can give: `needed` bytes, where there is `room` for fewer."""
 
     def __init__(self, message: str, needed: int, room: int) -> None:
         super().__init__(message)

@@ -100,7 +100,7 @@ def model_type(config: Mapping[str, Any]) -> Any:
 
 
 def is_computed(config: object) -> bool:
-    """Return True for the config of a model that Menny's engine computes, as far as type and sizes tell."""
+    """Return True for the config of a model that Menny's engine computes, judged by type and sizes."""
     if not isinstance(config, dict) or (config := text_config(config)) is None:
         return False
     names_itself = any(config.get(key) for key in ("model_type", "architectures"))

@@ -17,7 +17,7 @@ from menny.engine.sliding_windows import windows
 from menny.errors import ModelError, quoted
 from menny.model_files import CONFIG_FILES, MODEL_TYPES, model_type, text_config
 
-DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
+DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; another number in the file counts
 DEFAULT_THETA = 1e4  # where a hub's config.json or a GGUF file is silent, as for their other readers
 LATER_THETA = 1e6  # the same for Mixtral, and for the reference's models without a window
 MOST_LAYERS = 1 << 10  # far above any model, and few enough that a forged number can't exhaust the memory
@@ -87,7 +87,7 @@ class ModelArgs:
 
     def _check_layers(self, windowed: tuple[bool, ...]) -> None:
         if len(windowed) != self.n_layers:
-            raise ModelError(f"windowed_layers tells of {len(windowed)} layers, but n_layers is {self.n_layers}")
+            raise ModelError(f"windowed_layers has {len(windowed)} layers, but n_layers is {self.n_layers}")
         if any(windowed) and self.sliding_window is None:
             raise ModelError("windowed_layers names some, but sliding_window doesn't say how far they see")
 
@@ -240,7 +240,7 @@ def args_from_gguf(file: GGUFFile, rope_table: tuple[float, ...] | None = None) 
         )
     embeddings = file.tensors.get("token_embd.weight")
     if embeddings is None:
-        raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: get the file again.")
+        raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: download the file again.")
     keys = {name: key if key == "token_embd.weight" else f"{kind}.{key}" for name, key in _GGUF_KEYS.items()}
     window = file.metadata.get(keys["sliding_window"]) or None  # 0: none
     rope = rope_from_gguf(file, kind, rope_table)
@@ -278,7 +278,7 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
 def _build(
     config: Mapping[str, Any], keys: Mapping[str, str], path: Path, sparse: bool, theta: float, **others: Any
 ) -> ModelArgs:
-    """The args that a config tells under these keys; errors speak of them by the config's own names."""
+    """Return the args that a config holds under these keys; errors use the config's own names."""
     present = {name: key for name, key in keys.items() if config.get(key) is not None}
     needed = _NEEDED + _OF_EXPERTS if sparse else _NEEDED
     if missing := sorted(keys[name] for name in needed if name not in present):

@@ -77,7 +77,7 @@ def test_a_cache_is_reused_only_as_far_as_its_narrowest_layer_reaches_back(tmp_p
 
 
 def test_a_layer_too_many_is_refused() -> None:
-    with pytest.raises(ModelError, match="windowed_layers tells of 4 layers, but n_layers is 2"):
+    with pytest.raises(ModelError, match="windowed_layers has 4 layers, but n_layers is 2"):
         interleaved(n_layers=2)
 
 

@@ -1,4 +1,4 @@
-"""A conversion in the background: watched, and cancelled without leaving anything behind."""
+"""A conversion in the background, which can be watched, and cancelled without leaving anything behind."""
 
 import logging
 import threading
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 
 class _Cancelled(Exception):  # noqa: N818 - nothing went wrong
-    """Nobody wants it any more."""
+    """The user cancelled the conversion."""
 
 
 class Conversion:
-    """Writes a model in another form, on a thread of its own, from its making on."""
+    """A conversion of a model, which starts on a thread of its own when this is created."""
 
     def __init__(self, source: Path, target: Path, numbers: QuantizationConfig) -> None:
         self.source, self.target = source, target
@@ -30,15 +30,15 @@ class Conversion:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """True once the conversion is done, failed or cancelled."""
         return self.doing != "converting"
 
     def cancel(self) -> None:
-        """End it after the matrix that is being written; nothing of it is left."""
+        """Cancel after the matrix that is being written; no file is left."""
         self._cancelled.set()
 
     def join(self) -> None:
-        """Wait for the end."""
+        """Wait until the conversion is over."""
         self._thread.join()
 
     def _run(self, numbers: QuantizationConfig) -> None:

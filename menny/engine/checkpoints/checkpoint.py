@@ -8,7 +8,7 @@
 | Mixtral's first | consolidated*.pt | `BLOCK_SPARSE` |
 | GGUF | one .gguf | `GGUF` |
 
-A file's ending tells how to read it; whose keys it has is told by the keys alone, for exports differ in their habits.
+A file is read by its suffix. Its naming scheme is recognised by the keys alone, since exports differ in their habits.
 """
 
 import re
@@ -79,12 +79,12 @@ class Source:
         return self.weights.keys() | self.shards.keys()
 
     def place(self, name: str) -> str:
-        """File and key of a weight, as its owner knows them."""
+        """Return the file and key of a weight, as its format names them."""
         return f"{self.shards.get(name, self.path)}: {self.names.theirs(name)}"
 
     @property
     def has_single_experts(self) -> bool:
-        """Whether experts have weights of their own here, or, where there are none at all, could have."""
+        """True where experts have weights of their own here or, without any weights of experts, could have."""
         experts = [name for name in self.listed if ".experts." in name]
         could = "feed_forward.experts.#.w1" in self.names.inner and self.names is not GGUF
         return any(map(SINGLE_EXPERT.search, experts)) or (not experts and could)
@@ -92,9 +92,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Format:
-    """How to read one kind of file: the bytes of each key's array, told without reading them, and then the arrays.
+    """A reader of one kind of file: `sizes` gives the bytes of each key's array unread, and `read` the arrays.
 
-    `sizes` refuses whatever could harm the one who reads on.
+    `sizes` refuses whatever would be unsafe to read.
     """
 
     sizes: Callable[[Path], dict[str, int]]
@@ -170,7 +170,7 @@ def _apart(args: ModelArgs, name: str, rows: mx.array) -> mx.array:
 
 
 def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
-    """Note whose keys this file has; refuse those that no Mistral has, and those of an earlier file."""
+    """Record the keys of this file; refuse those that no Mistral has, and those of an earlier file."""
     for key, nbytes in sizes.items():
         name = source.names.ours(key)
         if name is None:
@@ -191,11 +191,11 @@ def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
 
 
 def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
-    """Packed files may claim to unpack into far more than they are: no more than the config tells is let in."""
+    """Refuse packed files that would unpack into far more than the model that the config describes."""
     most = 16 * args.n_parameters + (1 << 24)  # doubles, and as much again
     if nbytes > most:
         raise ModelError(
-            f"{folder}: the weights would take {nbytes >> 20} MiB, but the config tells of a model of at most "
+            f"{folder}: the weights would take {nbytes >> 20} MiB, but the config describes a model of at most "
             f"{most >> 20} MiB. Is this the whole model, and its own config?"
         )
 
@@ -220,7 +220,7 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
 
 
 def _rope_table(parts: list[GGUFFile]) -> tuple[float, ...] | None:
-    """The numbers of a tensor that divides rotary frequencies; None where there is none."""
+    """Return the numbers by which rotary frequencies are divided; None without such a tensor."""
     file = next((part for part in parts if ROPE_TABLE in part.tensors), None)
     if file is None:
         return None

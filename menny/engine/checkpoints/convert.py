@@ -47,7 +47,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """What weights are written in: plain numbers, or groups of so many bits with scales of the plain type."""
+    """The numbers that weights are written in: plain ones, or quantized groups with scales of the plain type."""
 
     dtype: str = "float16"
     bits: int | None = None
@@ -63,7 +63,7 @@ class QuantizationConfig:
 
     @property
     def form(self) -> QuantFormat | None:
-        """How matrices are quantized, None where they are not."""
+        """Group size and bits of quantized matrices, None where they stay plain."""
         return None if self.bits is None else (self.group_size, self.bits)
 
 
@@ -75,7 +75,7 @@ def convert(
 ) -> None:
     """Write the model at `source` as the folder `target`, which mustn't be there yet.
 
-    `on_progress` is told how many numbers of how many are done. Raises ModelError for a source that can't be
+    `on_progress` is called with the weights done and those in all. Raises ModelError for a source that can't be
     converted, and EngineError for a target that can't be written; then nothing of it is left.
     """
     source, target = find_model(_absolute(source)), _absolute(target)
@@ -186,7 +186,7 @@ def _converted(
         stacked = [mx.stack(list(same)) if len(same) > 1 else same[0] for same in zip(*made, strict=True)]
         mx.eval(stacked)
     except RuntimeError as error:
-        raise ModelError(f"{found.path}: the weights can't be read ({error}): get the model again") from error
+        raise ModelError(f"{found.path}: the weights can't be read ({error}): download the model again.") from error
     return dict(zip(KINDS, stacked, strict=False))
 
 
@@ -218,7 +218,7 @@ def _check_finite(place: str, arrays: list[mx.array], numbers: QuantizationConfi
     if not all(array.dtype == mx.uint32 or mx.isfinite(array).all() for array in arrays):
         raise ModelError(
             f"{place} has numbers that are none, or too large for {numbers.dtype}: take --dtype "
-            f"{'bfloat16' if numbers.dtype == 'float16' else 'float32'}, or get the model again."
+            f"{'bfloat16' if numbers.dtype == 'float16' else 'float32'}, or download the model again."
         )
 
 
@@ -265,8 +265,8 @@ def _config(source: Path, args: ModelArgs, numbers: QuantizationConfig) -> dict[
     config = hub_config(args) | {"torch_dtype": numbers.dtype}
     if numbers.form:
         config["quantization"] = {"group_size": numbers.group_size, "bits": numbers.bits}
-    told = read_config(source / "config.json") if (source / "config.json").is_file() else {}
-    return config | {key: told[key] for key in ID_KEYS if _is_ids(told.get(key))}
+    config_before = read_config(source / "config.json") if (source / "config.json").is_file() else {}
+    return config | {key: config_before[key] for key in ID_KEYS if _is_ids(config_before.get(key))}
 
 
 def _is_ids(value: object) -> bool:
@@ -281,7 +281,7 @@ def _vocabulary(source: Path) -> dict[str, Path | bytes]:
     for path in sorted(source.iterdir()):
         if VOCABULARY_FILES.fullmatch(path.name) and path.is_file():
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: get the model again.")
+                raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: download the model again.")
             files[path.name] = path
     return files
 

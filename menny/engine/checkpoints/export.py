@@ -42,7 +42,7 @@ def hub_weights(model: Mistral) -> Weights:
 
 
 def hub_config(args: ModelArgs) -> dict[str, Any]:
-    """The config.json of such a folder, as far as these args tell it: all but the quantization."""
+    """Return the config.json of such a folder: everything but the quantization."""
     config: dict[str, Any] = {
         "model_type": "mixtral" if args.moe else "mistral",
         "architectures": ["MixtralForCausalLM" if args.moe else "MistralForCausalLM"],
@@ -90,7 +90,7 @@ def half_split(rows: mx.array, n_heads: int) -> mx.array:
 
 
 def _quantization(model: Mistral) -> dict[str, Any]:
-    """The commonest form of the quantized modules, and by their names those that have another; empty: none has."""
+    """Return the commonest form of the quantized modules, and by name those of another form; empty without any."""
     forms: dict[str, tuple[int, int]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding | QuantizedExpertLinear):

@@ -32,7 +32,7 @@ def expand(weight: mx.array, scale: mx.array, dtype: mx.Dtype, file: Path, key: 
         )
     value = float(np.array(scale.astype(mx.float32)).reshape(-1)[0])
     if not 0 < value < float("inf"):
-        raise ModelError(f"{file}: {key} is {value}, but a scale must be above 0: get the file again.", file=file)
+        raise ModelError(f"{file}: {key} is {value}, but a scale must be above 0: download the file again.", file=file)
     dense = (mx.from_fp8(weight, mx.float32) * value).astype(dtype)
     mx.eval(dense)
     return dense

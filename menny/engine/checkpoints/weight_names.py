@@ -1,4 +1,4 @@
-"""What the formats call a model's weights, and this engine's names for them (those of the reference implementation)."""
+"""The names of a model's weights in every format, and this engine's own (the reference implementation's)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\.(0|[1-9][0-9]*)(?=\.|$)")
 
 @dataclass(frozen=True)
 class WeightNames:
-    """One format's names: what stands before a layer's number, and its modules by this engine's name.
+    """The names of one format: the prefix of a layer's number, and the modules by this engine's name.
 
     `#` stands for an expert's number. Experts may be stacked into one weight, or each have its own.
     """
@@ -23,7 +23,7 @@ class WeightNames:
     bare: str = "(?!)"  # a pattern of keys that are a weight without saying so
 
     def ours(self, key: str) -> str | None:
-        """A key of this format under this engine's name, or None for one that is not a Mistral's."""
+        """Return this engine's name for a key of this format, None for a key that no Mistral has."""
         stem, _, kind = (f"{key}.weight" if re.fullmatch(self.bare, key) else key).rpartition(".")
         layer = re.fullmatch(rf"{re.escape(self.layers)}\.(0|[1-9][0-9]*)\.(.+)", stem)
         modules, module = (self.inner, layer[2]) if layer else (self.outer, stem)
@@ -36,7 +36,7 @@ class WeightNames:
         return f"layers.{layer[1]}.{name}.{kind}" if layer else f"{name}.{kind}"
 
     def theirs(self, name: str) -> str:
-        """The key that this format has for a weight of this engine's name."""
+        """Return this format's key for a weight of this engine's name."""
         stem, _, kind = name.rpartition(".")
         if not stem.startswith("layers."):
             return f"{self.outer[stem]}.{kind}"
@@ -47,7 +47,7 @@ class WeightNames:
         return module if re.fullmatch(self.bare, module) else f"{module}.{kind}"
 
     def knows(self, keys: Iterable[str]) -> int:
-        """How many of these keys are of this format."""
+        """Return the number of these keys that belong to this format."""
         return sum(self.ours(key) is not None for key in keys)
 
 

@@ -2,7 +2,7 @@
 
 A reader that trusts a header's counts and offsets can be led outside the file, which ends the process and not only
 the call. So every count, length, type, dimension and offset is compared with the file's size here, before anything
-of that size is allocated. The layout is told in ggml's docs/gguf.md: magic, version, counts, metadata, tensor
+of that size is allocated. The layout is described in ggml's docs/gguf.md: magic, version, counts, metadata, tensor
 descriptions, padding, tensor data; all little-endian.
 """
 
@@ -39,7 +39,7 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "
 
 @dataclass(frozen=True, slots=True)
 class GGMLType:
-    """How a tensor's numbers lie in the file: `block` of them share `nbytes` bytes."""
+    """A storage type of tensors: `block` numbers share `nbytes` bytes."""
 
     name: str
     block: int
@@ -63,14 +63,14 @@ GGML_TYPES = {
     15: GGMLType("Q8_K", 256, 292),
     30: GGMLType("BF16", 1, 2),
 }
-# What people may call a file after, and Menny doesn't read.
+# Types that files are named after, and that Menny doesn't read.
 _OTHERS = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M"
 OTHER_TYPES = dict(enumerate(_OTHERS.split(), start=16)) | {34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4"}
 
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensor:
-    """One tensor: `shape` is row-major (ggml's dimensions reversed), `offset` counts from the file's start."""
+    """A tensor: `shape` is row-major (ggml's dimensions reversed), `offset` counts from the file's start."""
 
     name: str
     shape: tuple[int, ...]
@@ -80,7 +80,7 @@ class GGUFTensor:
 
     @property
     def kind(self) -> GGMLType:
-        """How its numbers lie in the file."""
+        """The storage type of its numbers."""
         return GGML_TYPES[self.ggml_type]
 
     @property
@@ -90,7 +90,7 @@ class GGUFTensor:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """The count of its numbers."""
         return math.prod(self.shape)
 
 
@@ -104,7 +104,7 @@ class GGUFFile:
 
 
 def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
-    """Read and check the whole header of a GGUF file, version 2 or 3; ModelError names the file and what is wrong."""
+    """Read and check the whole header of a GGUF file, version 2 or 3. Raises ModelError, which names the file."""
     path = Path(path)
     size = _size(path)
     try:
@@ -276,7 +276,7 @@ def _tensors(header: _Header, count: int, alignment: int) -> dict[str, GGUFTenso
 
 
 def _tensor(header: _Header, index: int) -> GGUFTensor:
-    """One description, its offset still counted from the start of the tensor data."""
+    """Read a description, whose offset still counts from the start of the tensor data."""
     name = header.name(f"the name of tensor {index}", MAX_NAME_BYTES)
     what = f"the description of tensor {name!r}"
     n_dims = header.number("I", what)
@@ -288,9 +288,9 @@ def _tensor(header: _Header, index: int) -> GGUFTensor:
     ggml_type, offset = header.number("I", what), header.number("Q", what)
     kind = GGML_TYPES.get(ggml_type)
     if kind is None:
-        told = OTHER_TYPES.get(ggml_type, f"of ggml's type number {ggml_type}")
+        type_name = OTHER_TYPES.get(ggml_type, f"of ggml's type number {ggml_type}")
         raise ModelError(
-            f"The GGUF file {header.path} holds the tensor {name!r} as {told}, which Menny doesn't read. "
+            f"The GGUF file {header.path} holds the tensor {name!r} as {type_name}, which Menny doesn't read. "
             f"Get the same model in Q4_K_M, Q5_K_M, Q6_K, Q8_0 or F16."
         )
     if dims[0] % kind.block:

@@ -31,7 +31,7 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """How blocks become groups of so many bits."""
+    """The bits of grouped numbers, and how blocks are unpacked into groups."""
 
     bits: int
     unpack: Callable[[Bytes], Groups]
@@ -84,7 +84,7 @@ def _q4_k(blocks: Bytes) -> Groups:
 
 
 def _q5_k(blocks: Bytes) -> Groups:
-    """The same, with a fifth bit: that of group g's number l is bit g of byte l of 32, before the 128."""
+    """A Q4_K block with a fifth bit: that of group g's number l is bit g of byte l of 32, before the 128."""
     fifth = blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & _1  # [n, 8, 32]
     numbers = _nibbles(blocks[:, 48:].reshape(-1, 32)).reshape(-1, GROUP)
     return _scaled(blocks, numbers | fifth.reshape(-1, GROUP) << _4)

@@ -1,4 +1,4 @@
-"""The tensors of a GGUF file as MLX arrays: plain numbers as they are, and ggml's blocks as gguf_blocks.py has them.
+"""The tensors of a GGUF file as MLX arrays: plain numbers as they are, and ggml's blocks as gguf_quants.py has them.
 
 Blocks whose groups MLX has too stay quantized, and nothing is lost; the others become float32. Read through numpy, a
 piece at a time: `mx.load` wants to write to the file, trusts what it reads, and doesn't know all types.
@@ -25,7 +25,7 @@ Arrays = dict[str, mx.array]
 def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
     """The arrays that a tensor becomes: weight, and scales and biases where it stays quantized; and their bytes.
 
-    What is expanded here is told as it may be kept: in 8 bits, scales and all.
+    Expanded tensors count as they may be kept: in 8 bits, with scales.
     """
     if tensor.type_name not in {*PLAIN, *GROUPED, *EXPANDED}:
         raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be")
@@ -38,7 +38,7 @@ def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
 
 
 def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, Arrays]]:
-    """The tensors of these names, one after the other, each as the arrays that `sizes` tells."""
+    """Yield the tensors of these names one by one, each as the arrays that `sizes` lists."""
     try:
         with file.path.open("rb") as source:
             mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)  # goes with the last that reads from it
@@ -46,11 +46,11 @@ def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, 
             if tensor.name in wanted:
                 yield tensor.name, _read(mapped, tensor)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{file.path} can't be read ({error}): get the file again") from error
+        raise ModelError(f"{file.path} can't be read ({error}): download the file again.", file=file.path) from error
 
 
 def _read(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
-    """One tensor; its arrays outlive the mapping."""
+    """Read a tensor into arrays, which outlive the mapping."""
     if tensor.type_name in PLAIN:
         flat = np.frombuffer(mapped, PLAIN[tensor.type_name], tensor.size, tensor.offset)
         weight = mx.array(flat.reshape(tensor.shape))

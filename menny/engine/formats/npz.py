@@ -24,7 +24,7 @@ BFLOAT16 = ("|V2", "<V2")  # NumPy has none, and MLX writes it as 2 bytes withou
 
 @dataclass(frozen=True)
 class _Array:
-    """One array's place and form."""
+    """The place and form of an array in the archive."""
 
     member: str
     start: int  # of its numbers, behind the header
@@ -38,13 +38,13 @@ class _Array:
 
 
 def npz_sizes(path: Path) -> dict[str, int]:
-    """Each array's bytes. ModelError for one that is cut short, or of a type that weights don't have."""
+    """Return each array's bytes. ModelError for one that is cut short, or of a type that weights don't have."""
     with zip_archive.opened(path) as archive:
         return {key: array.nbytes for key, array in _arrays(path, archive)}
 
 
 def read_npz(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
-    """The arrays of these keys, or all, one after the other."""
+    """Yield the arrays of these keys, or all, one by one."""
     with zip_archive.opened(path) as archive:
         for key, array in _arrays(path, archive):
             if wanted is not None and key not in wanted:
@@ -60,25 +60,25 @@ def _arrays(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[str, _Array]
     for member in archive.infolist():
         name = member.filename
         if not name.endswith(".npy"):
-            raise ModelError(f"{path}: {name[:200]!r} is no array: get the file again")
+            raise ModelError(f"{path}: {name[:200]!r} is no array: download the file again.")
         array = _header(path, archive, member)
         if array.start + array.nbytes != member.file_size:
-            raise ModelError(f"{path}: {name[:200]!r} is cut short, or described wrongly: get the file again")
+            raise ModelError(f"{path}: {name[:200]!r} is cut short, or described wrongly: download the file again.")
         yield name.removesuffix(".npy"), array
 
 
 def _header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Array:
-    """An array's form: a magic, a version, a length, and a Python dict of that many bytes."""
+    """Read an array's form: a magic, a version, a length, and a Python dict of that many bytes."""
     name = f"{path}: {member.filename[:200]!r}"
     with archive.open(member) as file:
         magic, version = file.read(6), file.read(2)
         width = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}.get(version)
         length = int.from_bytes(file.read(width or 0), "little")
         if magic != b"\x93NUMPY" or width is None or length > MOST_HEADER:
-            raise ModelError(f"{name} has no readable header: get the file again")
+            raise ModelError(f"{name} has no readable header: download the file again.")
         header = _literal(file.read(length).decode("latin-1"))
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
-        raise ModelError(f"{name} has no readable header: get the file again")
+        raise ModelError(f"{name} has no readable header: download the file again.")
     kind, by_columns, shape = header["descr"], header["fortran_order"], header["shape"]
     if not isinstance(kind, str) or kind not in DTYPES:
         raise ModelError(f"{name} has the type {str(kind)[:40]!r}, which weights can't have")

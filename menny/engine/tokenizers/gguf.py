@@ -73,7 +73,7 @@ def gguf_vocabulary(file: GGUFFile) -> Vocabulary:
 
 
 def vocabulary_files(file: GGUFFile) -> dict[str, bytes]:
-    """The same vocabulary as the files of a model folder, by their names; none where the GGUF has no vocabulary."""
+    """Return the vocabulary as the files of a model folder, by name; empty for a GGUF without a vocabulary."""
     if KEY + "model" not in file.metadata:
         return {}
     vocabulary, tokens = gguf_vocabulary(file), _texts(file, "tokens")
@@ -100,13 +100,13 @@ def _name(tokens: list[str], index: int | None) -> str | None:
     return None if index is None else tokens[index]
 
 
-def _json(told: dict[str, Any]) -> bytes:
-    """What is told, less what isn't."""
-    return json.dumps({key: value for key, value in told.items() if value is not None}, ensure_ascii=False).encode()
+def _json(values: dict[str, Any]) -> bytes:
+    """Return the values as JSON, without those that are None."""
+    return json.dumps({key: value for key, value in values.items() if value is not None}, ensure_ascii=False).encode()
 
 
 def _with_ids(vocabulary: Vocabulary, file: GGUFFile, size: int) -> Vocabulary:
-    """The same vocabulary with the ids that the metadata name."""
+    """Return the vocabulary with the ids that the metadata name."""
     ids = {
         key: checked_id(file.metadata[KEY + key], size, file.path, f"'{KEY}{key}'")
         for key in ("bos_token_id", *END_KEYS)
@@ -166,7 +166,7 @@ def _as_tokenizer_json(file: GGUFFile, tokens: list[str]) -> dict[str, Any]:
 
 
 def _split_name(file: GGUFFile) -> str:
-    """How text is split, by the name that SPLITS has for it; none where it isn't told by a name."""
+    """Return the name that SPLITS has for how text is split; empty where the file doesn't name it."""
     pre = file.metadata.get(KEY + "pre", "default")
     return SAME.get(pre, pre) if isinstance(pre, str) else ""
 

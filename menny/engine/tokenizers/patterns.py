@@ -21,7 +21,7 @@ _CLASS_PART = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwWhrnt]|\\[^\w\s]|[^\\\[\]]",
 
 @dataclass(frozen=True)
 class _Part:
-    """What a part of a pattern may match: in how many ways, of any length or not, and whether it must match."""
+    """A part of a pattern: the number of ways to match it, whether of any length, and whether it must match."""
 
     ways: int = 1
     is_unbounded: bool = False

@@ -99,7 +99,7 @@ def _own_id(index: int, controls: dict[str, int], otherwise: int | None) -> int 
 
 
 def _piece_bytes(proto: Any, index: int, source: Path) -> bytes:
-    """What a token stands for; a control token for nothing, an unknown one for the model's own sign of it."""
+    """Return the bytes that a token stands for: none for a control token, the model's own sign for an unknown one."""
     piece = proto.pieces[index]
     if piece.type == CONTROL:
         return b""

@@ -92,7 +92,7 @@ def _ranks(vocab: Any, count: int, source: Path) -> dict[bytes, int]:
     if not isinstance(vocab, list):
         raise broken(source, "'vocab' is missing or not a list")
     if not 256 <= count <= len(vocab):
-        raise broken(source, f"'config.default_vocab_size' asks for {count} of {len(vocab)} tokens in 'vocab'")
+        raise broken(source, f"'config.default_vocab_size' is {count} tokens, of {len(vocab)} in 'vocab'")
     ranks: dict[bytes, int] = {}
     for index, entry in enumerate(vocab[:count]):
         if not isinstance(entry, dict) or entry.get("rank") != index or isinstance(entry.get("rank"), bool):
@@ -150,7 +150,7 @@ def _pattern(pattern: Any, source: Path) -> str:
 
 
 def _alternatives(parts: list[str]) -> bool:
-    """Whether what stood between the parts was each time an alternative of its own."""
+    """Return True where each separator of the parts was an alternative of its own."""
     first, *middle, last = parts
     return (
         (not first or first.endswith("|"))

@@ -46,7 +46,7 @@ class Decoder:
         return self._utf8.decode(piece)
 
     def finish(self) -> str:
-        """What is left at the end: nothing, since an incomplete character is dropped."""
+        """Return the rest at the end, which is empty: an incomplete character is dropped."""
         self._utf8.reset()
         return ""
 
@@ -70,7 +70,7 @@ class Tokenizer:
 
     @property
     def opening(self) -> Sequence[int]:
-        """What comes before a text by itself, outside any template: BOS, where the model was taught with it."""
+        """The ids before a text outside any template: BOS, where the model was trained with it."""
         return [self.bos_id] if self.bos_id is not None and self._vocabulary.adds_bos else []
 
     @property
@@ -80,7 +80,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many ids there are, control tokens included."""
+        """The number of ids, control tokens included."""
         return len(self._vocabulary.pieces)
 
     @property
@@ -122,7 +122,7 @@ def _well_formed(text: str) -> str:
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer of a model folder, a .gguf, or a vocabulary file; ModelError tells what is wrong with it."""
+    """The tokenizer of a model folder, a .gguf, or a vocabulary file; raises ModelError for one that can't be used."""
     path = Path(os.path.expanduser(path))
     try:
         is_folder = path.is_dir()
@@ -132,7 +132,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
 
 def _read_file(path: Path) -> Vocabulary:
-    """The vocabulary in one file, by its name, or by its first bytes where the name doesn't tell."""
+    """The vocabulary in one file, by its name, or by its first bytes where the name is no help."""
     if path.suffix == ".json":
         spec = read_json(path)
         is_tekken = path.name.startswith("tekken") or ("vocab" in spec and "model" not in spec)
@@ -198,7 +198,7 @@ def _preference(name: str) -> tuple[bool, int, str]:
 
 
 def _covers(vocabulary: Vocabulary, added: dict[str, int]) -> bool:
-    """Whether the vocabulary has these tokens at these ids."""
+    """Return True where the vocabulary has these tokens at these ids."""
     pieces = vocabulary.pieces
     return all(
         vocabulary.controls.get(name) == index or (index < len(pieces) and pieces[index] == name.encode())
@@ -208,7 +208,7 @@ def _covers(vocabulary: Vocabulary, added: dict[str, int]) -> bool:
 
 
 def _with_added_tokens(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
-    """The same vocabulary with the control tokens that an added_tokens.json beside it puts behind the others."""
+    """Return the vocabulary with the control tokens that an added_tokens.json puts behind the others."""
     path = folder / "added_tokens.json"
     if not path.is_file():
         return vocabulary
@@ -230,10 +230,10 @@ def _with_added_tokens(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
 
 
 def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
-    """The same vocabulary with the ends of a reply and the start of a prompt that the folder's configuration names.
+    """Return the vocabulary with the ends of a reply and the start of a prompt that the folder's configs name.
 
     A token named in tokenizer_config.json is what its authors meant. An id in the others may be a library's default
-    that means a letter here, so beside what the vocabulary tells it counts only where it is a control token.
+    that means a letter here, so beside the vocabulary's own ids it counts only where it is a control token.
     """
     size, controls = len(vocabulary.pieces), set(vocabulary.controls.values())
     bos, ends = vocabulary.bos_id, set(vocabulary.eos_ids)

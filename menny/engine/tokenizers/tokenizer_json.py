@@ -72,7 +72,7 @@ def _encoder(hub: HubTokenizer, spec: dict[str, Any]) -> Callable[[str], list[in
 
 
 def _adds_bos(spec: dict[str, Any], controls: dict[str, int]) -> bool:
-    """Whether what the file does to an encoded text puts BOS before it."""
+    """Return True where the file's post-processor puts BOS before a text."""
     parts = _components(spec.get("post_processor"), "processors")
     firsts = [_list(part.get("single"))[:1] for part in parts if part.get("type") == "TemplateProcessing"]
     names = {name for name, index in controls.items() if index == named_bos(controls)}
@@ -178,7 +178,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _concerns(pair: Any, controls: dict[str, int]) -> bool:
-    """Whether a merge makes a control token or is made of one; the library judges a pair that is none."""
+    """Return True for a merge that makes a control token or is made of one; the library checks malformed pairs."""
     parts = pair.split(" ", 1) if isinstance(pair, str) else pair
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         return False

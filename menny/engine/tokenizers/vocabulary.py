@@ -1,4 +1,4 @@
-"""What every vocabulary comes down to: a table of bytes per token id, the control tokens by name, and a way to encode.
+"""A vocabulary, whatever its format: a table of bytes per token id, the control tokens by name, and a way to encode.
 
 The four readers beside this file (SentencePiece, tokenizer.json, Tekken, GGUF) each end in a `Vocabulary`, so that
 decoding is one mechanism for all of them. What they share stands here too: checked ids, and faults of the tokenizing
@@ -33,12 +33,12 @@ CONTROL_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """One vocabulary, wherever it came from.
+    """A vocabulary of any format.
 
-    `pieces[id]` are the bytes that a token stands for, none for a control token. `leading_space` tells what decoding
+    `pieces[id]` are the bytes that a token stands for, none for a control token. `leading_space` is what decoding
     does about the space that encoding put before the text: "keep" (none was put), strip "one", or strip "all"; tokens
-    in `verbatim` are never stripped. `encode` is given well-formed text and yields no control token. `adds_bos` tells
-    whether the model was taught that a text by itself begins with BOS.
+    in `verbatim` are never stripped. `encode` is given well-formed text and yields no control token. `adds_bos`
+    is True where the model was trained with texts that begin with BOS.
     """
 
     source: Path
@@ -65,17 +65,17 @@ def broken(source: Path, what: str) -> ModelError:
 
 
 def named_ends(controls: Mapping[str, int]) -> frozenset[int]:
-    """The ids that end a reply, as far as the control tokens' names tell."""
+    """Return the ids that end a reply, by the control tokens' names."""
     return frozenset(controls[name] for name in EOS_NAMES if name in controls)
 
 
 def named_bos(controls: Mapping[str, int]) -> int | None:
-    """The id that opens a prompt, as far as the control tokens' names tell."""
+    """Return the id that opens a prompt, by the control tokens' names."""
     return next((controls[name] for name in BOS_NAMES if name in controls), None)
 
 
 def checked_id(value: Any, size: int, source: Path, key: str) -> int:
-    """A token id as an int within the vocabulary, or a ModelError that names the key."""
+    """Return a token id within the vocabulary. Raises ModelError, which names the key."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise broken(source, f"{key} is not a whole number")
     if not 0 <= value < size:

@@ -111,7 +111,7 @@ def test_an_archive_that_unpacks_into_far_more_than_the_model_is_not_unpacked(tm
     np.savez_compressed(
         folder / "weights.npz", **weights, **{"layers.9.ffn_norm.weight": np.zeros(1 << 24, np.float32)}
     )
-    with pytest.raises(ModelError, match="would take 64 MiB, but the config tells"):
+    with pytest.raises(ModelError, match="would take 64 MiB, but the config describes"):
         load_model(folder)
 
 
