@@ -34,7 +34,7 @@ class MoEArgs:
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_experts <= MOST_EXPERTS:
-            raise ModelError(f"num_experts is {self.num_experts}, but must be from 1 to {MOST_EXPERTS}")
+            raise ModelError(f"num_experts is {self.num_experts}, but must be from 1 to {MOST_EXPERTS}.")
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
             raise ModelError(
                 f"num_experts_per_tok is {self.num_experts_per_tok}, but must be from 1 to {self.num_experts}"
@@ -67,33 +67,33 @@ class ModelArgs:
         for name in ("dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "vocab_size"):
             value, most = getattr(self, name), MOST_LAYERS if name == "n_layers" else MOST_WIDTH
             if not 1 <= value <= most:
-                raise ModelError(f"{name} is {value}, but must be from 1 to {most}")
+                raise ModelError(f"{name} is {value}, but must be from 1 to {most}.")
         if self.n_heads * self.head_dim > MOST_WIDTH:
-            raise ModelError(f"{self.n_heads} heads of {self.head_dim} dimensions are more than a model can have")
+            raise ModelError(f"{self.n_heads} heads of {self.head_dim} dimensions are more than a model can have.")
         if self.n_heads % self.n_kv_heads:
-            raise ModelError(f"{self.n_heads} heads can't share {self.n_kv_heads} KV heads evenly")
+            raise ModelError(f"{self.n_heads} heads can't share {self.n_kv_heads} KV heads evenly.")
         if self.head_dim % 2:
-            raise ModelError(f"head_dim is {self.head_dim}, but rotary embeddings need an even number")
+            raise ModelError(f"head_dim is {self.head_dim}, but rotary embeddings need an even number.")
         if self.sliding_window is not None and self.sliding_window < 1:
-            raise ModelError(f"sliding_window is {self.sliding_window}, but must be at least 1, or null for none")
+            raise ModelError(f"sliding_window is {self.sliding_window}, but must be at least 1, or null for none.")
         if self.windowed_layers is not None:
             self._check_layers(self.windowed_layers)
         if self.max_position_embeddings < 1:
-            raise ModelError(f"max_position_embeddings is {self.max_position_embeddings}, but must be at least 1")
+            raise ModelError(f"max_position_embeddings is {self.max_position_embeddings}, but must be at least 1.")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
-            raise ModelError("norm_eps and rope_theta must be above 0")
+            raise ModelError("norm_eps and rope_theta must be above 0.")
         if self.rope_scaling is not None:
             self._check_scaling(self.rope_scaling)
 
     def _check_layers(self, windowed: tuple[bool, ...]) -> None:
         if len(windowed) != self.n_layers:
-            raise ModelError(f"windowed_layers has {len(windowed)} layers, but n_layers is {self.n_layers}")
+            raise ModelError(f"windowed_layers has {len(windowed)} layers, but n_layers is {self.n_layers}.")
         if any(windowed) and self.sliding_window is None:
-            raise ModelError("windowed_layers names some, but sliding_window doesn't say how far they see")
+            raise ModelError("windowed_layers names some, but sliding_window doesn't say how far they see.")
 
     def _check_scaling(self, scaling: RopeScaling) -> None:
         if scaling.rope_type == "yarn" and self.rope_theta <= 1:
-            raise ModelError(f"rope_theta is {self.rope_theta:g}, but must be above 1 for yarn")
+            raise ModelError(f"rope_theta is {self.rope_theta:g}, but must be above 1 for yarn.")
         if scaling.rope_type == "table" and len(scaling.table) != self.head_dim // 2:
             raise ModelError(
                 f"rope_freqs has {len(scaling.table)} numbers, but head_dim {self.head_dim} needs half as many"
@@ -174,7 +174,9 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     kind = model_type(config)
     if kind not in MODEL_TYPES:
         known = ", ".join(MODEL_TYPES)
-        raise ModelError(f"{path}: model_type {quoted(kind)} is not one that Menny's engine computes ({known}).")
+        raise ModelError(
+            f"{path}: model_type {quoted(kind)} is not one that Menny's engine computes ({known}).", file=path
+        )
     _refuse_variants(config, path)
     count = config.get("n_layers", config.get(_HUB_KEYS["n_layers"]))
     config |= windows(config, count if isinstance(count, int) and count <= MOST_LAYERS else None, path)
@@ -204,10 +206,10 @@ def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> Mo
     moe = config.get("moe")
     if moe is not None:
         if not isinstance(moe, dict):
-            raise ModelError(f"{path}: moe should be an object with num_experts and num_experts_per_tok")
+            raise ModelError(f"{path}: moe should be an object with num_experts and num_experts_per_tok.", file=path)
         for key, value in moe.items():
             if key not in _OF_EXPERTS and value:
-                raise ModelError(f"{path}: moe.{key[:60]} is not supported")
+                raise ModelError(f"{path}: moe.{key[:60]} is not supported.", file=path)
         config = config | {f"moe.{key}": value for key, value in moe.items()}
     if config.get("max_position_embeddings") is None:
         config = config | {"max_position_embeddings": config.get("max_seq_len")}
@@ -240,7 +242,9 @@ def args_from_gguf(file: GGUFFile, rope_table: tuple[float, ...] | None = None) 
         )
     embeddings = file.tensors.get("token_embd.weight")
     if embeddings is None:
-        raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: download the file again.")
+        raise ModelError(
+            f"{file.path}: the tensor token_embd.weight is missing: download the file again.", file=file.path
+        )
     keys = {name: key if key == "token_embd.weight" else f"{kind}.{key}" for name, key in _GGUF_KEYS.items()}
     window = file.metadata.get(keys["sliding_window"]) or None  # 0: none
     rope = rope_from_gguf(file, kind, rope_table)
@@ -266,13 +270,13 @@ def args_from_gguf(file: GGUFFile, rope_table: tuple[float, ...] | None = None) 
 def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
     """Refuse settings that would change the maths, by name, rather than compute them wrongly."""
     if config.get("hidden_act", "silu") != "silu":
-        raise ModelError(f"{path}: hidden_act {config['hidden_act']!r} is not supported, only silu")
+        raise ModelError(f"{path}: hidden_act {quoted(config['hidden_act'])} is not supported, only silu.", file=path)
     for key in _BIASES:
         if config.get(key):
-            raise ModelError(f"{path}: {key} is set, but Mistral has no biases")
+            raise ModelError(f"{path}: {key} is set, but Mistral has no biases.", file=path)
     for key in _OTHER_MODELS:
         if config.get(key):
-            raise ModelError(f"{path}: {key} is set, which is not supported")
+            raise ModelError(f"{path}: {key} is set, which is not supported.", file=path)
 
 
 def _build(
@@ -282,7 +286,7 @@ def _build(
     present = {name: key for name, key in keys.items() if config.get(key) is not None}
     needed = _NEEDED + _OF_EXPERTS if sparse else _NEEDED
     if missing := sorted(keys[name] for name in needed if name not in present):
-        raise ModelError(f"{path}: needed and missing: {', '.join(missing)}")
+        raise ModelError(f"{path}: needed and missing: {', '.join(missing)}.", file=path)
     values: dict[str, Any] = {
         name: _number(config, key, path) if name in _FRACTIONS else _whole(config, key, path)
         for name, key in present.items()
@@ -301,7 +305,7 @@ def _build(
     try:
         return ModelArgs(**values, **others, moe=MoEArgs(**experts) if sparse else None)
     except ModelError as error:
-        raise ModelError(f"{path}: {_in_its_words(str(error), keys)}") from None
+        raise ModelError(f"{path}: {_in_its_words(str(error), keys)}.", file=path) from None
 
 
 def _in_its_words(sentence: str, keys: Mapping[str, str]) -> str:
@@ -312,14 +316,14 @@ def _in_its_words(sentence: str, keys: Mapping[str, str]) -> str:
 def _number(config: Mapping[str, Any], key: str, path: Path) -> float:
     value = config[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise ModelError(f"{path}: {key} should be a number, but is {str(value)[:60]!r}")
+        raise ModelError(f"{path}: {key} should be a number, but is {str(value)[:60]!r}.", file=path)
     return value
 
 
 def _whole(config: Mapping[str, Any], key: str, path: Path) -> int:
     value = _number(config, key, path)
     if value != int(value):
-        raise ModelError(f"{path}: {key} is {value}, but must be a whole number")
+        raise ModelError(f"{path}: {key} is {value}, but must be a whole number.", file=path)
     return int(value)
 
 
@@ -330,4 +334,4 @@ def _flag(config: Mapping[str, Any], key: str, path: Path, silent: bool = False)
         return silent
     if isinstance(value, bool):
         return value
-    raise ModelError(f"{path}: {key} should be true or false, but is {str(value)[:60]!r}")
+    raise ModelError(f"{path}: {key} should be true or false, but is {str(value)[:60]!r}.", file=path)

@@ -183,9 +183,9 @@ def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
                 continue
             if key.endswith((*COMPUTED, *fp8.ACTIVATION_SCALES)):
                 continue
-            raise ModelError(f"{file}: the key {key[:200]!r} doesn't belong to a Mistral model")
+            raise ModelError(f"{file}: the key {key[:200]!r} doesn't belong to a Mistral model.", file=file)
         if name in source.shards:
-            raise ModelError(f"{file}: the key {key!r} stands in {source.shards[name].name} too")
+            raise ModelError(f"{file}: the key {key!r} stands in {source.shards[name].name} too.", file=file)
         source.shards[name] = file
         source.sizes[name] = nbytes
 
@@ -209,7 +209,7 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
             continue
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
-            raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
+            raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model.", file=path)
         nbytes = {name.removesuffix("weight") + kind: size for kind, size in sizes(file, tensor).items()}
         source.sizes |= nbytes
         source.shards |= dict.fromkeys(nbytes, part_of[key])
@@ -226,11 +226,11 @@ def _rope_table(parts: list[GGUFFile]) -> tuple[float, ...] | None:
         return None
     tensor = file.tensors[ROPE_TABLE]
     if tensor.type_name != "F32" or len(tensor.shape) != 1 or tensor.size > MAX_ROPE_TABLE:
-        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should be a row of F32 numbers.")
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should be a row of F32 numbers.", file=file.path)
     ((_, arrays),) = read_tensors(file, {ROPE_TABLE})
     table = tuple(np.array(arrays["weight"]).tolist())
     if not all(0 < value < float("inf") for value in table):
-        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should hold numbers above 0.")
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should hold numbers above 0.", file=file.path)
     return table
 
 

@@ -281,7 +281,9 @@ def _vocabulary(source: Path) -> dict[str, Path | bytes]:
     for path in sorted(source.iterdir()):
         if VOCABULARY_FILES.fullmatch(path.name) and path.is_file():
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: download the model again.")
+                raise ModelError(
+                    f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: download the model again.", file=path
+                )
             files[path.name] = path
     return files
 

@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from menny.errors import ModelError
+from menny.errors import ModelError, quoted
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -144,7 +144,9 @@ class _Header:
         self.items_left = MAX_ARRAY_ITEMS
 
     def broken(self, what: str) -> ModelError:
-        return ModelError(f"The GGUF file {self.path} is damaged: {what}. Download or convert it again.")
+        return ModelError(
+            f"The GGUF file {self.path} is damaged: {what}. Download or convert it again.", file=self.path
+        )
 
     def take(self, count: int, what: str) -> bytes:
         if count > self.end - self.offset:
@@ -194,12 +196,12 @@ class _Header:
         for index in range(count):
             key = self.name(f"the name of metadata key {index}", MAX_KEY_BYTES)
             if key in metadata:
-                raise self.broken(f"the metadata key {key!r} stands there twice")
+                raise self.broken(f"the metadata key {quoted(key)} stands there twice")
             metadata[key] = self.value(key)
         return metadata
 
     def value(self, key: str) -> Any:
-        what = f"the value of {key!r}"
+        what = f"the value of {quoted(key)}"
         kind = self.number("I", what)
         if kind == STRING:
             return self.text(what)

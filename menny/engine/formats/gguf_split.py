@@ -34,7 +34,9 @@ def read_gguf_parts(path: Path) -> tuple[GGUFFile, list[GGUFFile]]:
 def _stray(part: GGUFFile, number: int, count: int) -> ModelError:
     own_number, own_count = part.metadata.get(NUMBER, 0), part.metadata.get(COUNT, 1)
     if not isinstance(own_number, int) or not isinstance(own_count, int):
-        return ModelError(f"{part.path}: {NUMBER} and {COUNT} should be numbers: download the file again.", file=part.path)
+        return ModelError(
+            f"{part.path}: {NUMBER} and {COUNT} should be numbers: download the file again.", file=part.path
+        )
     if count == 1:
         sentence = f"is file {own_number + 1} of {own_count}: give it back a name such as NAME-00001-of-00003.gguf"
         return ModelError(f"{part.path} {sentence}, and put the others beside it.", file=part.path)

@@ -28,7 +28,9 @@ def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
     Expanded tensors count as they may be kept: in 8 bits, with scales.
     """
     if tensor.type_name not in {*PLAIN, *GROUPED, *EXPANDED}:
-        raise ModelError(f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be")
+        raise ModelError(
+            f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be.", file=file.path
+        )
     if tensor.type_name in PLAIN:
         return {KINDS[0]: tensor.nbytes}
     scales = 2 * tensor.size // GROUP

@@ -60,10 +60,12 @@ def _arrays(path: Path, archive: zipfile.ZipFile) -> Iterator[tuple[str, _Array]
     for member in archive.infolist():
         name = member.filename
         if not name.endswith(".npy"):
-            raise ModelError(f"{path}: {name[:200]!r} is no array: download the file again.")
+            raise ModelError(f"{path}: {name[:200]!r} is no array: download the file again.", file=path)
         array = _header(path, archive, member)
         if array.start + array.nbytes != member.file_size:
-            raise ModelError(f"{path}: {name[:200]!r} is cut short, or described wrongly: download the file again.")
+            raise ModelError(
+                f"{path}: {name[:200]!r} is cut short, or described wrongly: download the file again.", file=path
+            )
         yield name.removesuffix(".npy"), array
 
 
@@ -81,11 +83,11 @@ def _header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _A
         raise ModelError(f"{name} has no readable header: download the file again.")
     kind, by_columns, shape = header["descr"], header["fortran_order"], header["shape"]
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise ModelError(f"{name} has the type {str(kind)[:40]!r}, which weights can't have")
+        raise ModelError(f"{name} has the type {str(kind)[:40]!r}, which weights can't have.")
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 1 << 31 for size in shape):
-        raise ModelError(f"{name} has the impossible shape {str(shape)[:60]}")
+        raise ModelError(f"{name} has the impossible shape {str(shape)[:60]}.")
     if len(shape) > MOST_DIMS:
-        raise ModelError(f"{name} has {len(shape)} dimensions, which weights can't have")
+        raise ModelError(f"{name} has {len(shape)} dimensions, which weights can't have.")
     return _Array(member.filename, 8 + width + length, kind, shape, bool(by_columns))
 
 

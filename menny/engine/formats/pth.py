@@ -118,7 +118,9 @@ def _tensors(path: Path, archive: zipfile.ZipFile) -> dict[str, _Tensor]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _damaged(path, reason) from error
     if not isinstance(tensors, dict):
-        raise ModelError(f"{path}: data.pkl should hold tensors by name, but holds a {type(tensors).__name__}.")
+        raise ModelError(
+            f"{path}: data.pkl should hold tensors by name, but holds a {type(tensors).__name__}.", file=path
+        )
     if len(tensors) > MAX_TENSORS:
         raise ModelError(f"{path}: data.pkl lists {len(tensors)} tensors, more than {MAX_TENSORS}.", file=path)
     for key, tensor in tensors.items():
@@ -135,7 +137,9 @@ def _check_opcodes(path: Path, data: bytes) -> None:
     try:
         for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
             if opcode.name not in OPCODES:
-                raise ModelError(f"{path}: data.pkl has {opcode.name} at byte {place}; only tensors are admitted.")
+                raise ModelError(
+                    f"{path}: data.pkl has {opcode.name} at byte {place}; only tensors are admitted.", file=path
+                )
             if opcode.name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
                 raise _damaged(path, f"at byte {place}")
             if count >= MAX_OPCODES:
@@ -160,7 +164,9 @@ class _Reader(pickle.Unpickler):
             return lambda: _Dict()
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, shape, strides, *_: _rebuilt(storage, offset, shape, strides)
-        raise ModelError(f"{self._path}: data.pkl asks for {f'{module}.{name}'[:200]!r}; only tensors are admitted.")
+        raise ModelError(
+            f"{self._path}: data.pkl asks for {f'{module}.{name}'[:200]!r}; only tensors are admitted.", file=self._path
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Return the storage for ("storage", its type, its record's name, a device, its length)."""
@@ -186,7 +192,9 @@ def _check_tensor(path: Path, archive: zipfile.ZipFile, key: Any, tensor: Any) -
     """Refuse what isn't a tensor by name, or has numbers that its record doesn't hold."""
     if not isinstance(key, str) or not isinstance(tensor, _Tensor):
         name = quoted(key, 200) if isinstance(key, str) else f"a key that is a {type(key).__name__}"
-        raise ModelError(f"{path}: {name} is no tensor by name ({type(tensor).__name__}); only tensors are admitted.")
+        raise ModelError(
+            f"{path}: {name} is no tensor by name ({type(tensor).__name__}); only tensors are admitted.", file=path
+        )
     storage, name = tensor.storage, quoted(key, 200)
     try:
         record = archive.getinfo(storage.record)
@@ -197,4 +205,6 @@ def _check_tensor(path: Path, archive: zipfile.ZipFile, key: Any, tensor: Any) -
     held = record.file_size // storage.itemsize
     overlaps = math.prod(tensor.shape) > tensor.reach  # a number that stands for many
     if overlaps or max(storage.length, tensor.offset + tensor.reach) > held:
-        raise ModelError(f"{path}: the numbers of {name} are cut short or described wrongly: download the file again.")
+        raise ModelError(
+            f"{path}: the numbers of {name} are cut short or described wrongly: download the file again.", file=path
+        )

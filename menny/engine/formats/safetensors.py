@@ -44,7 +44,9 @@ def read_safetensors_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]
         raise ModelError(f"{path} can't be read: {error.strerror}.", file=path) from error
     except (ValueError, RecursionError) as error:
         reason = quoted(str(error), 200)
-        raise ModelError(f"{path}: the header is not readable ({reason}): download the file again.") from error
+        raise ModelError(
+            f"{path}: the header is not readable ({reason}): download the file again.", file=path
+        ) from error
     if not isinstance(header, dict):
         raise ModelError(f"{path}: the header should be a JSON object: download the file again.", file=path)
     metadata = header.pop("__metadata__", None) or {}
@@ -129,7 +131,9 @@ def _entry(path: Path, name: str, entry: object, data_bytes: int) -> tuple[str, 
     if not (_is_counts(shape, _MAX_DIM) and _is_counts(offsets) and len(offsets) == 2 and isinstance(dtype, str)):
         raise wrong
     if dtype not in _BYTES:
-        raise ModelError(f"{path}: tensor {name[:200]!r} has the type {dtype[:20]!r}, which is not supported.")
+        raise ModelError(
+            f"{path}: tensor {name[:200]!r} has the type {dtype[:20]!r}, which is not supported.", file=path
+        )
     start, end = offsets
     if end > data_bytes:
         raise ModelError(f"{path} is cut short within tensor {name[:200]!r}: download the file again.", file=path)

@@ -30,7 +30,7 @@ def _check(path: Path, archive: zipfile.ZipFile) -> None:
     for member in members:
         stored = member.compress_type == zipfile.ZIP_STORED
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ModelError(f"{path}: {member.filename[:200]!r} is packed in a way that is not supported")
+            raise ModelError(f"{path}: {member.filename[:200]!r} is packed in a way that is not supported.", file=path)
         if stored and member.file_size != member.compress_size:
             raise ModelError(
                 f"{path}: {member.filename[:200]!r} is not as long as it says: download the file again.", file=path

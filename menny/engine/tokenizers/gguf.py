@@ -20,6 +20,7 @@ from menny.engine.tokenizers.sentencepiece import (
 )
 from menny.engine.tokenizers.tokenizer_json import json_vocabulary
 from menny.engine.tokenizers.vocabulary import MAX_VOCABULARY, Vocabulary, broken, checked_id, named_ends
+from menny.errors import quoted
 
 KEY = "tokenizer.ggml."
 END_KEYS = ("eos_token_id", "eot_token_id")
@@ -68,7 +69,7 @@ def gguf_vocabulary(file: GGUFFile) -> Vocabulary:
     elif kind == "llama":
         vocabulary = parse_sentencepiece(_as_sentencepiece(file, tokens), source)
     else:
-        raise broken(source, f"'{KEY}model' is {kind!r}, and Menny reads 'gpt2' and 'llama'")
+        raise broken(source, f"'{KEY}model' is {quoted(kind)}, and Menny reads 'gpt2' and 'llama'")
     return _with_ids(vocabulary, file, len(tokens))
 
 
@@ -140,11 +141,11 @@ def _as_tokenizer_json(file: GGUFFile, tokens: list[str]) -> dict[str, Any]:
     source, name = file.path, _split_name(file)
     if name not in SPLITS:
         pre = file.metadata.get(KEY + "pre")
-        raise broken(source, f"'{KEY}pre' is {pre!r}, and Menny knows {', '.join(sorted([*SPLITS, *SAME]))}")
+        raise broken(source, f"'{KEY}pre' is {quoted(pre)}, and Menny knows {', '.join(sorted([*SPLITS, *SAME]))}")
     vocab = {token: index for index, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         twice = next(token for index, token in enumerate(tokens) if vocab[token] != index)
-        raise broken(source, f"'{KEY}tokens' holds {twice!r} twice")
+        raise broken(source, f"'{KEY}tokens' holds {quoted(twice)} twice")
     types = _types(file, len(tokens))
     return {
         "version": "1.0",

@@ -109,7 +109,7 @@ def _piece_bytes(proto: Any, index: int, source: Path) -> bytes:
     if piece.type == BYTE:
         byte = byte_of(piece.piece)
         if byte is None:
-            raise broken(source, f"piece {index} is typed as a byte, but reads {piece.piece!r}")
+            raise broken(source, f"piece {index} is typed as a byte, but reads {piece.piece[:80]!r}")
         return byte
     return bytes(piece.piece.replace(SPACE, " ").encode())
 

@@ -25,6 +25,7 @@ from menny.engine.tokenizers.vocabulary import (
     named_bos,
     named_ends,
 )
+from menny.errors import quoted
 
 
 def json_vocabulary(spec: dict[str, Any], source: Path) -> Vocabulary:
@@ -96,7 +97,7 @@ def _bpe(spec: dict[str, Any], source: Path) -> dict[str, Any]:
         raise broken(source, "'model' is missing or not an object")
     kind = model.get("type", "BPE")
     if kind != "BPE":
-        raise broken(source, f"'model.type' is {kind!r}, and Menny reads BPE")
+        raise broken(source, f"'model.type' is {quoted(kind)}, and Menny reads BPE")
     for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
             raise broken(source, f"'model.{key}' is set, which Menny doesn't read")
@@ -108,7 +109,8 @@ def _vocab(model: dict[str, Any], source: Path) -> dict[str, int]:
     if not isinstance(vocab, dict) or not vocab:
         raise broken(source, "'model.vocab' is missing or not an object")
     return {
-        piece: checked_id(index, MAX_VOCABULARY, source, f"'model.vocab.{piece}'") for piece, index in vocab.items()
+        piece: checked_id(index, MAX_VOCABULARY, source, f"'model.vocab.{piece[:80]}'")
+        for piece, index in vocab.items()
     }
 
 
@@ -132,7 +134,9 @@ def _controls(ids: dict[str, int], added: dict[str, dict[str, Any]], source: Pat
     controls = {name: index for name, index in ids.items() if name in CONTROL_NAMES}
     for content, entry in added.items():
         if ids.get(content, entry["id"]) != entry["id"]:
-            raise broken(source, f"the token {content!r} has one id in 'model.vocab' and another in 'added_tokens'")
+            raise broken(
+                source, f"the token {quoted(content)} has one id in 'model.vocab' and another in 'added_tokens'"
+            )
         if entry.get("special") or content in CONTROL_NAMES:
             controls[content] = entry["id"]
     return controls
@@ -146,7 +150,10 @@ def _names(
     names = {index: name for name, index in together.items()}
     if len(names) != len(together):
         twice = next(name for name, index in together.items() if names[index] != name)
-        raise broken(source, f"the tokens {twice!r} and {names[together[twice]]!r} have the same id {together[twice]}")
+        raise broken(
+            source,
+            f"the tokens {quoted(twice)} and {quoted(names[together[twice]])} have the same id {together[twice]}",
+        )
     return names
 
 

@@ -61,7 +61,9 @@ class Vocabulary:
 
 def broken(source: Path, what: str) -> ModelError:
     """The error for a vocabulary file that can't be used; `what` names the key and what is wrong there."""
-    return ModelError(f"The vocabulary {source} can't be used: {what}. Download it again or choose another model.")
+    return ModelError(
+        f"The vocabulary {source} can't be used: {what}. Download it again or choose another model.", file=source
+    )
 
 
 def named_ends(controls: Mapping[str, int]) -> frozenset[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from menny.engine import load_model, load_tokenizer
 from menny.engine.formats.gguf import read_gguf
 from menny.errors import ModelError
 from tests.engine.gguf_files import (
@@ -263,3 +264,29 @@ def test_the_real_header_truncated_or_mutated_anywhere_is_read_or_refused(smollm
             path.write_bytes(mutant)
             os.truncate(path, size)
             is_read(path)
+
+
+LONG = "x" * 20_000_000
+NAMED_AT_LENGTH = {
+    "an architecture": [entry("general.architecture", STRING, LONG)],
+    "an architecture and a kind of rotation": [
+        entry("general.architecture", STRING, "llama"),
+        entry("llama.rope.scaling.type", STRING, LONG),
+    ],
+    "a kind of vocabulary": [
+        entry("tokenizer.ggml.model", STRING, LONG),
+        array_entry("tokenizer.ggml.tokens", STRING, ["a"]),
+    ],
+    "a key of numbers": [entry("k" * 60_000, F64, 1.0)],
+}
+
+
+@pytest.mark.parametrize("entries", NAMED_AT_LENGTH.values(), ids=NAMED_AT_LENGTH.keys())
+def test_a_name_of_any_length_makes_a_short_sentence(tmp_path: Path, entries: list[bytes]) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf(entries))
+    for attempt in (load_model, load_tokenizer):
+        with pytest.raises(ModelError) as refused:
+            attempt(path)
+        assert len(str(refused.value)) < 500 + len(str(path))
+        assert str(path) in str(refused.value)
