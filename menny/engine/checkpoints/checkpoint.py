@@ -40,7 +40,7 @@ from menny.engine.formats.gguf_split import read_gguf_parts
 from menny.engine.formats.gguf_tensors import read_tensors, sizes
 from menny.engine.formats.npz import npz_sizes, read_npz
 from menny.engine.formats.pth import pth_sizes, read_pth
-from menny.engine.formats.safetensors import read_safetensors, safetensors_sizes
+from menny.engine.formats.safetensors import read_safetensors, read_safetensors_header, safetensors_sizes
 from menny.errors import ModelError
 from menny.model_files import find_model, find_weights
 
@@ -143,10 +143,15 @@ def _fetch_from_files(args: ModelArgs, source: Source, wanted: Collection[str]) 
     for file, keys in by_file.items():
         for key, weight in FORMATS[file.suffix].read(file, keys):
             name = str(source.names.ours(key))
-            if weight.dtype == mx.uint8:
+            if weight.dtype == mx.uint8 and _is_fp8(file, key):
                 weight = _expanded_fp8(args, source, name, weight)
             is_block_sparse = source.names is BLOCK_SPARSE and ".experts." in name
             yield name, _apart(args, name, weight) if is_block_sparse else weight
+
+
+def _is_fp8(file: Path, key: str) -> bool:
+    """Return True for FP8 numbers, which MLX reads as bytes; other bytes are no weights."""
+    return file.suffix == ".safetensors" and read_safetensors_header(file)[key][0] == "F8_E4M3"
 
 
 def _expanded_fp8(args: ModelArgs, source: Source, name: str, weight: mx.array) -> mx.array:
