@@ -1,6 +1,6 @@
-"""A page that shows texts of a file as messages, one after the other: `streamlit run tests/ui/page_of_texts.py`.
+"""A page that shows texts of a file, one below the other: `streamlit run tests/ui/page_of_texts.py`.
 
-The file is `texts.json` in the home; the address says which list of it to show, and how.
+The file is `texts.json` in the home: what to show them as, and the texts.
 """
 
 import json
@@ -8,13 +8,22 @@ import json
 import streamlit as st
 
 from menny.config.paths import home
-from menny.ui.safe_markdown import as_label, as_markdown
+from menny.ui.safe_markdown import as_label, draw_markdown
 
-batch = st.query_params.get("batch", "")
-if batch:
-    for text in json.loads((home() / "texts.json").read_text("utf-8"))[batch]:
-        if batch.startswith("label"):
-            st.caption(as_label(text))
-        else:
-            st.markdown(as_markdown(text), anchors=False)
-    st.text("All drawn.")
+kind, texts = json.loads((home() / "texts.json").read_text("utf-8"))
+for number, text in enumerate(texts):
+    with st.container(key=f"text-{number}"):
+        match kind:
+            case "message":
+                draw_markdown(text)
+            case "growing":
+                draw_markdown(text, cursor="▍", place=st.empty())
+            case "caption":
+                st.caption(as_label(text))
+            case "error":
+                st.error(as_label(text))
+            case "button":
+                st.button(as_label(text), key=f"button-{number}")
+            case "strong":
+                st.markdown(f"**{as_label(text)}** :shimmer[{as_label(text)}]")
+st.text("All is drawn.")

@@ -126,13 +126,17 @@ def _paragraph(atoms: Sequence[Atom]) -> list[str]:
     parts: list[str] = []
     line: list[Atom] = []
     for atom in atoms:
-        if atom.formula and atom.formula.display and not atom.href and not atom.marks:
+        if atom.formula and _has_own_lines(atom):
             parts += [write_inline(line, Place()), _display(atom.formula)]
             line = []
         else:
             line.append(atom)
     parts.append(write_inline(line, Place()))
     return [part.strip(" ") for part in parts if part.strip()] or [NOTHING]
+
+
+def _has_own_lines(atom: Atom) -> bool:
+    return atom.formula is not None and atom.formula.display and not atom.href and not atom.marks
 
 
 def _display(formula: Formula) -> str:
@@ -194,9 +198,13 @@ def _take_task(item: Node) -> str:
     paragraph = item.children[0]
     text = paragraph.atoms[0]
     box = _TASK.match(text.content) if text.kind == "text" and not text.marks and not text.href else None
-    if box is None or not (text.content[box.end() :].strip() or len(paragraph.atoms) > 1):
+    if box is None:
         return ""
-    paragraph.atoms[0] = replace(text, content=text.content[box.end() :].lstrip())
+    rest = replace(text, content=text.content[box.end() :].lstrip())
+    others = paragraph.atoms[1:]
+    if not rest.content and (not others or _has_own_lines(others[0])):
+        return ""
+    paragraph.atoms = [rest, *others] if rest.content else others
     return "[ ] " if box[1] == " " else "[x] "
 
 

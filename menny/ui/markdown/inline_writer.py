@@ -207,4 +207,4 @@ def _without_outer_breaks(atoms: Sequence[Atom]) -> Sequence[Atom]:
 
 
 def _is_blank(atom: Atom) -> bool:
-    return atom.kind == "break" or (atom.kind == "text" and not atom.content.strip(" \t\n"))
+    return atom.kind == "break" or (atom.kind == "text" and not atom.content.strip())
