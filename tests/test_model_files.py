@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from menny.engine import load_tokenizer
 from menny.engine.args import MoEArgs, args_from_folder
 from menny.engine.checkpoints.checkpoint import FORMATS
 from menny.errors import ModelError
@@ -23,6 +24,7 @@ from menny.model_files import (
 from menny.models.catalogue import model_at
 from menny.models.hub.files import RemoteFile, chosen
 from tests.engine.tiny_models import hub_config, tiny_args
+from tests.engine.tokenizers.vocabulary_files import byte_level_json
 
 INDEX = "model.safetensors.index.json"
 
@@ -231,3 +233,20 @@ def test_a_config_or_an_index_as_large_as_a_model_is_not_read(tmp_path: Path) ->
         args_from_folder(tmp_path)
     with pytest.raises(ModelError, match=r"index\.json can't be used: it is too large"):
         find_weights(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_whole_model_saved_by_an_editor_that_writes_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    for name, content in (
+        ("config.json", hub_config(tiny_args())),
+        ("tokenizer.json", byte_level_json()),
+        ("tokenizer_config.json", {"eos_token": "hell"}),
+        (INDEX, listing("model.safetensors")),
+    ):
+        (tmp_path / name).write_text(json.dumps(content), encoding=encoding)
+    (tmp_path / "model.safetensors").touch()
+
+    assert args_from_folder(tmp_path) == tiny_args(rope_traditional=False)
+    assert load_tokenizer(tmp_path).encode("hell") == [257 + 1]
+    assert model_at(tmp_path) == tmp_path
+    assert find_weights(tmp_path) == [tmp_path / "model.safetensors"]
