@@ -60,7 +60,7 @@ def _chosen_home() -> Path:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Whether a folder of this name could be, and be shown."""
+    """Return true where a folder of this name can exist and be shown."""
     try:
         os.lstat(folder / ("x" * LONGEST_NAME))
     except OSError as error:

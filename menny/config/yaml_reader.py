@@ -116,7 +116,7 @@ def texts_cut_by_comments(text: str) -> list[tuple[int, str]]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text that stands without quotes is read as text, and not as a number, yes or no, or nothing."""
+    """Return true where a text without quotes is read as text, and not as a number, yes or no, or nothing."""
     loader: Loader = yaml.SafeLoader("")
     return bool(loader.resolve(yaml.ScalarNode, text, (True, False)).endswith(":str"))
 
@@ -205,16 +205,16 @@ def _line(event: Any) -> int:
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
     """Return the line of a syntax error, and what to do about it."""
-    problem, mark = (error.problem or "it can't be read")[:100], error.problem_mark or error.context_mark
+    reason, mark = (error.problem or "it can't be read")[:100], error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 0
-    if "'\\t'" in problem:
+    if "'\\t'" in reason:
         return line, _about_tab(text, mark)
-    if "mapping values are not allowed" in problem:
+    if "mapping values are not allowed" in reason:
         return line, "a colon stands where none can; put quotes around text with a colon, and check the indentation"
-    if "unexpected end of stream" in problem:
+    if "unexpected end of stream" in reason:
         opened = error.context_mark or mark
         return (opened.line + 1 if opened else 0), "the quote that opens here isn't closed"
-    advice = f"this isn't valid YAML ({problem}); check the quotes, brackets and indentation around it"
+    advice = f"this isn't valid YAML ({reason}); check the quotes, brackets and indentation around it"
     return line, _begins_with(text, line, _INDICATORS) or advice
 
 

@@ -1,7 +1,7 @@
-"""Self-reflection: the model itself sorts a text into a category, by which label it finds likeliest.
+"""Self-reflection: the model itself classifies a text, by the label that it finds likeliest.
 
 Section 5 of the Mistral 7B paper (arXiv 2310.06825). The categories, and the words of the prompt, come from
-configs/moderation.yaml. No answer is generated, so there is none that couldn't be parsed.
+configs/moderation.yaml. No answer is generated, so nothing has to be parsed.
 """
 
 import math
@@ -29,10 +29,10 @@ Action = Annotated[Literal["off", "warn", "block"], BeforeValidator(lambda given
 
 
 class LabelFile(StrictModel):
-    """What a label in configs/moderation.yaml says."""
+    """A label in configs/moderation.yaml."""
 
     name: Line = Field(min_length=1, max_length=40, description="The name on the page.")
-    description: Line = Field(min_length=1, max_length=300, description="What belongs here, as the model is told it.")
+    description: Line = Field(min_length=1, max_length=300, description="What belongs here, in words for the model.")
     label: Line = Field(
         min_length=1, max_length=100, description="The answer whose likelihood counts; best a short sentence."
     )
@@ -49,24 +49,26 @@ class CategoryFile(LabelFile):
         description="The probability from which a text counts as this. Default: where no other label is likelier.",
     )
     messages: Action = Field(
-        default="off", description="What becomes of a message of this kind; the page can change it."
+        default="off", description="The action for a message of this kind; the page can change it."
     )
-    replies: Action = Field(default="off", description="What becomes of a reply of this kind; the page can change it.")
+    replies: Action = Field(default="off", description="The action for a reply of this kind; the page can change it.")
 
 
 class ModerationFile(StrictModel):
-    """What configs/moderation.yaml says."""
+    """The content of configs/moderation.yaml."""
 
     instruction: Text = Field(
-        min_length=1, max_length=4000, description=f"What the model is told; {LIST} stands for the list of categories."
+        min_length=1,
+        max_length=4000,
+        description=f"The instructions; {LIST} stands for the list of categories.",
     )
-    question: Line = Field(min_length=1, max_length=300, description="What it is asked below the text.")
+    question: Line = Field(min_length=1, max_length=300, description="The question to the model below the text.")
     acceptable: LabelFile = Field(description="The label of every text that belongs to no category.")
     categories: tuple[CategoryFile, ...] = Field(min_length=1, max_length=30, description="The others.")
     neutral: tuple[Text, ...] = Field(
         default=(),
         max_length=20,
-        description="Texts that say nothing: what the model thinks of these is taken off what it thinks of others.",
+        description="Texts that say nothing: the model's scores of these are subtracted from those of others.",
     )
 
     @field_validator("instruction")
@@ -90,7 +92,7 @@ class ModerationFile(StrictModel):
 
     @property
     def names(self) -> dict[str, str]:
-        """What a reader knows each label by."""
+        """The label's names for readers, by id."""
         return {word: one.name for word, one in self.labels.items()}
 
     @property
@@ -122,7 +124,7 @@ class Verdict:
 
 
 class Moderator:
-    """Sorts texts by one engine. What it learns from the neutral texts, it learns once, before the first text."""
+    """Classifies texts by one engine. It scores the neutral texts once, before the first text."""
 
     def __init__(self, settings: ModerationFile, engine: Engine, template: str) -> None:
         self.settings = settings
@@ -130,7 +132,7 @@ class Moderator:
         self._template = template
         self._labels = [engine.tokenizer.encode(one.label) for one in settings.labels.values()]
         self._longest = max(map(len, self._labels))
-        self._told = _in_common(self.prompt(""), self.prompt("x"))
+        self._shared_tokens = _in_common(self.prompt(""), self.prompt("x"))
         self._bias: list[float] | None = None
         self._lock = threading.Lock()
 
@@ -150,7 +152,7 @@ class Moderator:
         verdicts = [self._classify_piece(piece, bias, on_progress) for piece in overlapping_pieces(text, self._fits)]
         worst = min(verdicts, key=lambda one: (one.is_acceptable, one.probabilities[ACCEPTABLE]))
         found = sorted((likely, name) for one in verdicts for name, likely in one.counting.items())
-        counting = {name: likely for likely, name in found}  # where it is likeliest
+        counting = {name: likely for likely, name in found}  # each where it is likeliest
         return replace(worst, seconds=time.perf_counter() - began, counting=counting)
 
     def _classify_piece(self, piece: str, bias: Sequence[float], on_progress: OnProgress | None) -> Verdict:
@@ -161,7 +163,7 @@ class Moderator:
         return Verdict(next(iter(counting), ACCEPTABLE), probabilities, 0.0, counting)
 
     def _learn_bias(self, on_progress: OnProgress | None) -> list[float]:
-        """How likely each label is after a text that says nothing: the mean over the neutral texts."""
+        """Return the score of each label after a text that says nothing: the mean over the neutral texts."""
         with self._lock:
             if self._bias is None:
                 scored = [self._scores(text, on_progress) for text in self.settings.neutral]
@@ -171,7 +173,7 @@ class Moderator:
             return self._bias
 
     def _scores(self, text: str, on_progress: OnProgress | None) -> list[float]:
-        scores = self._engine.score(self.prompt(text), self._labels, self._told, on_progress)
+        scores = self._engine.score(self.prompt(text), self._labels, self._shared_tokens, on_progress)
         return [score.per_token for score in scores]
 
     def _fits(self, piece: str) -> bool:
@@ -183,9 +185,9 @@ class Moderator:
         What never changes comes first, so that it is computed once; the text is the last thing that is new.
         """
         listed = "\n".join(f"- {name}: {one.description}" for name, one in self.settings.labels.items())
-        told = Message("system", self.settings.instruction.replace(LIST, listed))
-        asked = Message("user", f"{quoted(text)}\n\n{self.settings.question}")
-        return encode_chat([told, asked], self._template, self._engine.tokenizer)
+        system = Message("system", self.settings.instruction.replace(LIST, listed))
+        question = Message("user", f"{quoted(text)}\n\n{self.settings.question}")
+        return encode_chat([system, question], self._template, self._engine.tokenizer)
 
 
 def quoted(text: str) -> str:
@@ -220,7 +222,7 @@ def overlapping_pieces(text: str, fits: Callable[[str], bool]) -> list[str]:
 
 
 def _furthest(text: str, start: int, fits: Callable[[str], bool]) -> int:
-    """How far a piece from here may reach: in growing steps, so that no long text is encoded whole, then by halves."""
+    """Find how far a piece from here may reach: in growing steps, so that no long text is encoded, then by halves."""
     step = 1
     while start + step < len(text) and fits(text[start : start + step]):
         step *= 2
@@ -237,7 +239,7 @@ def _furthest(text: str, start: int, fits: Callable[[str], bool]) -> int:
 
 
 def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """Count the tokens that both begin with."""
     return next(
         (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
     )

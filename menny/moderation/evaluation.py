@@ -1,4 +1,4 @@
-"""How well guardrails and self-reflection work, measured on sets of texts with known labels."""
+"""Measurements of guardrails and self-reflection on sets of texts with known labels."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COST_RUNS, COST_WORDS = 3, 200
 
-OnDone = Callable[[int, int], None]  # how many of how many are done
+OnDone = Callable[[int, int], None]  # the number done, and the number of all
 
 
 class LabelledText(StrictModel):
@@ -36,16 +36,16 @@ class LabelledText(StrictModel):
 
 
 class EvaluationFile(StrictModel):
-    """What a set of texts says. For guardrails they are prompts; whatever isn't acceptable is to be declined."""
+    """A set of texts. For guardrails they are prompts; those that aren't acceptable should be declined."""
 
-    name: Line = Field(min_length=1, max_length=80, description="What the report calls it.")
+    name: Line = Field(min_length=1, max_length=80, description="Its name in the report.")
     about: Line = Field(default="", max_length=300, description="One line on what is in it.")
     prompts: tuple[LabelledText, ...] = Field(max_length=10_000, description="The texts.")
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good a sorting into two is; None where there was nothing to divide by."""
+    """The quality of a binary classification; None where there was nothing to divide by."""
 
     precision: float | None
     recall: float | None
@@ -54,7 +54,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What comes of calling a text acceptable from this probability on."""
+    """Precision and recall where a text counts as acceptable from this probability on."""
 
     threshold: float
     precision: float
@@ -63,7 +63,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a verdict takes, beside one prefill of as many tokens as its text and the reflection prompt have."""
+    """The time of a verdict, beside one prefill of as many tokens as its text and the reflection prompt have."""
 
     prompt_tokens: int
     verdict_seconds: float
@@ -73,7 +73,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Reflection:
-    """How a model sorted a set: `confusion[label][found]` counts texts; `quality` is that of finding the acceptable."""
+    """A model's results on a set: `confusion[label][found]` counts texts; `quality` is that of finding the acceptable."""
 
     name: str
     texts: int
@@ -88,7 +88,7 @@ class Reflection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A prompt of a set, and what the model said to it."""
+    """A prompt of a set, and the model's reply."""
 
     label: str
     text: str
@@ -98,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """How a model behaved under a guardrail: `declined[label]` of `prompts[label]` were declined."""
+    """A model's answers under a guardrail: `declined[label]` of `prompts[label]` were declined."""
 
     guardrail: str
     prompts: Mapping[str, int]
@@ -123,7 +123,7 @@ def load_set(path: Path | str, labels: Sequence[str]) -> EvaluationFile:
 
 
 def evaluate_reflection(chosen: EvaluationFile, moderator: Moderator, on_done: OnDone = lambda *_: None) -> Reflection:
-    """Have every text of a set judged."""
+    """Classify every text of a set."""
     pairs: list[tuple[str, str]] = []
     likely: list[tuple[float, bool]] = []
     seconds = 0.0
@@ -147,7 +147,7 @@ def evaluate_reflection(chosen: EvaluationFile, moderator: Moderator, on_done: O
 
 
 def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, params: "SamplingParams") -> Cost:
-    """Time verdicts on long texts made of these, and prefills as long of which nothing is known; medians.
+    """Time verdicts on long texts made of these, and equally long prefills without a cached prefix; medians.
 
     `params` ask for one token.
     """
@@ -156,9 +156,9 @@ def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, par
     for run in range(COST_RUNS + 1):
         words = " ".join([*texts[run:], *texts[:run]]).split()[:COST_WORDS]
         ids = moderator.prompt(" ".join(words))
-        stranger = [engine.tokenizer.encode(str(run))[-1], *ids[1:]]  # another beginning: nothing kept can serve it
+        unknown = [engine.tokenizer.encode(str(run))[-1], *ids[1:]]  # another beginning: nothing kept can serve it
         began = time.perf_counter()
-        for _ in engine.stream(stranger, params):
+        for _ in engine.stream(unknown, params):
             pass
         prefills.append(time.perf_counter() - began)
         verdicts.append(moderator.classify(" ".join(words)).seconds)
@@ -167,7 +167,7 @@ def verdict_cost(texts: Sequence[str], moderator: Moderator, engine: Engine, par
 
 
 def confusion(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How many texts of each label were found to be what, from pairs of (label, found)."""
+    """Count the texts of each label by what they were found to be, from pairs of (label, found)."""
     return {label: {found: pairs.count((label, found)) for found in labels} for label in labels}
 
 
@@ -181,7 +181,7 @@ def quality(pairs: Sequence[tuple[bool, bool]]) -> Quality:
 
 
 def precision_recall(likely: Sequence[tuple[float, bool]]) -> tuple[Point, ...]:
-    """One point for every threshold that makes a difference, the strictest first, from (probability, is positive)."""
+    """Return a point for every threshold that matters, the strictest first, from (probability, is positive)."""
     positives = sum(true for _, true in likely)
     if not positives:
         return ()
@@ -201,10 +201,10 @@ def evaluate_guardrail(
     on_done: OnDone = lambda *_: None,
 ) -> Guarded:
     """Send every prompt of a set by itself under a guardrail, and see which are declined."""
-    told = [Message("system", guardrail.text)] if guardrail.text else []
+    system = [Message("system", guardrail.text)] if guardrail.text else []
     answers: list[Answer] = []
     for done, one in enumerate(chosen.prompts, start=1):
-        ids = encode_chat([*told, Message("user", one.text)], template, engine.tokenizer)
+        ids = encode_chat([*system, Message("user", one.text)], template, engine.tokenizer)
         reply = "".join(chunk.text for chunk in engine.stream(ids, params))
         answers.append(Answer(one.label, one.text, reply, declines(reply)))
         on_done(done, len(chosen.prompts))
@@ -212,7 +212,7 @@ def evaluate_guardrail(
 
 
 def summed_up(guardrail: str, answers: Sequence[Answer]) -> Guarded:
-    """How many were declined, by label, and as shares of what is unsafe and of what is harmless."""
+    """Count the declined prompts by label, and as shares of the unsafe and the harmless ones."""
     labels = list(dict.fromkeys(one.label for one in answers))
     prompts = {label: sum(one.label == label for one in answers) for label in labels}
     declined = {label: sum(one.label == label and one.declined for one in answers) for label in labels}

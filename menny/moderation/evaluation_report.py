@@ -1,4 +1,4 @@
-"""What an evaluation found out, as text for a terminal and as a picture."""
+"""The results of an evaluation, as text for a terminal and as a picture."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def _quality_row(quality: Quality) -> list[str]:
 
 
 def guardrails_text(model: str, name: str, found: Sequence[Guarded]) -> str:
-    """How often each guardrail led to a decline, by label."""
+    """The share of declined prompts under each guardrail, by label."""
     labels = list(found[0].prompts)
     rows = [
         [

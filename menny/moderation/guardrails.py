@@ -1,4 +1,4 @@
-"""Guardrails: what every persona must heed, read from one YAML file each; a layer that no persona can switch off."""
+"""Guardrails: rules for every persona, read from one YAML file each; a layer that no persona can switch off."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,14 @@ NONE = "none"
 
 
 class GuardrailFile(StrictModel):
-    """What a guardrail's YAML file says."""
+    """A guardrail's YAML file."""
 
     name: Line = Field(min_length=1, max_length=40, description="The name in the sidebar.")
-    about: Line = Field(default="", max_length=200, description="One line that says what it does to the replies.")
+    about: Line = Field(default="", max_length=200, description="One line on its effect on the replies.")
     text: Text = Field(
-        default="", max_length=8000, description="What the model is told; only the guardrail `none` may leave it out."
+        default="",
+        max_length=8000,
+        description="The instructions; only the guardrail `none` may leave them out.",
     )
     source: Line = Field(default="", max_length=300, description="Where the text comes from.")
     order: int = Field(
@@ -34,9 +36,9 @@ class Guardrail(GuardrailFile):
 
 
 def load_guardrails(folder: Path | str) -> tuple[list[Guardrail], list[ConfigError]]:
-    """Every guardrail of a folder, in the sidebar's order, and what is wrong with the rest."""
-    loaded, problems = load_folder(folder, _load_guardrail)
-    return sorted(loaded.values(), key=lambda guardrail: (guardrail.order, guardrail.name.casefold())), problems
+    """Every guardrail of a folder, in the sidebar's order, and the errors of the rest."""
+    loaded, errors = load_folder(folder, _load_guardrail)
+    return sorted(loaded.values(), key=lambda guardrail: (guardrail.order, guardrail.name.casefold())), errors
 
 
 def combine(app_id: str, persona_ids: Sequence[str], available: Sequence[Guardrail]) -> list[Guardrail]:

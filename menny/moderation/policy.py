@@ -1,4 +1,4 @@
-"""What becomes of a message or a reply by the model's verdict on it: off, warn, or block, for each category."""
+"""The action on a message or a reply by the model's verdict on it: off, warn, or block, for each category."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ WITHHELD = "(This reply was withheld.)"  # what stands in a blocked reply's plac
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is to be done, by category, with messages and with replies; what isn't named is off."""
+    """The action by category for messages and for replies; off for categories that aren't named."""
 
     messages: Mapping[str, Action] = field(default_factory=dict)
     replies: Mapping[str, Action] = field(default_factory=dict)
@@ -37,22 +37,22 @@ class Policy:
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is judged at all."""
+        """True where nothing is checked at all."""
         return self.strictest("messages") == self.strictest("replies") == "off"
 
     def strictest(self, side: Side) -> Action:
-        """What may become of a message, or a reply, at worst."""
+        """Return the strictest action that a message, or a reply, can meet."""
         actions = (self.messages if side == "messages" else self.replies).values()
         return next((action for action in ("block", "warn") if action in actions), "off")
 
     def action(self, side: Side, category: str) -> Action:
-        """What becomes of one of this category; one that is acceptable passes."""
+        """Return the action for this category; an acceptable text passes."""
         return (self.messages if side == "messages" else self.replies).get(category, "off")
 
 
 @dataclass(frozen=True, slots=True)
 class ModerationResult:
-    """What is to be done with a text and why: for its category, or for a problem that left it unjudged."""
+    """The action on a text and the reason: its category, or the `problem` (a stored key) that left it unchecked."""
 
     action: Action
     category: str = ""  # its name, as a reader knows it
@@ -78,7 +78,7 @@ class ModerationResult:
         probability = float(given) if isinstance(given, int | float) and 0 <= given <= 1 else None
         category, problem = str(note.get("category") or ""), str(note.get("problem") or "")
         if not category or probability is None:
-            problem = problem or "nothing is known of why"
+            problem = problem or "the reason isn't known"
         return cls(note["action"], category, probability, problem)
 
 

@@ -1,4 +1,4 @@
-"""Avatars: any picture becomes a small square PNG of our own making, so that nothing of a stranger's file is kept."""
+"""Avatars: any picture becomes a small square PNG of our own, so that nothing of a file from elsewhere is kept."""
 
 import hashlib
 import io
@@ -34,7 +34,7 @@ def as_avatar(data: bytes) -> bytes:
 
 
 def keep_avatar(images: Path, png: bytes) -> str:
-    """Put an avatar into the images folder under a name of its own; tells what a persona's file calls it."""
+    """Put an avatar into the images folder under a name of its own; returns its name for a persona's file."""
     name = f"avatar-{hashlib.sha256(png).hexdigest()[:16]}.png"
     try:
         if not (images / name).is_file():
@@ -47,7 +47,7 @@ def keep_avatar(images: Path, png: bytes) -> str:
 
 
 def blank_avatar() -> bytes:
-    """What a card shows of somebody without a picture."""
+    """The picture on a card of a persona that has none."""
     return _png(Image.new("RGB", (SIDE, SIDE), "#ff8617"))
 
 

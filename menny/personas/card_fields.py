@@ -1,4 +1,4 @@
-"""The fields of a character card, whatever kinds of values somebody else's program put there.
+"""The fields of a character card, whatever kinds of values another program put there.
 
 Read from the public descriptions of the formats: character-card-spec-v2 (with spec_v1) and character-card-spec-v3. What
 Menny has no use for may be anything; of what it reads, a value of the wrong kind is left out with a notice.
@@ -43,7 +43,7 @@ _UNSENT = re.compile(r"\{\{(?://|comment:|hidden_key:)[^{}]*\}\}", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class CardFields:
-    """What Menny reads of a card: its texts by the formats' names, and how else the character may greet."""
+    """The fields of a card that Menny reads: texts by the formats' names, the other greetings, and the nickname."""
 
     texts: Mapping[str, str]
     greetings: tuple[str, ...]

@@ -177,7 +177,7 @@ def _persona_values(fields: CardFields, notices: list[str]) -> dict[str, Any]:
 
 
 def _usable(ours: Mapping[str, Any], values: Mapping[str, Any], notices: list[str]) -> dict[str, Any]:
-    """What another Menny put into a card, as far as a persona can hold it."""
+    """The values that another Menny put into a card, as far as a persona can hold them."""
     usable: dict[str, Any] = {}
     for key in CARRIED:
         if key in ours:

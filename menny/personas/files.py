@@ -105,7 +105,7 @@ def _reads_as(text: str, persona: PersonaFile) -> bool:
 
 
 def _sparse(persona: PersonaFile) -> dict[str, Any]:
-    """What differs from the defaults."""
+    """The values that differ from the defaults."""
     values: dict[str, Any] = persona.model_dump(mode="json", exclude_defaults=True)
     return values
 
@@ -126,7 +126,7 @@ def _edited(persona: PersonaFile, base: str) -> str | None:
 
 
 def _with_written_defaults(sparse: Any, full: Any, written: Any) -> Any:
-    """What differs from the defaults, and those defaults that the file spells out."""
+    """The values that differ from the defaults, and those defaults that the file spells out."""
     if not (isinstance(sparse, dict) and isinstance(written, dict)):
         return sparse
     return {key: value for key, value in full.items() if key in sparse or key in written}

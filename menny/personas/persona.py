@@ -46,7 +46,7 @@ class Parameters(StrictModel):
 
 
 class Example(StrictModel):
-    """One exchange that shows the persona's voice; the model reads it as if it had happened."""
+    """An exchange that shows the persona's voice; the model reads it as if it had happened."""
 
     user: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
     assistant: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
@@ -156,7 +156,7 @@ class Persona(PersonaFile):
         yield Message("assistant", self._filled(example.assistant, user))
 
     def _filled(self, text: str, user: str) -> str:
-        """One pass over the text, so that a name holding `{{char}}` stays as it is."""
+        """Fill in both names in one pass, so that a name holding `{{char}}` stays as it is."""
         names = {"user": user, "char": self.name}
         return _PLACEHOLDER.sub(lambda match: names[match[1].lower()], text)
 

@@ -216,8 +216,8 @@ def test_no_text_adds_a_turn_in_any_template(template: str, text: str) -> None:
     controls = {tokenizer.control_id(piece) for piece in ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]")}
     plain, given_text = judging.prompt("plain"), judging.prompt(text)
     assert [i for i in given_text if i in controls] == [i for i in plain if i in controls]
-    assert given_text[: judging._told] == plain[: judging._told]
-    assert judging._told > len(plain) * 2 // 3
+    assert given_text[: judging._shared_tokens] == plain[: judging._shared_tokens]
+    assert judging._shared_tokens > len(plain) * 2 // 3
 
 
 def test_only_the_text_and_what_follows_it_is_new() -> None:

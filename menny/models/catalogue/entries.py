@@ -1,4 +1,4 @@
-"""What models.yaml, and a user's own file of the same form, may say: models, where they come from, and their shapes."""
+"""The entries of models.yaml, and of a user's own file of the same form: models, their sources, and their shapes."""
 
 import re
 from typing import Annotated, Literal
@@ -68,7 +68,7 @@ class Shape(StrictModel):
 
 
 class ModelEntry(StrictModel):
-    """One model of models.yaml: what it is, and one source for it."""
+    """A model of models.yaml: its description, and its one source."""
 
     id: Id = Field(description="What --model takes; also the folder's name within the models folder.")
     name: Line = Field(min_length=1, max_length=80, description="The name in the sidebar.")
@@ -76,7 +76,7 @@ class ModelEntry(StrictModel):
     licence: Line = Field(default="", max_length=80, description="The weights' licence.")
     context_length: int | None = Field(default=None, ge=1, description="The greatest number of tokens it attends to.")
     size_bytes: int | None = Field(default=None, ge=1, description="About how large the download is.")
-    good_for: Line = Field(default="", max_length=200, description="One line that says what it is good for.")
+    good_for: Line = Field(default="", max_length=200, description="One line on what it is good for.")
     package: Package | None = Field(default=None, description="A Python package that carries the model.")
     file: FileName | None = Field(default=None, description="The model's file within the package.")
     repo: Repo | None = Field(default=None, description="A repository of the hub.")
@@ -104,7 +104,7 @@ class ModelEntry(StrictModel):
 
 
 class CatalogueFile(StrictModel):
-    """What models.yaml says."""
+    """The content of models.yaml."""
 
     models: tuple[ModelEntry, ...] = Field(description="The models, in the sidebar's order.")
     shapes: dict[str, Shape] = Field(default_factory=dict, description="Dimensions that several models share, by name.")

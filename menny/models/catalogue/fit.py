@@ -1,4 +1,4 @@
-"""Will it fit: what a model takes of the memory that this machine can give, and what would fit in its place."""
+"""The fit of a model: the memory it takes of what this machine can give, and what would fit in its place."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ BITS = (8, 4)
 
 
 class Plan(Protocol):
-    """How a model lies in memory with a context of so many tokens (`menny.engine.Plan`)."""
+    """A model's memory with a context of a number of tokens (`menny.engine.Plan`)."""
 
     @property
     def context(self) -> int: ...
@@ -32,7 +32,7 @@ class Plan(Protocol):
 
 
 class Planner(Protocol):
-    """Says how a model would lie in memory with this context, or with the longest that fits; None: it isn't known."""
+    """Plans a model's memory with this context, or with the longest that fits; None where that isn't known."""
 
     def __call__(self, spec: ModelSpec, context: int | None = None, bits: int | None = None) -> Plan | None: ...
 
@@ -46,7 +46,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether the machine can give as much."""
+        """True where the machine can give as much."""
         return self.plan.fits
 
     @property
@@ -55,7 +55,7 @@ class Fit:
         return self.plan.total / max(1, self.plan.room)
 
     def __str__(self) -> str:
-        """One line: what it takes of what there is, and what would fit."""
+        """Return one line: the memory it takes of what there is, and what would fit."""
         plan = self.plan
         context = f"with a context of {plan.context:,} tokens"
         if self.fits:
@@ -68,9 +68,9 @@ class Fit:
 def will_it_fit(
     spec: ModelSpec, planner: Planner, others: Sequence[ModelSpec] = (), context: int | None = None
 ) -> Fit | None:
-    """Whether a model fits with this context, or with the longest that does; None where nobody knows its size.
+    """Return whether a model fits with this context, or with the longest that does; None where its size isn't known.
 
-    Where it doesn't fit, a shorter context, fewer bits, and the best of the `others` that fits are told.
+    Where it doesn't fit, a shorter context, fewer bits, and the best of the `others` that fits are named.
     """
     plan = planner(spec, context)
     if plan is None or plan.fits:

@@ -1,4 +1,4 @@
-"""Where a model may lie on this machine: a place on the disk either holds a whole model or it doesn't."""
+"""The places of models on this machine: each either holds a whole model or doesn't."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ class PackageSource:
     file: str
 
     def places(self) -> Iterator[Path]:
-        """Where the file lies."""
+        """Yield the file's path."""
         try:
             spec = importlib.util.find_spec(self.package)
         except ValueError:  # a module that was made in another way than by import
@@ -78,12 +78,12 @@ class ServerSource:
 
 
 def is_repo(name: str) -> bool:
-    """Whether the hub could have a repository of this name, owner/name: huggingface_hub raises for any other."""
+    """Return true for a name that a repository can have, owner/name: huggingface_hub raises for any other."""
     return bool(_REPO.fullmatch(name)) and len(name) <= MAX_REPO_NAME
 
 
 def is_address(text: str) -> bool:
-    """Whether it looks like a server's address, without a name and password in it."""
+    """Return true for what looks like a server's address, without a name and password in it."""
     return bool(_ADDRESS.fullmatch(text))
 
 
@@ -102,7 +102,7 @@ def model_at(place: Path) -> Path:
 
 
 def hub_cache() -> Path:
-    """Where huggingface_hub keeps what it downloads, by the environment as it is now."""
+    """The folder for huggingface_hub's downloads, by the environment as it is now."""
     if folder := os.environ.get("HF_HUB_CACHE"):
         return Path(os.path.expanduser(folder))
     if folder := os.environ.get("HF_HOME"):

@@ -1,4 +1,4 @@
-"""The catalogue's models: which there are, where each lies, and how to get one that isn't here.
+"""The catalogue's models: their places on this machine, and the way to get one that isn't here.
 
 Nothing is downloaded or imported here.
 """
@@ -34,7 +34,7 @@ Source = PackageSource | RepoSource | PathSource | ServerSource
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model that can be chosen, whether it is here or not; `template` None is guessed from its vocabulary."""
+    """A model that can be chosen, whether it is here or not; `template` None is guessed from its vocabulary."""
 
     id: str
     name: str
@@ -46,14 +46,14 @@ class ModelSpec:
     size_bytes: int | None = None
     good_for: str = ""
     shape: Shape | None = None
-    bits: int | None = None  # of a weight, where a shape is told
+    bits: int | None = None  # of a weight, where there is a shape
 
     def path(self) -> Path | None:
         """The folder or .gguf file to load; None where no whole copy is on this machine."""
         return next((path for _, path in self._whole()), None)
 
     def place(self) -> Path | None:
-        """Where that lies: the same, or the folder around it that holds nothing else to load."""
+        """The place of that path: the same, or the folder around it that holds nothing else to load."""
         return next((place for place, _ in self._whole()), None)
 
     def _whole(self) -> Iterator[tuple[Path, Path]]:
@@ -72,7 +72,7 @@ class ModelSpec:
         return path
 
     def target(self) -> Path | ServerSource | None:
-        """What an engine can be made of: the path, or a server's address; None where the model has yet to be got."""
+        """The path or the server to make an engine of; None where the model has yet to be downloaded."""
         return self.source if isinstance(self.source, ServerSource) else self.path()
 
     @property
@@ -95,37 +95,37 @@ class ModelSpec:
 def load_catalogue(
     file: Path | str, models_folder: Path | str, cache: Path | None = None, own_file: Path | None = None
 ) -> tuple[list[ModelSpec], list[ConfigError]]:
-    """The catalogue's models, then those of the user's own file, the models folder and the hub's cache; and problems.
+    """The catalogue's models, then those of the user's own file, the models folder and the hub's cache; and errors.
 
     An own entry takes the place of the catalogue's with its id. `own_file` needn't be there; `cache` is the hub's,
     where huggingface_hub keeps it if it is left out.
     """
     folder, cache = Path(models_folder), cache or hub_cache()
     specs: dict[str, ModelSpec] = {}
-    problems: list[ConfigError] = []
+    errors: list[ConfigError] = []
     for path in [Path(file), *([own_file] if own_file and os.path.lexists(own_file) else [])]:
         try:
             found = load_yaml(path, CatalogueFile)
             specs |= {entry.id: _spec(entry, found.shapes, folder, cache) for entry in found.models}
-        except ConfigError as problem:
-            problems.append(problem)
+        except ConfigError as error:
+            errors.append(error)
     known = {name for spec in specs.values() for name in (spec.id, f"{spec.id}.gguf")}
     try:
         for name, place in _own_models(folder):
             if not name.isprintable():
-                told = f"models folder: {file_name(place)!r} can't be shown; give it another name."
-                problems.append(ConfigError(told))
+                sentence = f"models folder: {file_name(place)!r} can't be shown; give it another name."
+                errors.append(ConfigError(sentence))
             elif name not in known:
                 specs[name] = local_spec(place, name)
     except OSError as error:
-        problems.append(ConfigError(f"{file_name(folder)}: the models folder can't be read ({error.strerror})."))
+        errors.append(ConfigError(f"{file_name(folder)}: the models folder can't be read ({error.strerror})."))
     repos = {spec.source.repo.casefold() for spec in specs.values() if isinstance(spec.source, RepoSource)}
     for repo in cached_repos(cache):
         if repo.casefold() not in repos:
             specs[repo] = ModelSpec(
                 repo, repo.split("/")[1], RepoSource(repo, None, cache, folder / repo.split("/")[1])
             )
-    return list(specs.values()), problems
+    return list(specs.values()), errors
 
 
 def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
@@ -180,7 +180,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
 
 
 def _own_models(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What looks like a model in the models folder, whole or not, by name."""
+    """Yield by name everything in the models folder that looks like a model, whole or not."""
     if not os.path.isdir(folder):
         return
     for place in sorted(folder.iterdir()):
@@ -195,7 +195,7 @@ def _is_sign(file: Path) -> bool:
 
 
 def _tool(name: str) -> str:
-    """How a program of this Python's environment is called from the project's folder."""
+    """Return the command for a program of this Python's environment, from the project's folder."""
     place = Path(sys.executable).with_name(name)
     if not place.exists():
         return name

@@ -1,4 +1,4 @@
-"""The process that gets a model: reads a job from its input, and writes how it goes, a line of JSON at a time.
+"""The process that downloads a model: it reads a job from its input, and writes its progress, a line of JSON at a time.
 
 It ends when its input does, so that it never outlives the program that wanted the model, and when nothing comes any
 more: huggingface_hub would try again for minutes, silently.
@@ -24,9 +24,9 @@ PATIENCE = 60.0  # seconds that nothing may come or be checked
 
 
 def main() -> None:
-    """Get the one model that the first line of input asks for."""
-    asked = json.loads(sys.stdin.readline())
-    job, state = Job(asked["repo"], asked["revision"], Path(asked["into"])), State()
+    """Download the one model that the first line of input names."""
+    request = json.loads(sys.stdin.readline())
+    job, state = Job(request["repo"], request["revision"], Path(request["into"])), State()
     threading.Thread(target=_end_with_input, daemon=True).start()
     threading.Thread(target=_report, args=(job, state), daemon=True).start()
     hooks = {**get_session().event_hooks, "response": [refuse_long_waits]}
@@ -34,8 +34,8 @@ def main() -> None:
     error = ""
     try:
         fetch(job, state)
-    except MennyError as refused:
-        error = str(refused)
+    except MennyError as known:
+        error = str(known)
     except Exception as failed:
         error = str(describe_error(failed, job.repo, job.revision))
     _write(state, error)
@@ -61,9 +61,9 @@ def _report(job: Job, state: State) -> None:
 
 
 def _write(state: State, error: str = "") -> None:
-    told = asdict(state)
-    del told["alive"]
-    sys.stdout.write(json.dumps({**told, "error": error}) + "\n")
+    progress = asdict(state)
+    del progress["alive"]
+    sys.stdout.write(json.dumps({**progress, "error": error}) + "\n")
     sys.stdout.flush()
 
 

@@ -1,5 +1,5 @@
-"""A download as its owner sees it: begun, watched, cancelled. The work is done by a process of its own, so that it can
-be ended at once, whatever the server does, and a chat doesn't notice it."""
+"""Downloads as their owner sees them: begun, watched, cancelled. A process of its own does the work, so that it can be
+ended at once, whatever the server does, and a chat doesn't notice it."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from menny.config.paths import PROJECT
 from menny.errors import ModelError
 from menny.models.hub.fetch import Job, remove_leftovers
 
-REMEMBERED = 10.0  # seconds over which a speed is measured
+SPEED_SECONDS = 10.0  # seconds over which a speed is measured
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a download is."""
+    """A download's progress."""
 
     doing: Literal["listing", "getting", "done", "failed", "cancelled"] = "listing"
     files: int = 0
@@ -32,17 +32,17 @@ class DownloadProgress:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """True once nothing more will happen."""
         return self.doing in ("done", "failed", "cancelled")
 
     @property
     def seconds_left(self) -> float | None:
-        """By the speed of the last seconds; None where there is none yet."""
+        """An estimate by the speed of the last seconds; None before there is one."""
         return (self.size - self.done) / self.speed if self.speed > 0 else None
 
 
 class Download:
-    """Gets one model in the background, from its making on."""
+    """Downloads one model in the background, from its making on."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -60,26 +60,26 @@ class Download:
             text=True,
         )
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        asked = {"repo": job.repo, "revision": job.revision, "into": os.path.abspath(job.into)}
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        request = {"repo": job.repo, "revision": job.revision, "into": os.path.abspath(job.into)}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read, name=f"download {job.repo}", daemon=True)
         self._reader.start()
 
     @property
     def progress(self) -> DownloadProgress:
-        """How far it is now."""
+        """The progress at this moment."""
         return self._progress
 
     def wait(self, seconds: float | None = None) -> DownloadProgress:
-        """Sleep until something changes, or so long."""
+        """Sleep until something changes, at most for the given time."""
         with self._changed:
             if not self._progress.is_over:
                 self._changed.wait(seconds)
         return self._progress
 
     def cancel(self) -> None:
-        """End it at once. What is finished stays, and the next download goes on with it; halves are deleted."""
+        """End it at once. Finished files stay, and the next download goes on from them; unfinished ones are deleted."""
         with self._changed:
             if self._progress.is_over:
                 return
@@ -106,19 +106,20 @@ class Download:
         code = self._process.returncode
         with self._changed:
             if not self._progress.is_over:
-                error = f"Getting {self.job.repo} was ended from outside (code {code}): get it again, and it goes on."
+                ended = f"The download of {self.job.repo} was ended from outside (code {code})"
+                error = f"{ended}: start it again, and it goes on."
                 self._progress = replace(self._progress, doing="failed", error=error)
             self._changed.notify_all()
 
-    def _take(self, told: dict[str, object]) -> None:
+    def _take(self, values: dict[str, object]) -> None:
         now = time.monotonic()
         with self._changed:
             if self._progress.is_over:
                 return
-            error = str(told.pop("error"))
-            progress = replace(self._progress, **told, error=error)  # type: ignore[arg-type]
+            error = str(values.pop("error"))
+            progress = replace(self._progress, **values, error=error)  # type: ignore[arg-type]
             self._samples.append((now, progress.done))
-            while now - self._samples[0][0] > REMEMBERED:
+            while now - self._samples[0][0] > SPEED_SECONDS:
                 self._samples.popleft()
             (then, before), passed = self._samples[0], now - self._samples[0][0]
             speed = max(0.0, (progress.done - before) / passed) if passed > 0.5 and then else 0.0

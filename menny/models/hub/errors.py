@@ -1,4 +1,4 @@
-"""What can go wrong between here and the hub, each in one sentence that says what to do."""
+"""Errors between here and the hub, each as one sentence that says what to do."""
 
 import errno
 import json
@@ -22,8 +22,8 @@ from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-d
 from menny.errors import MennyError, ModelError
 
 BY_STATUS = {
-    401: "The hub doesn't know the token, or wants one for {repo}: give a valid token, then get it again.",
-    403: "The hub doesn't let this token have {repo}: ask for access on its page, or give another token.",
+    401: "The hub doesn't know the token, or wants one for {repo}: give a valid token, then download it again.",
+    403: "This token has no access to {repo}: ask for access on its page, or give another token.",
     404: "The hub no longer has all files of {repo}: check its page, or choose another model.",
 }
 LONGEST_WAIT = 5  # seconds for which huggingface_hub may sleep before it asks again
@@ -36,11 +36,11 @@ def describe_error(error: BaseException, repo: str, revision: str | None) -> Men
         if isinstance(cause, MennyError):
             return cause
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return ModelError("The disk is full: free some space, then get it again; what is here already is kept.")
+            return ModelError("The disk is full: free some space, then download it again; finished files are kept.")
     for cause in causes:
         if sentence := _sentence(cause, repo, revision):
             return ModelError(sentence)
-    return ModelError(f"{repo} can't be got ({type(error).__name__}): get it again, and it goes on where it stopped.")
+    return ModelError(f"{repo} can't be downloaded ({type(error).__name__}): start it again, and it goes on.")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -56,19 +56,19 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
     page = f"{constants.ENDPOINT}/{repo}"
     match error:
         case OfflineModeIsEnabled():
-            return f"Menny is offline (HF_HUB_OFFLINE is set), so {repo} can't be got: unset it, then get it again."
+            return f"Menny is offline (HF_HUB_OFFLINE is set), so {repo} can't be downloaded: unset it, then try again."
         case GatedRepoError():
-            return f"{repo} is given only to who agrees to its terms: agree at {page}, and give a token here."
+            return f"{repo} is only for users who agree to its terms: agree at {page}, and give a token here."
         case DisabledRepoError():
             return f"{repo} was disabled on the hub: choose another model."
         case RevisionNotFoundError():
             return f"{repo} no longer has the revision {revision or 'main'}: leave it out of the entry, or update it."
         case RepositoryNotFoundError():
-            return f"The hub has no {repo}, or shows it to its friends only: check the name, or give a token."
+            return f"The hub has no {repo}, or it is private: check the name, or give a token."
         case UnicodeEncodeError():
-            return "The token for the hub (HF_TOKEN) has letters that no token has: copy it once more."
+            return "The token for the hub (HF_TOKEN) has characters that no token has: copy it again."
         case HFValidationError():
-            return f"{repo!r} is no name of a repository: it is owner/name."
+            return f"{repo!r} isn't the name of a repository: those look like owner/name."
         case HfHubHTTPError() if error.response is not None:
             return _by_status(error.response, repo)
         case FileMetadataError() | json.JSONDecodeError() | TypeError() | LookupError() | AttributeError():
@@ -76,20 +76,20 @@ def _sentence(error: BaseException, repo: str, revision: str | None) -> str:
                 f"{_host()} doesn't answer as the hub does: check HF_ENDPOINT, and whether the network wants a sign-in."
             )
         case httpx2.TooManyRedirects():
-            return f"{_host()} sends in circles (too many redirects): check HF_ENDPOINT, or try later."
+            return f"{_host()} redirects in circles: check HF_ENDPOINT, or try later."
         case httpx2.TransportError():
-            return f"There is no connection to {_host()}: check the network, then get it again, and it goes on."
+            return f"There is no connection to {_host()}: check the network, then start it again, and it goes on."
         case OSError() if "onsistency check failed" in str(error):
-            return f"A file of {repo} arrived incomplete: get it again, and it goes on."
+            return f"A file of {repo} arrived incomplete: start it again, and it goes on."
         case OSError() if error.errno is not None and not isinstance(error, HfHubHTTPError):
-            return f"A file can't be written ({os.strerror(error.errno)}): check the models folder, then get it again."
+            return f"A file can't be written ({os.strerror(error.errno)}): check the models folder, then try again."
     return ""
 
 
 def silence(repo: str, seconds: float) -> str:
-    """The sentence for a server that takes a question and never answers, or stops in the middle of a file."""
+    """The sentence for a server that never answers, or stops in the middle of a file."""
     return (
-        f"Nothing of {repo} has come from {_host()} for {seconds:.0f} seconds: check the network, then get it again, "
+        f"Nothing of {repo} has come from {_host()} for {seconds:.0f} seconds: check the network, then start it again, "
         "and it goes on."
     )
 
@@ -103,15 +103,15 @@ def refuse_long_waits(response: httpx2.Response) -> None:
 def _too_many(response: httpx2.Response) -> str:
     seconds = _seconds_to_wait(response)
     wait = "some minutes" if seconds is None else "a moment" if seconds < 2 else f"{seconds:,} seconds"
-    return f"The hub has had too many requests from here (429): wait {wait}, then get it again; a token helps."
+    return f"The hub has had too many requests from here (429): wait {wait}, then download it again; a token helps."
 
 
 def _seconds_to_wait(response: httpx2.Response) -> int | None:
     limit = parse_ratelimit_headers(response.headers)
     if limit is not None and limit.remaining == 0:
         return limit.reset_in_seconds
-    told = response.headers.get("Retry-After", "")
-    return int(told) if told.isascii() and told.isdecimal() and len(told) < 9 else None
+    seconds = response.headers.get("Retry-After", "")
+    return int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 else None
 
 
 def _by_status(response: httpx2.Response, repo: str) -> str:
@@ -120,8 +120,8 @@ def _by_status(response: httpx2.Response, repo: str) -> str:
         return _too_many(response)
     if status in BY_STATUS:
         return BY_STATUS[status].format(repo=repo)
-    whose = "has a fault" if status >= 500 else "refuses"
-    return f"The hub {whose} (HTTP {status}): try again later."
+    what = "has an error" if status >= 500 else "refuses"
+    return f"The hub {what} (HTTP {status}): try again later."
 
 
 def _host() -> str:

@@ -1,6 +1,6 @@
-"""Getting a model's files: into a hidden folder beside its place, checked one by one, which gets its name when whole.
+"""Download a model's files into a hidden folder beside its place, checked one by one; whole, it gets its name.
 
-What is finished stays there whatever happens, so that the next try goes on; nothing of a repository is run.
+Finished files stay there whatever happens, so that the next try goes on; nothing of a repository is run.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ OnBytes = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What to get, and where to: a repository, its commit or branch, and the model's own folder."""
+    """A repository to download, its commit or branch, and the model's own folder to put it in."""
 
     repo: str
     revision: str | None
@@ -46,7 +46,7 @@ class Job:
 
 @dataclass
 class State:
-    """How far a download is; its owner looks at it now and then."""
+    """A download's progress; its owner looks at it now and then."""
 
     doing: str = "listing"
     files: int = 0
@@ -56,12 +56,12 @@ class State:
     alive: int = 0  # grows with whatever is received or checked: a sign of life, no figure
 
     def lives(self, count: int) -> None:
-        """So many bytes more were received or checked; several threads may tell it."""
+        """Count bytes that were received or checked, on any thread."""
         self.alive += count
 
 
 def fetch(job: Job, state: State) -> None:
-    """Get a model whole, or raise: what the hub says, ModelError, OSError."""
+    """Download a whole model. Raises the hub's errors, ModelError and OSError."""
     folder = job.unfinished
     with _held(job):
         commit, files = _listing(job)
@@ -90,7 +90,7 @@ def remove_leftovers(job: Job, finished_too: bool = False) -> None:
 def _held(job: Job) -> Iterator[None]:
     """The hidden folder, for this process alone; the lock goes with the process."""
     if os.path.lexists(job.into):
-        raise ModelError(f"{job.into} is there already: move it away or remove it, then get the model again.")
+        raise ModelError(f"{job.into} is there already: move it away or remove it, then download the model again.")
     folder = job.unfinished
     make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
@@ -98,7 +98,7 @@ def _held(job: Job) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ModelError(f"{job.repo} is being got already: wait for it to end.") from None
+            raise ModelError(f"{job.repo} is already downloading: wait for it to finish.") from None
         remove_leftovers(job)
         try:
             yield
@@ -139,7 +139,7 @@ def _check_space(folder: Path, needed: int) -> None:
     if needed + SPARE_BYTES > free:
         raise ModelError(
             f"The disk has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are still to come: free some space, "
-            "then get it again."
+            "then download it again."
         )
 
 
@@ -167,11 +167,11 @@ def _get_all(job: Job, commit: str, missing: list[RemoteFile], state: State) -> 
 
 
 def _get(job: Job, commit: str, file: RemoteFile, state: State, on_bytes: OnBytes) -> Path:
-    """One file, whole and as the repository has it."""
+    """Download a file, whole and as the repository has it."""
     folder = job.unfinished
     if not _is_here(folder, file, state):
         bar = bar_of(on_bytes, state)
-        (folder / file.name).unlink(missing_ok=True)  # the hub's program would believe its notes, not the file
+        (folder / file.name).unlink(missing_ok=True)  # huggingface_hub would believe its notes, not the file
         try:
             hf_hub_download(job.repo, file.name, revision=commit, local_dir=folder, tqdm_class=bar)
         except RemoteEntryNotFoundError as error:
@@ -180,7 +180,7 @@ def _get(job: Job, commit: str, file: RemoteFile, state: State, on_bytes: OnByte
         if not _is_here(folder, file, state):
             (folder / file.name).unlink(missing_ok=True)
             raise ModelError(
-                f"{file.name} of {job.repo} arrived damaged (its hash differs) and was thrown away: get it again."
+                f"{file.name} of {job.repo} arrived damaged (its hash differs) and was deleted: download it again."
             )
     return folder / file.name
 
@@ -191,14 +191,14 @@ def _is_here(folder: Path, file: RemoteFile, state: State) -> bool:
 
 
 def bar_of(on_bytes: OnBytes, state: State) -> type[tqdm]:  # type: ignore[type-arg]
-    """The class of a progress bar that tells of bytes here, and of life there."""
+    """Return the class of a progress bar that passes on bytes, and signs of life."""
     return type("Bar", (_Bar,), {"on_bytes": staticmethod(on_bytes), "on_life": staticmethod(state.lives)})
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
-    """What huggingface_hub takes for a progress bar: it draws nothing, and passes on how many bytes are here.
+    """A progress bar for huggingface_hub that draws nothing, and passes on the number of bytes.
 
-    Of a file that comes by Xet it is told twice: what was received, which may be compressed, and what is written. A
+    Of a file that comes by Xet it counts twice: what was received, which may be compressed, and what is written. A
     class without `update_transfer` would get two bars, and count both.
     """
 
@@ -210,13 +210,13 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         super().__init__(*args, **{**kwargs, "disable": True})
 
     def update(self, n: float | None = 1) -> bool | None:
-        """So many bytes more are written."""
+        """Count bytes that were written."""
         self.on_bytes(int(n or 0))
         return None
 
     def update_transfer(self, n: float) -> None:
-        """So many bytes more were received."""
+        """Count bytes that were received."""
         self.on_life(int(n))
 
     def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
-        """What would be drawn beside it."""
+        """Draw nothing beside it."""

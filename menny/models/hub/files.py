@@ -25,12 +25,12 @@ class RemoteFile:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name stays within its folder, on any system, and isn't hidden."""
+    """Return true where a name stays within its folder, on any system, and isn't hidden."""
     return bool(SAFE.fullmatch(name)) and ".." not in name and not name.endswith((" ", "."))
 
 
 def chosen(files: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -> list[RemoteFile]:
-    """What a model needs of these files, the small ones first; `read_index` fetches a file that names the weights.
+    """Return the files that a model needs, the small ones first; `read_index` fetches a file that names the weights.
 
     Raises ModelError where there is no model among them, or an index that names what isn't there.
     """
@@ -42,7 +42,7 @@ def chosen(files: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -
         if BESIDES.fullmatch(name) and name not in weights and file.size <= MAX_BESIDES_BYTES
     ]
     if not any(name.endswith(".gguf") for name in weights) and not known.keys() & set(CONFIG_FILES):
-        raise ModelError("It holds weights but no config.json, so it is no model that Menny reads.")
+        raise ModelError("It holds weights but no config.json, so it isn't a model that Menny reads.")
     return [*sorted(besides, key=lambda file: file.name), *(known[name] for name in weights)]
 
 
@@ -73,7 +73,7 @@ def _listed(index: RemoteFile, read_index: Callable[[str], Path]) -> list[str]:
 
 
 def is_intact(path: Path, file: RemoteFile, on_bytes: Callable[[int], None] = lambda _: None) -> bool:
-    """Whether a file has the size and the content that the repository tells; it is told how many bytes were read."""
+    """Return true where a file has the repository's size and content; `on_bytes` gets the number of bytes read."""
     if path.stat().st_size != file.size:
         return False
     digest = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(b"blob %d\0" % file.size)  # noqa: S324 - git's

@@ -35,7 +35,7 @@ _DATES = (  # as its versions wrote them, in local time
 
 
 def is_sillytavern(data: bytes) -> bool:
-    """Whether a file's first line is the head of such a chat, or a message of one."""
+    """Return true where a file's first line is the head of such a chat, or a message of one."""
     first = _object(next(_lines(data), b""))
     return first is not None and (any(key in first for key in HEAD_KEYS) or _is_message(first))
 
@@ -77,7 +77,7 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
-    """The JSON object on a line; None where it is none, or too large."""
+    """Return the JSON object on a line; None where there isn't one, or it is too large."""
     if len(line) > MOST_LINE_BYTES or sum(line.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
         return None
     try:
@@ -92,7 +92,7 @@ def _is_message(found: Mapping[str, Any]) -> bool:
 
 
 def _is_spoken(message: Mapping[str, Any]) -> bool:
-    """Whether a message belongs to the conversation; one that its reader hid from the model does."""
+    """Return true for a message of the conversation, also one that its reader hid from the model."""
     extra = message.get("extra")
     kind = extra.get("type") if isinstance(extra, dict) else None
     return kind not in NOT_SPOKEN and (_text(message["mes"]) != "" or _has_picture(message))

@@ -194,7 +194,7 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host(hub: FakeHub, job: Job, 
         ({"status": 401, "error": "GatedRepo"}, "agree at "),
         ({"token": "hf_other"}, "The hub doesn't know the token, or wants one for somebody/little"),
         ({"status": 404, "error": "RepoNotFound"}, "check the name, or give a token"),
-        ({"circles": True}, "sends in circles"),
+        ({"circles": True}, "redirects in circles"),
         ({"files": {"config.json": b"{}"}, "listed": {"model.safetensors": 1 << 60}}, "The disk has "),
         ({"listed": {"tokenizer_2.json": 9}}, "The hub lists tokenizer_2.json of somebody/little, but doesn't have it"),
     ],
@@ -232,7 +232,7 @@ def test_one_model_is_got_once_at_a_time_and_who_comes_second_disturbs_nothing(h
     first = Download(job)
     reach(first, 1)
 
-    with pytest.raises(ModelError, match="is being got already"):
+    with pytest.raises(ModelError, match="is already downloading"):
         downloaded(job)
     assert not first.progress.is_over
     hub.pause = 0.0

@@ -111,7 +111,7 @@ def test_a_changed_byte_is_seen(tmp_path: Path, content: bytes) -> None:
         (404, "choose another model"),
         (429, "wait some minutes"),
         (418, "The hub refuses (HTTP 418)"),
-        (503, "The hub has a fault (HTTP 503)"),
+        (503, "The hub has an error (HTTP 503)"),
     ],
 )
 def test_every_status_has_a_sentence(status: int, words: str) -> None:

@@ -84,8 +84,8 @@ FILE, LISTING = f"/{REPO}/resolve/", "/api/models/"
     ("behaviour", "words"),
     [
         ({"status": 401, "refuses": LISTING}, "give a valid token"),
-        ({"status": 401, "refuses": FILE, "error": "GatedRepo"}, "agrees to its terms: agree at "),
-        ({"status": 403, "refuses": FILE, "error": "GatedRepo"}, "agrees to its terms: agree at "),
+        ({"status": 401, "refuses": FILE, "error": "GatedRepo"}, "agree to its terms: agree at "),
+        ({"status": 403, "refuses": FILE, "error": "GatedRepo"}, "agree to its terms: agree at "),
         ({"status": 403, "refuses": FILE}, "ask for access on its page"),
         ({"status": 404, "refuses": LISTING}, "check its page"),
         (
@@ -97,11 +97,14 @@ FILE, LISTING = f"/{REPO}/resolve/", "/api/models/"
         ({"status": 429, "refuses": LISTING, "headers": {"Retry-After": "4"}}, "(429): wait 4 seconds, then"),
         ({"status": 429, "refuses": SECOND, "headers": {"Retry-After": "3600"}}, "(429): wait 3,600 seconds, then"),
         ({"status": 429, "refuses": SECOND, "headers": {"RateLimit": '"api";r=0;t=290'}}, "(429): wait 290 seconds"),
-        ({"status": 500, "refuses": LISTING}, "The hub has a fault (HTTP 500): try again later"),
-        ({"status": 500, "refuses": f"GET {FILE}{COMMIT}/{SECOND}"}, "The hub has a fault (HTTP 500): try again later"),
-        ({"status": 503, "refuses": f"HEAD {FILE}{COMMIT}/{SECOND}"}, "The hub has a fault (HTTP 503)"),
+        ({"status": 500, "refuses": LISTING}, "The hub has an error (HTTP 500): try again later"),
+        (
+            {"status": 500, "refuses": f"GET {FILE}{COMMIT}/{SECOND}"},
+            "The hub has an error (HTTP 500): try again later",
+        ),
+        ({"status": 503, "refuses": f"HEAD {FILE}{COMMIT}/{SECOND}"}, "The hub has an error (HTTP 503)"),
         ({"breaks_after": 400_000}, "There is no connection to 127.0.0.1"),
-        ({"damaged": {SECOND}}, f"{SECOND} of {REPO} arrived damaged (its hash differs) and was thrown away"),
+        ({"damaged": {SECOND}}, f"{SECOND} of {REPO} arrived damaged (its hash differs) and was deleted"),
         ({"portal": True}, "doesn't answer as the hub does"),
         ({"listed": {"extra.json": "large"}}, "doesn't answer as the hub does"),
     ],
@@ -156,7 +159,7 @@ def test_what_cannot_be_got_is_a_sentence(get: Get, temporary_home: Path, source
 @pytest.mark.usefixtures("hub")
 def test_a_token_that_can_be_none_is_a_sentence(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_cl\u00e9")
-    assert "(HF_TOKEN) has letters that no token has: copy it once more" in get()[2]
+    assert "(HF_TOKEN) has characters that no token has: copy it again" in get()[2]
 
 
 def test_what_arrived_whole_before_the_fault_is_kept(hub: FakeHub, get: Get, temporary_home: Path) -> None:
@@ -173,7 +176,7 @@ def test_a_disk_that_fills_meanwhile_is_one_sentence(
     monkeypatch.setenv("FULL_DISK", "yes")
     code, out, err = get()
     assert (code, out) == (2, "")
-    assert err == "menny: The disk is full: free some space, then get it again; what is here already is kept.\n"
+    assert err == "menny: The disk is full: free some space, then download it again; finished files are kept.\n"
     assert not (models(temporary_home) / "little").exists()
 
     monkeypatch.delenv("FULL_DISK")
