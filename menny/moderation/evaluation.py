@@ -73,7 +73,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Reflection:
-    """A model's results on a set: `confusion[label][found]` counts texts; `quality` is that of finding the acceptable."""
+    """A model's results on a set: `confusion[label][found]` counts texts; `quality` rates finding the acceptable."""
 
     name: str
     texts: int

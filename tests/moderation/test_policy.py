@@ -142,4 +142,4 @@ def test_a_note_that_lacks_its_reason_still_holds(note: dict[str, object]) -> No
     finding = ModerationResult.from_dict(note)
     assert finding is not None
     assert finding.action == note["action"]
-    assert finding.sentence == "nothing is known of why."
+    assert finding.sentence == "the reason isn't known."
