@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from menny.errors import StorageError
 from menny.storage import ChatStore
+from menny.storage.formats.archive import unpack
 from menny.storage.formats.json import as_json, checked, from_json
 from menny.storage.formats.sillytavern import from_sillytavern, is_sillytavern
 
@@ -74,6 +75,15 @@ def test_it_can_be_kept_and_exported_and_a_second_import_adds_only_what_is_new()
     assert store.merge([longer]) == 1
     assert store.merge([longer]) == 0
     assert len(store.transcript(transcript.conversation.id).entries) == 6
+
+
+def test_it_is_imported_as_any_other_chat() -> None:
+    unpacked = unpack("chat.jsonl", CHAT)
+    (transcript,) = unpacked.transcripts
+    assert transcript == from_sillytavern(CHAT)[0]
+    for data in (jsonl(HEAD), jsonl(HEAD, "x")):
+        with pytest.raises(StorageError, match=r"chat\.jsonl: there is no message in it"):
+            unpack("chat.jsonl", data)
 
 
 @pytest.mark.parametrize(

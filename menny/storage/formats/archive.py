@@ -18,6 +18,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from menny.errors import StorageError
 from menny.storage.formats.chatgpt import from_export
 from menny.storage.formats.json import as_json, from_json
+from menny.storage.formats.sillytavern import from_sillytavern, is_sillytavern
 from menny.storage.values import Transcript
 
 MOST_BYTES = 256 * 2**20  # of a file, and of all that is unpacked from one
@@ -66,6 +67,8 @@ def unpack(name: str, data: bytes) -> Unpacked:
 
 def _from_json(data: bytes) -> list[Transcript]:
     data = data.removeprefix(BOM_UTF8)
+    if is_sillytavern(data):
+        return [from_sillytavern(data)[0]]
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):

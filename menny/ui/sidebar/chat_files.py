@@ -24,9 +24,10 @@ def draw_files(session: Session) -> None:
     with st.expander("Import and archive", type="compact"):
         st.file_uploader(
             "Import chats, or an archive",
-            type=["json", "zip"],
+            type=["json", "jsonl", "zip"],
             key="import",
-            help="A chat or an archive of Menny's, or an export of ChatGPT's (conversations.json, or its zip).",
+            help="A chat or an archive of Menny's, an export of ChatGPT's (conversations.json, or its zip), or a "
+            "chat of SillyTavern's (.jsonl).",
             max_upload_size=MOST_MEGABYTES,
             on_change=_import,
             args=(session, store),
