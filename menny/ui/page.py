@@ -1,4 +1,4 @@
-"""What Streamlit runs from top to bottom at every change: the frame, and the chat: sidebar, message box, turns."""
+"""The script that Streamlit runs at every change: the frame of all pages, and the chat."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,7 +9,7 @@ from streamlit.runtime.scriptrunner import StopException
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
-from menny.ui.chat.start_page import draw_hero
+from menny.ui.chat.start_page import draw_start_page
 from menny.ui.chat.tab_closed import has_left
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
@@ -22,12 +22,12 @@ from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.shortcuts import listen_to_keys
 from menny.ui.shared.style import apply_style
 from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
-from menny.ui.sidebar.guardrail_panel import draw_shield
+from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.sidebar import Choices, draw_sidebar
 
 
 def main() -> None:
-    """Draw the frame, and in it the page that was asked for."""
+    """Draw the frame, and in it the requested page."""
     apply_style()
     if logo := picture("logo"):
         st.logo(logo, size="large")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def draw_chat() -> None:
-    """The chat. The stop button ends the reply that is shown; a closed or reloaded tab doesn't."""
+    """Draw the chat. The stop button ends the reply that is shown; a closed or reloaded tab doesn't."""
     session = Session.current()
     try:
         draw_page(session)
@@ -62,7 +62,7 @@ def draw_chat() -> None:
 
 
 def draw_page(session: Session) -> None:
-    """Sidebar, message box, then the conversation or the start."""
+    """Draw sidebar, message box, then the conversation or the start page."""
     session.settle()
     session.follow_address()
     options = read_options()
@@ -90,13 +90,13 @@ def draw_page(session: Session) -> None:
     draw_dialogs(session)
     start = st.empty()
     if session.chat.entries:
-        start.empty()  # at once: what a run doesn't draw again would stay, faded, until the reply ends
+        start.empty()  # at once: else the start page would stay, faded, until the reply ends
         draw_conversation(session, speakers, choices.usage)
     else:
         with start.container():
-            draw_hero(session, choices, options.personas)
+            draw_start_page(session, choices, options.personas)
     if (sent := session.sent) and sent.chat is session.chat:
-        sent.join(0.5)  # it isn't drawn: refused, or over by now; or another alternative is looked at
+        sent.join(0.5)  # it wasn't drawn: refused, over already, or another version is shown
         if sent.is_over:
             st.rerun()
     redraw_when_stale(session)
@@ -111,11 +111,11 @@ def _why_no_continuing(session: Session, models: Sequence[ModelSpec], model_id: 
 
 
 def _send_what_was_typed(session: Session, choices: Choices) -> None:
-    """The message box at the bottom, above it what there is to say about it, and then its message on its way."""
+    """Draw the message box with errors and notices above it, and send what was typed."""
     with st.bottom:
         above = st.container()
     error = _error(choices)
-    # Placed by Streamlit itself, the box makes the page follow a growing reply; the start should stay at its top.
+    # Outside of `st.bottom` the box makes the page scroll with a growing reply; the start page shouldn't scroll.
     with nullcontext() if session.chat.entries else st.bottom:
         typed = st.chat_input(
             f"Message {choices.persona.name}",
@@ -127,7 +127,7 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         st.bottom,
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
-        draw_shield(choices.instructions)
+        draw_instructions(choices.instructions)
         st.caption("Models make things up. Check what matters.", width="content")
     if typed:
         session.ask(typed)
@@ -140,16 +140,16 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             st.warning(as_label(sentence), icon=":material/info:")
         if storage_error := session.chats.error or session.chat.unkept or session.chat.unread:
             st.warning(as_label(storage_error), icon=":material/database_off:")
-        if session.job is not None and not typed:  # else the message box has a stop button itself
+        if session.job is not None and not typed:  # in the run that sends, the message box has a stop button
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 
 
 def _error(choices: Choices) -> str:
-    """Why nothing can be sent as things are; empty where nothing is in the way."""
+    """Return why nothing can be sent at the moment; empty where messages can be."""
     if choices.error:
         return choices.error
     if choices.model is None:
-        return "There is no model to talk to: the catalogue is empty."
+        return "The list of models is empty. Add a model on the page of models."
     if choices.source is None:
         return f"{choices.model.name} isn't on this machine yet."
     return ""
@@ -164,7 +164,7 @@ def _draw_error(error: str, choices: Choices, session: Session) -> None:
             st.caption(as_label(choices.model.how_to_get))
         else:
             st.page_link(session.pages["models"], label="Get it on the page of models", icon=":material/deployed_code:")
-            st.caption("Or run this in Menny's folder, then come back; or choose another model in the sidebar.")
+            st.caption("Or run this command in Menny's folder, or choose another model in the sidebar.")
             st.code(choices.model.how_to_get, language=None, wrap_lines=True)
 
 

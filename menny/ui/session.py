@@ -1,4 +1,4 @@
-"""What a browser tab's session keeps between two runs of the page."""
+"""The state of a browser tab between two runs of the page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from menny.ui.models.add import ServerForm
 
 KEY = "menny"
-MESSAGE = "message"  # the key of the chat input
-CHAT = "chat"  # the open chat's place in the address
+MESSAGE = "message"  # the key of the message box
+CHAT = "chat"  # the name of the open chat's id in the address
 ENTRIES_SHOWN = 40
 
 P = ParamSpec("P")
-Opening = Callable[[str, str], Reply]  # makes a reply by a persona and a model, which has yet to be answered
+Opening = Callable[[str, str], Reply]  # (persona id, model id) → a reply that has yet to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +80,25 @@ class Session:
         return session
 
     def place_of(self, spec: ModelSpec) -> ModelSource | None:
-        """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
+        """Return what an engine is made of, with this tab's options; None where the model isn't here."""
         return source_of(spec, self.load_options.get(spec.id, AS_FITS))
 
-    # Where we are
+    # Which chat is open
 
     @property
     def job(self) -> ReplyJob | None:
-        """The reply under way in the open chat, whoever asked for it."""
+        """The reply under way in the open chat, sent by this tab or another."""
         return self.chats.job_of(self.chat.id)
 
     @property
     def is_stale(self) -> bool:
-        """Whether the page shows something else than what there is."""
+        """Whether the chat has changed since the page was drawn."""
         if self.watched is not None:
             return self.watched.is_over
         return self.job is not None or self.chat.revision != self.drawn
 
     def open(self, chat_id: str) -> None:
-        """Go to a chat; to a new one where the id is empty, or nothing is there."""
+        """Open a chat; a new one where the id is empty or unknown."""
         chat = None
         self.feedback.clear(ABOVE_BOX)
         if chat_id:
@@ -114,14 +114,14 @@ class Session:
         self.is_to_adopt = chat is not None
 
     def follow_address(self) -> None:
-        """Open the chat in the address where that has changed: by a reload, a link, or the browser's back button."""
-        asked = st.query_params.get(CHAT, "")
-        if asked != self.address and (asked or self.address is not None) and asked != self.chat.id:
-            self.open(asked)
-        self.address = asked
+        """Open the chat in the address if that has changed: by a reload, a link, or the browser's back button."""
+        chat_id = st.query_params.get(CHAT, "")
+        if chat_id != self.address and (chat_id or self.address is not None) and chat_id != self.chat.id:
+            self.open(chat_id)
+        self.address = chat_id
 
     def show_address(self) -> None:
-        """Put the open chat into the address, once something was said in it."""
+        """Put the open chat into the address, once it has a message."""
         here = self.chat.id if self.chat.entries else ""
         if here != self.address:
             if here:
@@ -131,27 +131,27 @@ class Session:
             self.address = here
 
     def leave(self) -> None:
-        """Another page is shown, which has an address of its own."""
+        """Forget the address, as another page is shown, which has its own."""
         self.address = None
 
     def attempt(self, change: Callable[[], object]) -> None:
-        """Change something in the store; where that can't be, the page says why."""
+        """Change something in the store, or show why that failed."""
         try:
             change()
         except StorageError as error:
             self.feedback.error(ABOVE_BOX, str(error))
 
     def attempting(self, change: Callable[P, object]) -> Callable[P, None]:
-        """A callback that attempts a change."""
+        """Return a callback that attempts a change."""
         return lambda *args, **named: self.attempt(partial(change, *args, **named))
 
     def close_dialog(self) -> None:
         self.renaming = self.exporting = ""
 
-    # Talking
+    # Sending
 
     def ask(self, text: str) -> None:
-        """Have a text sent by the next run of the page."""
+        """Queue a text, which the next run of the page sends."""
         self.pending = partial(self.chat.begin, text)
 
     def edit(self, question_id: str, text: str) -> None:
@@ -165,7 +165,7 @@ class Session:
         self.pending = lambda persona, model: chat.resume(reply_id)  # noqa: ARG005 - it goes on as who began it
 
     def send(self, persona: str, model: str, model_name: str, source: ModelSource, settings: ReplySettings) -> bool:
-        """Have what is pending answered, unless a reply is under way; tells whether it is."""
+        """Send what is queued, unless a reply is under way; return whether it was sent."""
         if self.pending is None or self.job is not None:
             return False
         opening, self.pending, self.undo = self.pending, None, None
@@ -179,7 +179,7 @@ class Session:
         return True
 
     def settle(self) -> None:
-        """Once a reply is over: a message that was refused goes back into the box, with the reason above it."""
+        """Put a refused message back into the box, with the reason above it, once its reply is over."""
         if self.sent is None or not self.sent.is_over:
             return
         if self.sent.reply.refusal:
@@ -189,7 +189,7 @@ class Session:
         self.sent = None
 
     def stop(self) -> None:
-        """End the reply that is under way, if there is one; what was said stays."""
+        """Cancel the reply under way, if there is one; its text so far is kept."""
         if job := self.job:
             job.cancel()
 
@@ -200,7 +200,7 @@ class Session:
         chat, job = self.chat, self.job
         is_being_written = job is not None and chat.is_within(job.reply.id, entry_id)
         shown = [entry.id for entry in chat.entries]
-        gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # an alternative may take their place
+        gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # before a version takes their place
         chat.delete(entry_id)
         if is_being_written:
             self.chats.abandon(chat.id)
@@ -208,14 +208,14 @@ class Session:
         sentence = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
         self.undo = Undo(sentence, partial(chat.restore, entry_id))
 
-    def take_back(self) -> None:
-        """Bring back what was deleted last."""
+    def undo_deletion(self) -> None:
+        """Undo the last deletion."""
         if self.undo is not None:
             self.attempt(self.undo.bring_back)
             self.undo = None
 
 
 def set_default(values: Mapping[str, object]) -> None:
-    """Give widgets their first values, leaving those that a user has set."""
+    """Set the first values of widgets, leaving those that a user has set."""
     for key, value in values.items():
         st.session_state.setdefault(key, value)

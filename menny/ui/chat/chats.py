@@ -1,4 +1,4 @@
-"""The chats of this process: their store, the one Chat that all sessions share of each, and the replies under way."""
+"""The chats of this process: their store, the `Chat` objects that tabs share, and the replies under way."""
 
 import threading
 import time
@@ -19,9 +19,9 @@ TRY_AGAIN = 5.0  # seconds until a store that couldn't be opened is tried again
 
 
 class Chats:
-    """Where sessions meet: two tabs on one chat hold the same Chat, and see the same reply grow.
+    """A registry that gives two tabs on one chat the same `Chat`, and the same growing reply.
 
-    Where the store can't be opened, `error` says why; chats live in memory until it can, and are then taken in.
+    Where the store can't be opened, `error` says why; chats live in memory until it can, and are then stored.
     """
 
     def __init__(self, file: Path) -> None:
@@ -35,7 +35,7 @@ class Chats:
 
     @property
     def store(self) -> ChatStore | None:
-        """The store, opened when it is first asked for; None while it can't be."""
+        """The store, opened at its first use; None while it can't be."""
         with self._guard:
             if self._store is None and time.monotonic() >= self._next_try:
                 try:
@@ -49,14 +49,14 @@ class Chats:
             return self._store
 
     def new(self) -> Chat:
-        """A chat in which nothing was said yet."""
+        """Return a new, empty chat."""
         with self._guard:
             chat = Chat(self.store)
             self._open[chat.id] = chat
             return chat
 
     def find(self, chat_id: str) -> Chat | None:
-        """The chat of that id; None if there is none, or it was deleted."""
+        """Return the chat of that id; None if there is none, or it was deleted."""
         with self._guard:
             chat = self._open.get(chat_id)
             if chat is None:
@@ -67,7 +67,7 @@ class Chats:
             return chat
 
     def job_of(self, chat_id: str) -> ReplyJob | None:
-        """The reply under way in a chat."""
+        """Return the reply under way in a chat, if there is one."""
         with self._guard:
             job = self._jobs.get(chat_id)
             if job is not None and job.is_over:
@@ -85,14 +85,14 @@ class Chats:
     def answer(
         self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
     ) -> ReplyJob:
-        """Have a reply made, whoever looks on."""
+        """Start a job that writes the reply, and return it."""
         with self._guard:
             job = self._jobs[chat.id] = ReplyJob(chat, reply, model_name, source, settings, shared_engine())
         return job.start()
 
 
 def shared_chats() -> Chats:
-    """The process's one, for the user's store."""
+    """Return the registry of this process, for the user's store."""
     return _chats(store_file())
 
 

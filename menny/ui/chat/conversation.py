@@ -1,4 +1,4 @@
-"""The conversation on the page: what was said last, what can be done with it, and the reply that is being written."""
+"""The conversation on the page: the latest messages, their buttons, and the reply that is being written."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folde
 from menny.ui.sidebar.sidebar import choose_model, choose_persona
 
 CURSOR = " ▍"
-STATUS_INTERVAL = 0.2  # seconds between two drawings of the line below a growing reply
+STATUS_INTERVAL = 0.2  # seconds between two updates of the line below a growing reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Speakers:
         return persona.name if persona else "Menny"
 
     def select(self, persona_id: str = "", model_id: str = "") -> None:
-        """Have the sidebar choose these, as far as they are there; before it is drawn."""
+        """Choose these in the sidebar, if they are here; call it before the sidebar is drawn."""
         if persona_id in self.personas and persona_id != st.session_state.get("persona"):
             choose_persona(self.personas[persona_id])
         if model_id in self.present:
@@ -48,9 +48,9 @@ class Speakers:
 
 
 def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None) -> None:
-    """Draw the latest messages, and the earlier ones on demand; where a reply grows, stay until it is whole.
+    """Draw the latest messages, and earlier ones on demand; block while a reply is being written.
 
-    What the model no longer sees stands back.
+    Messages that no longer fit the model's context are drawn faded.
     """
     entries = session.chat.entries
     hidden = max(0, len(entries) - session.shown)
@@ -133,10 +133,10 @@ def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_las
 
 
 def _draw_text(entry: MessageNode) -> bool:
-    """What a reply says, or what moderation has put in its place; tells whether it is withheld."""
+    """Draw a reply's text, or what moderation puts in its place; return whether it is withheld."""
     result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
     if entry.status == "growing" or not entry.text:
-        result = None  # it isn't judged before it is whole
+        result = None  # it is classified once it is complete
     if result and result.action == "block":
         draw_withheld(result)
         return True
@@ -181,7 +181,7 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
         ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
     ]
     tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
-    if entry.parent is None:  # it answers nothing: so begin some chats that were imported
+    if entry.parent is None:  # some imported chats begin with a reply
         tools, choices = tools[1:], []
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
@@ -190,7 +190,7 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
 
 
 def _follow(session: Session, job: ReplyJob, name: str) -> None:
-    """Show a reply as it grows; the end draws the page anew, so that a finished reply has one way to be drawn."""
+    """Draw a reply as it grows, then rerun the page, so that a finished reply is drawn in one place only."""
     text, status = st.empty(), st.empty()
     redraw_when_stale(session)
     shown, status_due = "", 0.0
@@ -211,13 +211,13 @@ def _follow(session: Session, job: ReplyJob, name: str) -> None:
 
 @st.fragment(run_every=0.8)
 def redraw_when_stale(session: Session) -> None:
-    """The browser asks for this by itself: a stopped page learns how its reply ended, another tab what was said."""
+    """Rerun the page when a reply has ended or another tab has changed the chat; the browser polls this fragment."""
     if session.is_stale:
         st.rerun()
 
 
 def _draw_status(status: "st.delta_generator.DeltaGenerator", job: ReplyJob, name: str) -> None:
-    """What a reply waits for, or how fast it comes. Drawing it is also where Streamlit can stop the page."""
+    """Draw what a reply waits for, or its speed. Streamlit can only stop a page where it draws something."""
     progress = job.progress
     if progress.phase == "prefill" and progress.total > progress.done > 0:
         status.progress(progress.done / progress.total, text=f"Reading: {progress.done:,} of {progress.total:,} tokens")
@@ -228,7 +228,7 @@ def _draw_status(status: "st.delta_generator.DeltaGenerator", job: ReplyJob, nam
 
 
 def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
-    """One line for a reply that has no word yet."""
+    """Return the line below a reply that has no text yet."""
     match progress.phase:
         case "loading":
             return f"Loading {model_name} …"
@@ -237,7 +237,7 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
         case "summarizing":
             return "Summing up what was said before …"
         case "classifying":
-            return "Checking what is said …"
+            return "Checking the text …"
         case "waiting":
             return f"Waiting: {progress.total} request{'s' if progress.total != 1 else ''} ahead …"
         case _:
@@ -245,7 +245,7 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
 
 
 def measures(entry: MessageNode, model_name: str) -> str:
-    """The line under a reply: how long, how fast, and why it ended where that isn't plain to see."""
+    """Return the line below a reply: its length, its speed, and why it ended early."""
     parts = [*([model_name] if model_name else []), *_counted(entry.stats)]
     match entry.status, entry.finish_reason:
         case "growing", _:

@@ -1,4 +1,4 @@
-"""A reply under way, on a thread of its own: it goes on while pages are drawn anew or closed, and ends when told to."""
+"""A reply being written on a thread of its own, which goes on while pages are redrawn or closed."""
 
 import logging
 import threading
@@ -11,15 +11,15 @@ from menny.errors import MennyError
 from menny.models.loader import ModelSource
 from menny.ui.shared.shared_engine import LoanCancelled, SharedEngine
 
-# Seconds. Drawn 25 times a second on a busy machine, as a CPU is that computes a reply, the browser gets to nothing
-# else: after a reload in mid-reply the Stop button came only after several seconds.
+# Seconds. At 25 updates a second, on a CPU that is busy computing the reply, the browser had no time for anything else:
+# after a reload in mid-reply the Stop button appeared only after several seconds.
 DRAW_EVERY = 0.1
 
 logger = logging.getLogger(__name__)
 
 
 class ReplyJob:
-    """Borrows the engine and has a reply of a chat answered. Sessions look at it; only its own thread writes."""
+    """A thread that borrows the engine and writes one reply. Tabs only read it."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ReplyJob:
         return self._over.is_set()
 
     def cancel(self) -> None:
-        """End the reply soon; what was written stays."""
+        """End the reply soon; its text so far is kept."""
         self._cancelled.set()
         self.reply.cancel()
 
@@ -70,7 +70,7 @@ class ReplyJob:
                 self._enter("prefill")
                 for _ in self.chat.stream(self.reply, engine, self._settings, self._report):
                     self._enter("writing")
-        except MennyError:  # which stands in the reply
+        except MennyError:  # the reply holds it
             logger.info("A reply ended with an error", exc_info=True)
         except Exception:
             logger.exception("A reply failed")
@@ -82,12 +82,12 @@ class ReplyJob:
 
     def _report(self, progress: Progress) -> None:
         if self.progress.phase == "writing" and progress.phase != "classifying":
-            return  # a slow word: the engine repeats what it did before the first
+            return  # between slow tokens, the engine repeats its last report
         self.progress = progress
 
 
 def watch(job: ReplyJob, draw: Callable[[], None], interval: float = DRAW_EVERY) -> None:
-    """Draw a job every `interval` seconds until it is over, whoever else watches it."""
+    """Call `draw` every `interval` seconds until the job is over."""
     while not job.is_over:
         draw()
         job.join(interval)

@@ -1,4 +1,4 @@
-"""The start of a conversation: who Menny is, who else there is to talk to, and what to ask first."""
+"""The start of a conversation: persona cards, a greeting, and suggestions for a first question."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
 from menny.ui.sidebar.sidebar import Choices, choose_persona
 
 
-def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
-    """Picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
+def draw_start_page(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
+    """Draw picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
     family = "Mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "Mistral"
     with st.container(key="hero"):
         left, right = st.columns([2, 3], vertical_alignment="center")
@@ -29,7 +29,7 @@ def draw_hero(session: Session, choices: Choices, personas: Sequence[Persona]) -
 
 
 def _card(persona: Persona, is_chosen: bool) -> None:
-    """The whole card is one button: it lies, invisible, over what the card shows."""
+    """Draw a card; an invisible button covers all of it."""
     key = f"card-{'chosen' if is_chosen else 'other'}-{persona.id}"
     with st.container(key=key, border=True, height="stretch", gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
@@ -45,8 +45,8 @@ def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
     if persona.greeting:
         with st.chat_message(persona.name, avatar=avatar_of(persona)):
             _draw_greeting(session, persona)
-    # Buttons, though pills look the same: a browser goes on telling of a pill that was chosen for as long as the reply
-    # is drawn, which is a new choice each time to a page that has taken it back.
+    # Buttons, though pills look the same: while a reply is drawn the browser keeps sending the chosen pill, and after
+    # each reset it counts as a new choice.
     with st.container(horizontal=True, gap="xsmall", key="suggestions"):
         for number, text in enumerate(persona.suggestions):
             key = f"suggestion-{number}"
@@ -54,7 +54,7 @@ def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
 
 
 def _draw_greeting(session: Session, persona: Persona) -> None:
-    """What is said first; where a card brought other ways to begin, arrows step through them."""
+    """Draw the greeting, with arrows where a card brought others."""
     greetings = [persona.greeting, *alternate_greetings(persona)]
     places = [str(place) for place in range(len(greetings))]
     at = session.greetings.get(persona.id, "0")

@@ -1,15 +1,15 @@
-"""Whether the page still has a reader: Streamlit stops it alike for the stop button and for a tab that has gone."""
+"""Tell a closed tab from a click on Stop: Streamlit stops the page in the same way for both."""
 
 import time
 
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-GRACE = 0.2  # seconds in which Streamlit, having stopped the page of a tab that has gone, lets go of its session
+GRACE = 0.2  # seconds that Streamlit takes to end the session of a closed tab after stopping its page
 
 
 def has_left() -> bool:
-    """Whether the tab of the page that was stopped is gone."""
+    """Return whether the tab of the stopped page was closed."""
     context = get_script_run_ctx(suppress_warning=True)
     if context is None or not runtime.exists():
         return True

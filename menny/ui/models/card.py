@@ -1,4 +1,4 @@
-"""One model's card: what it is, whether it is here and fits, and what can be done with it."""
+"""A model's card: its facts, whether it is here and fits, and the buttons to get, load, convert and remove it."""
 
 import re
 from pathlib import Path
@@ -22,12 +22,12 @@ BITS = (4, 8, 16)
 
 
 def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
-    """Draw it."""
+    """Draw the card."""
     place = session.place_of(spec)
     with st.container(border=True, key=f"model-{_key(spec)}", gap="xsmall", height="stretch"):
         st.markdown(f"**{as_label(spec.name)}** {_badge(spec, engines, session)}")
         facts = [size(spec.size_bytes) if spec.size_bytes else "", spec.licence]
-        template = (spec.template or "").replace("-", "\u2011")  # a hyphen at which no line is broken
+        template = (spec.template or "").replace("-", "\u2011")  # a hyphen that doesn't break
         facts += [f"{spec.context_length:,} tokens" if spec.context_length else "", template]
         st.caption(as_label(" · ".join(fact for fact in facts if fact) or "A model of your own"))
         if spec.good_for:
@@ -42,7 +42,7 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
                 _draw_load(spec, fit, session, work, engines)
                 _draw_convert(spec, work)
             _draw_remove(spec, engines, session)
-        _draw_moving(spec, fit, session, work, engines)  # last: what comes and goes mustn't push buttons from a pointer
+        _draw_moving(spec, fit, session, work, engines)  # last, so that it doesn't move the buttons
 
 
 def _key(spec: ModelSpec) -> str:
@@ -50,7 +50,7 @@ def _key(spec: ModelSpec) -> str:
 
 
 def _badge(spec: ModelSpec, engines: SharedEngine, session: Session) -> str:
-    """Where it is, in Streamlit's Markdown."""
+    """Return a badge for where the model is, in Streamlit's Markdown."""
     place = session.place_of(spec)
     if place is None:
         return ":gray-badge[not here]"
@@ -62,7 +62,7 @@ def _badge(spec: ModelSpec, engines: SharedEngine, session: Session) -> str:
 
 
 def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, engines: SharedEngine) -> None:
-    """A download, a conversion, or the loading; and what came of it."""
+    """Draw a download, a conversion or the loading, under way or just ended."""
     if download := work.downloads.get(spec.id):
         progress = download.progress
         if not progress.is_over:
@@ -71,8 +71,8 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
         elif progress.doing == "failed":
             _draw_error(spec, progress.error, work)
         elif progress.doing == "cancelled":
-            st.caption("Cancelled. What is finished stays; *Get* goes on with it.")
-            st.button("Discard it", key=f"discard-{spec.id}", on_click=work.discard, args=(spec.id,))
+            st.caption("Cancelled. *Get* resumes the download.")
+            st.button("Discard", key=f"discard-{spec.id}", on_click=work.discard, args=(spec.id,))
     if conversion := work.conversions.get(spec.id):
         if not conversion.is_over:
             text = f"Converting to {conversion.target.name}: {conversion.share:.0%}"
@@ -89,7 +89,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
         held = min(active_memory(), whole)
         st.progress(held / max(1, whole), text=as_label(f"Loading: {size(held)} of {size(whole)}"))
     elif spec.id in work.loads:
-        st.caption(":shimmer[Waiting until the loaded model is free …]")
+        st.caption(":shimmer[Waiting for the model in use …]")
     if error := work.errors.get(spec.id):
         _draw_error(spec, error, work)
 
@@ -156,16 +156,16 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
         )
         after = converted_bytes(path, bits)
         if after is None:
-            st.caption("These files are no model that can be converted.")
+            st.caption("These files can't be converted.")
             return
-        st.markdown(as_label(f"{size(_bytes_of(path))} now, about {size(after)} afterwards."))
+        st.markdown(as_label(f"{size(_bytes_of(path))} now, about {size(after)} after conversion."))
         target = models_folder() / converted_name(spec.id, bits)
-        st.caption(as_label(f"Written as {target.name} into the models folder."))
+        st.caption(as_label(f"Written as {target.name} to the models folder."))
 
         def convert() -> None:
             work.dismiss(spec.id)
             try:
-                work.conversions[spec.id] = Conversion(path, target, _numbers(spec, path, bits))
+                work.conversions[spec.id] = Conversion(path, target, _quantization(spec, path, bits))
             except MennyError as error:
                 work.errors[spec.id] = str(error)
 
@@ -173,13 +173,13 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
         is_under_way = running is not None and not running.is_over
         is_there = target.exists() and not is_under_way
         if is_there:
-            st.caption(as_label(f"{target.name} is there already: remove it first to convert anew."))
+            st.caption(as_label(f"{target.name} is there already: remove it first to convert again."))
         off = is_under_way or is_there
         st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=off, on_click=convert)
 
 
-def _numbers(spec: ModelSpec, path: Path, bits: int) -> QuantizationConfig:
-    """In groups that divide the model's widths. Raises ModelError where none do."""
+def _quantization(spec: ModelSpec, path: Path, bits: int) -> QuantizationConfig:
+    """Return a quantization whose groups divide the model's widths. Raises ModelError where none do."""
     if bits == 16:
         return QuantizationConfig()
     group_size = fitting_group_size(path)
@@ -191,7 +191,7 @@ def _numbers(spec: ModelSpec, path: Path, bits: int) -> QuantizationConfig:
 
 
 def converted_name(model_id: str, bits: int) -> str:
-    """The folder of a model with so many bits, by what it is called: what is in the catalogue too is that model."""
+    """Return the folder name of a converted model; one in the catalogue is found under the name it has there."""
     name = re.sub(r"[^\w.-]+", "-", model_id.rsplit("/", 1)[-1].removesuffix(".gguf"))
     return f"{re.sub(r'-(4|8|16)-?bit$', '', name)}-{bits}bit"
 
@@ -203,12 +203,12 @@ def _bytes_of(path: Path) -> int:
 
 
 def _draw_remove(spec: ModelSpec, engines: SharedEngine, session: Session) -> None:
-    """For what Menny keeps: the files of a model, or an entry of the user's own."""
+    """Draw the button that deletes a model's files, or the user's own entry."""
     files, is_own = removable(spec), spec.id in own_ids(own_models_file())
     if files is None and not is_own:
         return
 
-    def take_away() -> None:
+    def delete() -> None:
         with session.feedback.attempt(TOAST):
             if files is not None:
                 remove(spec)
@@ -219,5 +219,6 @@ def _draw_remove(spec: ModelSpec, engines: SharedEngine, session: Session) -> No
     place = session.place_of(spec)
     is_loaded = place is not None and engines.holds(place)
     with st.popover("Remove", icon=":material/delete:", key=f"remove-{_key(spec)}", disabled=is_loaded):
-        st.markdown(as_label(f"Delete {files}?" if files else f"Forget {spec.name}? Its files stay where they are."))
-        st.button("Remove for good", key=f"remove-now-{spec.id}", type="primary", on_click=take_away)
+        question = f"Delete {files}?" if files else f"Remove {spec.name} from the list? Its files stay where they are."
+        st.markdown(as_label(question))
+        st.button("Remove for good", key=f"remove-now-{spec.id}", type="primary", on_click=delete)

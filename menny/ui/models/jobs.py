@@ -1,4 +1,4 @@
-"""What goes on behind the page of models, for all sessions together: downloads, conversions, loading."""
+"""Downloads, conversions and loading, which go on in the background for all tabs."""
 
 import shutil
 import threading
@@ -18,22 +18,22 @@ from menny.ui.shared.shared_engine import LoanCancelled, SharedEngine
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """By a model's id; what is over stays until it was looked at and put away."""
+    """Background jobs by model id; finished ones stay until they are dismissed."""
 
     downloads: dict[str, Download] = field(default_factory=dict)
     conversions: dict[str, Conversion] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)  # why a model couldn't be loaded
-    loads: set[str] = field(default_factory=set)  # that were begun here
+    errors: dict[str, str] = field(default_factory=dict)  # of loading or converting
+    loads: set[str] = field(default_factory=set)  # the models being loaded from this page
 
     @property
     def is_under_way(self) -> bool:
-        """Whether something moves."""
+        """Whether a job is under way."""
         downloads = any(not one.progress.is_over for one in self.downloads.values())
         conversions = any(not one.is_over for one in self.conversions.values())
         return downloads or conversions or bool(self.loads)
 
     def get(self, spec: ModelSpec) -> None:
-        """Begin to download a model, or go on with it."""
+        """Start or resume a download."""
         self.errors.pop(spec.id, None)
         if isinstance(spec.source, RepoSource):
             self.downloads[spec.id] = Download(Job(spec.source.repo, spec.source.revision, spec.source.into))
@@ -55,13 +55,13 @@ class Work:
         threading.Thread(target=run, name="menny-load", daemon=True).start()
 
     def discard(self, model_id: str) -> None:
-        """Delete what a download that was cancelled has finished."""
+        """Delete the files of a cancelled download."""
         if (download := self.downloads.get(model_id)) and download.progress.is_over:
             remove_leftovers(download.job, finished_too=True)
             self.dismiss(model_id)
 
     def dismiss(self, model_id: str) -> None:
-        """Forget what is over."""
+        """Forget the finished jobs of a model."""
         self.errors.pop(model_id, None)
         if (download := self.downloads.get(model_id)) and download.progress.is_over:
             del self.downloads[model_id]
@@ -71,19 +71,19 @@ class Work:
 
 @st.cache_resource(show_spinner=False)
 def shared_work() -> Work:
-    """The process's one."""
+    """Return the jobs of this process."""
     return Work()
 
 
 def removable(spec: ModelSpec) -> Path | None:
-    """The folder or file that holds a model and belongs to Menny or the hub's cache; None: it is somebody else's."""
+    """Return the folder or file of a model that Menny may delete: in its own folder or the hub's cache. Else None."""
     place = spec.place()
     if place is None:
         return None
     folder = models_folder().absolute()
     if place.absolute().is_relative_to(folder):
         within = place.absolute().relative_to(folder).parts
-        return place if within and ".." not in within else None  # neither the folder itself, nor what is beside it
+        return place if within and ".." not in within else None  # never the folder itself, nor anything outside
     for parent in place.parents:
         if isinstance(spec.source, RepoSource) and parent.parent == spec.source.cache:
             return parent if parent.name.startswith("models--") else None
@@ -101,4 +101,4 @@ def remove(spec: ModelSpec) -> None:
         else:
             place.unlink()
     except OSError as error:
-        raise ModelError(f"{place} can't be removed ({error.strerror}).") from None
+        raise ModelError(f"{place} can't be deleted ({error.strerror}).") from None

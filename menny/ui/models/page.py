@@ -1,4 +1,4 @@
-"""The page of models: a card for each, what is loaded, and ways to add others."""
+"""The page of models: a card for each, the one that is loaded, and forms to add others."""
 
 import streamlit as st
 
@@ -14,8 +14,8 @@ from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options, read_options
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine
 
-EVERY = 0.7  # seconds between two looks at what moves
-FIT_SECONDS = 5.0  # for which a look at the memory holds
+EVERY = 0.7  # seconds between two updates while a job is under way
+FIT_SECONDS = 5.0  # for which a reading of the free memory is used
 IDLE = {0: "Never", 300: "After 5 minutes", 900: "After 15 minutes", 3600: "After an hour"}
 
 
@@ -36,7 +36,7 @@ def draw_models() -> None:
 
 
 def _draw_moving(session: Session, options: Options, work: Work, engines: SharedEngine, was_moving: bool) -> None:
-    """All that can change by itself; when something begins or ends to move, the page is drawn anew."""
+    """Draw what background jobs change; rerun the page when the first begins or the last ends."""
     if was_moving != (work.is_under_way or engines.loading is not None):
         st.rerun()
     specs = [*options.models, *session.own_models]
@@ -47,7 +47,7 @@ def _draw_moving(session: Session, options: Options, work: Work, engines: Shared
 
 
 def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine) -> None:
-    """What holds memory now, the button that gives it back, and the timer that does so."""
+    """Draw the loaded model, the button that unloads it, and the timer that does so."""
     loaded = next((spec.name for spec in specs if engines.loaded and session.place_of(spec) == engines.loaded), None)
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="loaded"):
         if engines.loaded is None:
@@ -59,12 +59,12 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
                 key="unload",
                 icon=":material/eject:",
                 disabled=engines.is_lent,
-                help="Give its memory back. Not while a reply is being written.",
+                help="Frees its memory. Not while a reply is being written.",
                 on_click=_unload,
                 args=(engines,),
             )
         now = int(engines.idle_seconds or 0)
-        st.session_state["idle"] = now  # which another tab may have changed
+        st.session_state["idle"] = now  # another tab may have changed it
         st.selectbox(
             "Unload when idle",
             sorted({*IDLE, now}),
@@ -93,8 +93,8 @@ def _fit(session: Session, spec: ModelSpec, specs: list[ModelSpec]) -> Fit | Non
 
 @st.cache_resource(show_spinner=False, ttl=FIT_SECONDS, max_entries=8)
 def _fits(_specs: tuple[ModelSpec, ...], context: int | None, loaded: object) -> dict[str, Fit]:
-    """What fits, by id; looked up anew only now and then, as it reads headers."""
-    del loaded  # it is here to be part of the cache's key
+    """Return whether each model fits, by id; cached for some seconds, as it reads headers."""
+    del loaded  # part of the cache's key
     planner = Planner()
     found = {spec.id: fit_of(spec, _specs, planner, context) for spec in _specs}
     return {model_id: fit for model_id, fit in found.items() if fit is not None}

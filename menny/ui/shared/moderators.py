@@ -1,4 +1,4 @@
-"""The moderator that all sessions share."""
+"""The moderators that all tabs share."""
 
 import streamlit as st
 
@@ -7,5 +7,5 @@ from menny.moderation.moderator_cache import ModeratorCache
 
 @st.cache_resource(show_spinner=False)
 def shared_moderators() -> ModeratorCache:
-    """The process's one."""
+    """Return the moderators of this process."""
     return ModeratorCache()

@@ -1,4 +1,4 @@
-"""The pictures the page shows, by name; a picture that isn't there leaves its place to what stands in for it."""
+"""The pictures of the page by name, with icons in place of missing ones."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ IMAGES = PROJECT / "images"
 
 
 def picture(name: str) -> str | None:
-    """The file of a picture, smallest kind first."""
+    """Return the file of a picture, the smaller format first; None if there is none."""
     return next((str(path) for ending in ("webp", "png") if (path := IMAGES / f"{name}.{ending}").is_file()), None)
 
 
 def avatar_of(persona: Persona) -> str:
-    """A persona's avatar."""
+    """Return the file of a persona's avatar, or an icon."""
     path: Path | None = persona.avatar_path()
     return str(path) if path else ":material/smart_toy:"
 
 
 def draw_avatar(persona: Persona, width: int) -> None:
-    """The avatar on a card; who has none gets the sign that stands in for it, as wide."""
+    """Draw an avatar on a card, or an icon of the same width."""
     avatar = avatar_of(persona)
     if not avatar.startswith(":"):
         st.image(avatar, width=width, alt="")
@@ -32,5 +32,5 @@ def draw_avatar(persona: Persona, width: int) -> None:
 
 
 def human_avatar() -> str:
-    """The user's."""
+    """Return the file of the user's avatar, or an icon."""
     return picture("human-avatar") or ":material/person:"

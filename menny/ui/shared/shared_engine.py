@@ -1,4 +1,4 @@
-"""The one engine that all sessions share: lent for the length of a reply, and changed when nobody uses it."""
+"""The engine that all tabs share: borrowed for a reply, and replaced when it is idle."""
 
 import gc
 import threading
@@ -15,15 +15,14 @@ from menny.models.loader import ModelSource, load
 
 
 class LoanCancelled(Exception):  # noqa: N818 - nothing went wrong
-    """The borrower no longer wants an engine."""
+    """The borrower gave up waiting."""
 
 
 class SharedEngine:
-    """Holds one engine at most: two models seldom fit a machine's memory side by side.
+    """A holder of at most one engine, as two models seldom fit a machine's memory side by side.
 
-    Borrowers are served in the order they come. Those who want the model that is loaded use it at the same time
-    (the engine has a queue of its own); one who wants another waits until it is free, and those behind wait too,
-    so that no session starves.
+    Borrowers are served in order. Those of the loaded model use it at the same time, as the engine has a queue of its
+    own; one of another model waits until the engine is idle, and those behind wait too, so that nobody starves.
     """
 
     def __init__(self, load: Callable[[ModelSource], Engine]) -> None:
@@ -35,66 +34,61 @@ class SharedEngine:
         self._changed = threading.Condition()
         self._idle_seconds: float | None = None
         self._timer: threading.Timer | None = None
-        self.loading: ModelSource | None = None  # what is being loaded at this moment
+        self.loading: ModelSource | None = None  # the model being loaded at the moment
 
     @property
     def loaded(self) -> ModelSource | None:
-        """The model that is loaded."""
+        """The model that is loaded, if one is."""
         return self._path
 
     @property
     def is_lent(self) -> bool:
-        """Whether somebody uses it, or waits to."""
+        """Whether the engine is in use, or waited for."""
         return bool(self._users or self._queue)
 
     @property
     def idle_seconds(self) -> float | None:
-        """After so long without use, the model is unloaded; None: never."""
+        """Seconds without use after which the model is unloaded; None for never."""
         return self._idle_seconds
 
     @idle_seconds.setter
     def idle_seconds(self, seconds: float | None) -> None:
         with self._changed:
             self._idle_seconds = seconds
-            self._wind()
+            self._restart_timer()
 
     def holds(self, path: ModelSource) -> bool:
-        """Whether that model is loaded."""
+        """Return whether that model is loaded."""
         return self._path == path
 
     def engine_of(self, place: ModelSource) -> Engine | None:
-        """The engine of that model, if it is loaded, to ask what needs no reply: how it reads, how much it holds."""
+        """Return the engine of that model if it is loaded, to count tokens with."""
         engine = self._engine
         return engine if self._path == place else None
 
     def unload(self) -> bool:
-        """Give the model's memory back, unless somebody uses it; tells whether it did."""
+        """Unload the model unless it is in use; return whether it was unloaded."""
         ticket = object()
         with self._changed:
             if self.is_lent:
                 return False
-            self._queue.append(ticket)  # who comes now waits until it is gone
+            self._queue.append(ticket)  # new borrowers wait until it is unloaded
         try:
-            self._let_go()
+            self._unload()
         finally:
             with self._changed:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
         return True
 
-    @property
-    def waiting(self) -> int:
-        """How many borrowers wait."""
-        return len(self._queue)
-
     @contextmanager
     def borrow(
         self, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[Engine]:
-        """The engine for a model; `on_phase` hears "busy" while others use another, and "loading".
+        """Lend the engine of a model; `on_phase` is called with "busy" while others use another model, and "loading".
 
-        Raises ModelError where the model can't be loaded (the next borrower tries anew), LoanCancelled where
-        `is_cancelled` says so before the loan.
+        Raises ModelError where the model can't be loaded (the next borrower tries again), and LoanCancelled where
+        `is_cancelled` becomes true while waiting.
         """
         ticket = object()
         with self._changed:
@@ -116,7 +110,7 @@ class SharedEngine:
         finally:
             with self._changed:
                 self._users -= 1
-                self._wind()
+                self._restart_timer()
                 self._changed.notify_all()
 
     def _wait_for_turn(
@@ -132,8 +126,8 @@ class SharedEngine:
             raise LoanCancelled
 
     def _replace(self, path: ModelSource) -> Engine:
-        """Give the old engine's memory back, then load. Only the queue's head comes here, when nobody has a loan."""
-        self._let_go()
+        """Unload the old engine, then load the new one. Only the queue's head gets here, when no loan is open."""
+        self._unload()
         self.loading = path
         try:
             engine = self._load(path)
@@ -142,15 +136,15 @@ class SharedEngine:
         self._engine, self._path = engine, path
         return engine
 
-    def _let_go(self) -> None:
+    def _unload(self) -> None:
         old, self._engine, self._path = self._engine, None, None
         if old is not None:
             old.close()
             del old
             gc.collect()
 
-    def _wind(self) -> None:
-        """Begin to count the idle seconds anew."""
+    def _restart_timer(self) -> None:
+        """Restart the idle timer."""
         if self._timer is not None:
             self._timer.cancel()
         if self._idle_seconds is not None and self._engine is not None and not self._users:
@@ -170,8 +164,8 @@ def load_engine(source: ModelSource) -> Engine:
 
 @st.cache_resource(show_spinner=False)
 def shared_engine() -> SharedEngine:
-    """The process's one, with the timer that the user has set."""
+    """Return the engine of this process, with the timer that the user has set."""
     engines = SharedEngine(load_engine)
-    with suppress(ConfigError):  # which the page of models tells
+    with suppress(ConfigError):  # the page of models shows it
         engines.idle_seconds = load_settings().unload_after
     return engines

@@ -1,4 +1,4 @@
-"""Keyboard shortcuts, and what else the browser does without a rerun: `static/shortcuts.js` says what."""
+"""Keyboard shortcuts, and what else the browser does without a rerun (`static/shortcuts.js`)."""
 
 import streamlit as st
 

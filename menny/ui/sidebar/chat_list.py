@@ -22,7 +22,7 @@ ICONS = {RENAME: "edit", PIN: "keep", UNPIN: "keep_off", EXPORT: "download", DEL
 
 
 def draw_chat_list(session: Session) -> None:
-    """What was said before, and how to come back to it; where it can't be read, why."""
+    """Draw the search field and the list, or the error where the store can't be read."""
     try:
         _draw_chat_list(session)
     except StorageError as error:
@@ -36,7 +36,7 @@ def _draw_chat_list(session: Session) -> None:
     if session.undo is not None:
         with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
             st.caption(as_label(session.undo.sentence), width="stretch")
-            st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.take_back)
+            st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.undo_deletion)
     if store is None:
         return
     listed = st.session_state.get("listed", LISTED)
@@ -140,21 +140,21 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
 
 
 def _reveal(session: Session, hit: SearchResult) -> None:
-    """Open the chat that was found, at the alternative that holds what was looked for."""
+    """Open the chat of a search result, at the version that matches."""
     session.open(hit.conversation.id)
     if hit.entry:
         session.attempt(partial(session.chat.choose, hit.entry))
 
 
 def marked(hit: SearchResult) -> str:
-    """An excerpt as a label: what was searched for has a ground of its own, and everything is shown as written."""
+    """Return an excerpt as a label, with its matches highlighted and all text shown as written."""
     return "".join(
         f":orange-background[{as_label(text)}]" if is_match else as_label(text) for text, is_match in hit.excerpt
     )
 
 
 def draw_dialogs(session: Session) -> None:
-    """The dialog that was asked for, until it is closed."""
+    """Draw the dialog that is open, if one is."""
     store = session.chats.store
     if store is not None and session.renaming:
         session.attempt(lambda: _rename(session, store))
@@ -190,7 +190,7 @@ def _export(session: Session, store: ChatStore) -> None:
 
 
 def by_day(conversations: Sequence[Conversation], now: datetime) -> Iterator[tuple[str, list[Conversation]]]:
-    """The list parted by how long ago something was said; the pinned come first."""
+    """Yield the conversations by how long ago they were last used; the pinned come first."""
 
     def part(conversation: Conversation) -> str:
         if conversation.pinned:
@@ -202,7 +202,7 @@ def by_day(conversations: Sequence[Conversation], now: datetime) -> Iterator[tup
 
 
 def day_of(day: date, today: date) -> str:
-    """Today, Yesterday, the last week and month, then months by name."""
+    """Return the heading of a day: Today, Yesterday, the last week and month, then months by name."""
     ago = (today - day) // timedelta(days=1)
     if ago <= 1:
         return "Today" if ago <= 0 else "Yesterday"
@@ -212,7 +212,7 @@ def day_of(day: date, today: date) -> str:
 
 
 def _zone() -> tzinfo | None:
-    """The browser's time zone, else this machine's."""
+    """Return the browser's time zone, else this machine's."""
     try:
         return ZoneInfo(st.context.timezone or "")
     except (ValueError, OSError, KeyError):

@@ -1,4 +1,4 @@
-"""The shield: which guardrails hold, chosen in the sidebar; by the message box, the exact text that the model gets."""
+"""The choice of a guardrail in the sidebar, and by the message box the instructions that the model gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DEFAULT_GUARDRAIL = "mistral"
 
 @dataclass(frozen=True, slots=True)
 class ActiveInstructions:
-    """What the model is told, under which guardrails, and why nothing may be sent where these can't be had."""
+    """The instructions and the guardrails in them, or the error that keeps messages from being sent."""
 
     instructions: Instructions
     guardrails: Sequence[Guardrail] = ()
@@ -25,9 +25,9 @@ class ActiveInstructions:
 
 
 def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> ActiveInstructions:
-    """The sidebar's part: the app's guardrail; a persona's own are added to it.
+    """Draw the choice of the app's guardrail; a persona's own are added to it.
 
-    One whose file is gone or broken stays chosen, and nothing is sent until it can be read or another is chosen.
+    A guardrail whose file is missing or broken stays chosen; nothing is sent until it can be read or another is chosen.
     """
     names = {guardrail.id: guardrail.name for guardrail in available} or {NONE: "None"}
     set_default({"guardrail": DEFAULT_GUARDRAIL})
@@ -38,7 +38,7 @@ def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> Active
         key="guardrail",
         persist_state="session",
         format_func=lambda guardrail_id: names[guardrail_id],
-        help="What every persona is told first. A persona can add guardrails of its own and can't take these away.",
+        help="Instructions before every persona's own. A persona can add guardrails, but not remove this one.",
     )
     try:
         in_force = combine(st.session_state["guardrail"], persona.guardrails, available)
@@ -54,17 +54,17 @@ def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> Active
     return ActiveInstructions(instructions, in_force)
 
 
-def draw_shield(active: ActiveInstructions) -> None:
-    """A button that opens to what the model is told."""
+def draw_instructions(active: ActiveInstructions) -> None:
+    """Draw a button that opens the instructions to the model."""
     names = " + ".join(guardrail.name for guardrail in active.guardrails)
     icon = ":material/shield:" if names else ":material/remove_moderator:"
     with st.popover(
-        as_label(names or "No guardrail"), icon=icon, type="tertiary", key="shield", help="What the model is told"
+        as_label(names or "No guardrail"), icon=icon, type="tertiary", key="shield", help="Instructions to the model"
     ):
-        st.markdown("**What the model is told**")
+        st.markdown("**Instructions to the model**")
         st.caption(
-            "To the letter, before everything that is said, however much of a long chat it no longer sees."
-            + ("" if names else " No guardrail is in it.")
+            "The exact text at the beginning of every prompt, also in chats that are longer than the model's context."
+            + ("" if names else " It contains no guardrail.")
         )
         st.code(active.instructions.system_text or "(nothing)", language=None, wrap_lines=True)
         for guardrail in active.guardrails:

@@ -1,4 +1,4 @@
-"""What of the conversation the model sees: the choice in the sidebar, and the meter of its context."""
+"""The choice of a memory strategy in the sidebar, and the meter of the model's context."""
 
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -21,16 +21,16 @@ NAMES: Mapping[str, str] = {
     "summary": "Recent turns and a summary",
     "summary-and-turns": "Last turns and a summary",
 }
-HELP = """What the model sees of a long chat; its context holds so many tokens and no more.
+HELP = """How much of a long chat the model sees, as its context is limited.
 
 - **Recent turns**: as many as fit.
-- **Last turns**: so many before the question.
-- **Everything**: all, and no reply once that no longer fits.
-- **… and a summary**: the model sums up what it no longer sees, which takes a moment now and then."""
+- **Last turns**: a fixed number before the question.
+- **Everything**: the whole chat, until it no longer fits.
+- **… and a summary**: the model also gets a summary of older messages, which it updates now and then."""
 
 
 def choose_memory() -> Memory:
-    """The choice, and the number of turns where that matters."""
+    """Draw the choice, and the number of turns for strategies that keep a number."""
     st.selectbox(
         "Memory",
         get_args(Strategy),
@@ -46,15 +46,15 @@ def choose_memory() -> Memory:
 
 
 def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings) -> Usage | None:
-    """Show how the next prompt will use the context, and return it; while a reply is under way, how its own does.
+    """Draw and return how the next prompt will use the context, or how the reply under way uses it.
 
-    Without the engine there is nothing to count with: then it is as the last reply found it.
+    Without the engine tokens can't be counted: then the last reply's usage is drawn.
     """
     usage = _last_usage(session)
     if engine is not None and session.job is None:
         try:
             usage = session.chat.estimate_usage(engine, settings)
-        except MennyError as error:  # sending a message will show it
+        except MennyError as error:  # sending a message shows it
             if settings.memory.strategy == "everything" and isinstance(error, PromptTooLongError):
                 st.warning(as_label(str(error)), icon=":material/memory:")
     if usage is not None:
@@ -63,7 +63,7 @@ def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings)
 
 
 def _last_usage(session: Session) -> Usage | None:
-    """That of the reply under way, as soon as it is known, or the last one that is kept."""
+    """Return the usage of the reply under way once it is known, else of the last reply."""
     if session.job is not None and session.job.reply.usage:
         return session.job.reply.usage
     kept = (Usage.read(entry.extra.get("usage")) for entry in reversed(session.chat.entries))
@@ -71,7 +71,7 @@ def _last_usage(session: Session) -> Usage | None:
 
 
 def _meter(usage: Usage) -> str:
-    """A bar of shares with its legend. Numbers and our own words only."""
+    """Return a bar of shares with its legend as HTML, which holds numbers and our own words only."""
     used = usage.context - usage.reply - usage.free
     shares = {
         "instructions": ("Instructions", usage.system),
@@ -88,7 +88,7 @@ def _meter(usage: Usage) -> str:
 
 
 def unseen_entries(entries: Sequence[MessageNode], messages: int) -> int:
-    """How many of the oldest entries hold the first so many messages; one without a text is none to the model."""
+    """Return the number of oldest entries that hold the first `messages`; an entry without text is no message."""
     for number, entry in enumerate(entries):
         if not messages:
             return number
@@ -97,14 +97,11 @@ def unseen_entries(entries: Sequence[MessageNode], messages: int) -> int:
 
 
 def draw_end_of_memory(usage: Usage, summary: Summary | None) -> None:
-    """The line between what the model no longer sees and what it does, with the summary of the former."""
-    if not usage.summed:
-        told = "From here on up, the model no longer sees what was said."
-    elif usage.summed < usage.unseen:
-        told = "From here on up, the model no longer sees what was said; it has a summary of the older part."
-    else:
-        told = "From here on up, the model no longer sees what was said; it has a summary of it."
-    st.caption(f":material/history: {told}", text_alignment="center")
+    """Draw the line above which the model no longer sees the messages, with their summary."""
+    sentence = "The model no longer sees what was said above"
+    if usage.summed:
+        sentence += "; it has a summary of " + ("the older part" if usage.summed < usage.unseen else "it")
+    st.caption(f":material/history: {sentence}.", text_alignment="center")
     if usage.summed and summary:
         with st.expander("The summary", type="compact"):
             st.text(summary.text)

@@ -1,4 +1,4 @@
-"""Moderation on the page: what is set in the sidebar, and how a result is shown."""
+"""Moderation on the page: its settings in the sidebar, and how a result is shown."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", 
 
 
 def choose_moderation(categories: ModerationFile) -> Moderation | None:
-    """The sidebar's part: for every category what becomes of messages and of replies; None where all is off."""
+    """Draw the action for every category, for messages and replies; return None where all are off."""
     set_default({_key(side, one.id): getattr(one, side) for one in categories.categories for side, _ in SIDES})
     with st.expander("Moderation", icon=":material/policy:", key="moderation"):
         st.caption(
-            "The model itself judges what is said, before a message is sent and once a reply is whole. "
-            "A small model judges badly."
+            "The model itself checks each message before it is sent, and each reply once it is complete. "
+            "Small models often misjudge."
         )
         for category in categories.categories:
             st.markdown(f"**{as_label(category.name)}**", help=as_label(category.description))
@@ -42,16 +42,16 @@ def _key(side: Side, category: str) -> str:
 
 
 def draw_warning(result: ModerationResult) -> None:
-    """Below a message that was sent although it is to be warned of."""
+    """Draw the warning below a message."""
     st.caption(f":material/policy: {as_label(f'Sent with a warning: {result.sentence}')}")
 
 
 def draw_withheld(result: ModerationResult) -> None:
-    """In the place of a reply that is blocked."""
+    """Draw a notice in place of a blocked reply."""
     st.warning(as_label(f"This reply was withheld: {result.sentence}"), icon=":material/policy:")
 
 
 def folded_away(result: ModerationResult, key: str) -> "st.delta_generator.DeltaGenerator":
-    """A notice that opens to a reply that is to be warned of."""
-    why = f"Folded away: {result.sentence} Open it to read it all the same."
+    """Return a folded container, labelled with the reason, for a reply with a warning."""
+    why = f"Folded away: {result.sentence} Open to read it anyway."
     return st.expander(as_label(why), icon=":material/policy:", key=key)

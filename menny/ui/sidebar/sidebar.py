@@ -1,4 +1,4 @@
-"""The sidebar: who answers, with which model, under which guardrails, and how freely."""
+"""The sidebar: chats, model, persona, guardrail, moderation, memory and sampling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ MOST_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the next reply is made with. `source` is None where the model isn't on this machine."""
+    """The settings of the next reply. `source` is None where the model isn't on this machine."""
 
     persona: Persona
     model: ModelSpec | None
     source: ModelSource | None
     instructions: ActiveInstructions
     settings: ReplySettings
-    usage: Usage | None = None  # of the model's context, where it is known
-    error: str = ""  # why no reply may be made at all
+    usage: Usage | None = None  # of the model's context, once it is known
+    error: str = ""  # why nothing can be sent, if nothing can
 
     @property
     def can_answer(self) -> bool:
@@ -44,7 +44,7 @@ class Choices:
 
 
 def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
-    """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
+    """Draw it; return the choices and the container for the chats. A reply under way keeps its own settings."""
     persona = _chosen_persona(session, options)
     set_default(_sampling_of(persona))
     with st.sidebar:
@@ -108,7 +108,7 @@ def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelS
 
 
 def _removed_model(session: Session, models: Mapping[str, ModelSpec]) -> ModelSpec | None:
-    """The model that was chosen and is there no more: it stays chosen, so that no other answers unasked."""
+    """Return the chosen model if it has been removed: it stays chosen, so that no other answers in its place."""
     is_chosen = session.model is not None and session.model.id == st.session_state.get("model")
     return session.model if session.model and is_chosen and session.model.id not in models else None
 
@@ -134,7 +134,7 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
 
 
 def _chosen_persona(session: Session, options: Options) -> Persona:
-    """The persona that is chosen; where its file is there no more, the first, and the page says so."""
+    """Return the chosen persona, or the first if its file has been removed, with a notice."""
     set_default({"persona": options.personas[0].id})
     persona, before = options.persona(st.session_state["persona"]), session.persona
     if before and before.id == st.session_state["persona"] != persona.id:
@@ -169,7 +169,7 @@ def choose_model(model_id: str) -> None:
 
 
 def adopt_parameters(persona: Persona) -> None:
-    """Set the sliders to what a persona asks for; the seed stays the user's."""
+    """Set the fields to a persona's parameters, except for the seed."""
     for key, value in _sampling_of(persona).items():
         if key != "seed":
             st.session_state[key] = value
@@ -209,10 +209,10 @@ def _choose_sampling() -> SamplingParams:
     return SamplingParams(**values_of(Parameters.model_fields), seed=None if seed is None else int(seed))
 
 
-def _draw_errors(problems: Sequence[ConfigError]) -> None:
-    if not problems:
+def _draw_errors(errors: Sequence[ConfigError]) -> None:
+    if not errors:
         return
-    title = "A file needs a look" if len(problems) == 1 else f"{len(problems)} files need a look"
+    title = "A file has an error" if len(errors) == 1 else f"{len(errors)} files have errors"
     with st.expander(title, icon=":material/warning:", expanded=True):
-        for problem in problems:
-            st.warning(as_label(str(problem)))
+        for error in errors:
+            st.warning(as_label(str(error)))

@@ -75,7 +75,7 @@ def test_what_was_deleted_comes_back_as_a_stopped_reply(session: Session) -> Non
     assert job
     session.delete(session.chat.entries[2].id)
     job.join()
-    session.take_back()
+    session.undo_deletion()
     reply = session.chat.entries[3]
     assert (reply.status, reply.finish_reason, reply.text) == ("whole", "cancelled", job.reply.text)
     assert reply.can_go_on

@@ -98,7 +98,7 @@ def test_who_waits_for_another_model_is_not_overtaken() -> None:
 
             threads.append(threading.Thread(target=use))
             threads[-1].start()
-            wait_until(lambda: engines.waiting == len(threads))
+            wait_until(lambda: len(engines._queue) == len(threads))
     for thread in threads:
         thread.join()
     assert order == ["two", "one again"]
@@ -139,7 +139,7 @@ def test_a_loan_that_is_cancelled_leaves_the_queue() -> None:
     engines = SharedEngine(lambda path: FakeEngine(parrot))
     with pytest.raises(LoanCancelled), engines.borrow(ONE, hear_nothing, lambda: True):
         pass
-    assert engines.waiting == 0
+    assert len(engines._queue) == 0
 
 
 def test_a_stopped_reply_keeps_what_was_said_and_frees_the_engine() -> None:
