@@ -93,7 +93,7 @@ def test_a_summary_that_fails_is_told_below_the_reply(stage: Stage) -> None:
     page.selectbox(key="memory").select("summary").run()
     for number in range(8):
         say(page, f"{number} " + "word " * 80)
-    assert "be summed up" in texts(page)[-1]
+    assert "be summarized" in texts(page)[-1]
     assert "ok" in texts(page)[-1]
 
 
