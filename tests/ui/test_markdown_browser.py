@@ -9,6 +9,19 @@ import pytest
 from markdown_it.token import Token
 from playwright.sync_api import Browser
 
+from menny.ui.markdown.katex import is_drawable
+from menny.ui.markdown.katex_commands import (
+    ACCENTS,
+    DELIMITERS,
+    ENVIRONMENTS,
+    FONTS,
+    FRACTIONS,
+    OPERATORS,
+    STACKS,
+    SYMBOLS,
+    TEXTS,
+    WITH_OPTION,
+)
 from menny.ui.markdown.parser import parse
 from tests.ui.browsing import serve
 from tests.ui.drawn_texts import FORMULA, SELECTED, TextPage, one_line
@@ -109,6 +122,8 @@ READ_AS = [
     ("| ` | ![x](http://e.invalid/u.png) ` |\n| --- | --- |", "` ![x](http://e.invalid/u.png) `"),
     ("| a | b |\n|:---:|---:|\n| `x\\|y` | :red[z] |", "a b x|y :red[z]"),
     ("| a |\n| --- |\n| `x\\\\|y` |", "a x\\|y"),
+    ("| a | b |\n| --- | --- |\n| 1 | 2 | 3 | `4 | 5` |", "a b 1 2 | 3 | 4 | 5"),
+    ("| a | b |\n| --- | --- |\n| 1 | `2 | 3` |\n| 4", "a b 1 2 | 3 4"),
     ("[^1]: note\n\n    ![x](http://e.invalid/u.png)", "[^1]: note ![x](http://e.invalid/u.png)"),
     ("a[^1]\n\n[^1]: note\n    more", "a[^1] [^1]: note more"),
     ("http://e.invalid/`:red[f]`", "http://e.invalid/:red[f]"),
@@ -160,6 +175,17 @@ MATHS = [
 
 def test_formulas_are_drawn(texts: TextPage) -> None:
     check(texts, MATHS)
+
+
+def test_katex_draws_whatever_is_given_to_it(texts: TextPage) -> None:
+    bare = sorted(SYMBOLS | OPERATORS | ACCENTS | FONTS | FRACTIONS | STACKS | TEXTS | WITH_OPTION)
+    forms = [rf"\{name}{end}" for name in bare for end in ("", "{a}{b}", "_a^b")]
+    forms += [rf"x^\{name} y" for name in bare] + [rf"\left\{name} x \right." for name in sorted(DELIMITERS)]
+    forms += [rf"\begin{{{name}}} a & b \\ c \end{{{name}}}" for name in ENVIRONMENTS]
+    drawn_as = [rf"\({form}\)" for form in forms if is_drawable(form, display=False)]
+    assert len(drawn_as) > len(forms) / 2
+    lines = [" ".join(drawn_as[first : first + 20]) for first in range(0, len(drawn_as), 20)]
+    check(texts, [(line, " ".join(FORMULA * len(line.split(r"\) \(")))) for line in lines])
 
 
 def test_a_label_is_read_as_it_is_written_wherever_it_stands(texts: TextPage) -> None:

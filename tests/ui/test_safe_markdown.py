@@ -113,7 +113,8 @@ def test_a_label_shows_every_character() -> None:
     assert as_label("*a* [b](c) $5") == r"\*a\* \[b\]\(c\) \$5"
     assert r"127\.0\.0\.1\:8000" in as_label("http://127.0.0.1:8000/v1")
     assert as_label("todo:green tea: now") == r"todo\:green tea: now"
-    assert as_label("a\n\n    b") == "a\\\n b"
+    assert as_label("a\n\n    b") == "a\\\nb"
+    assert [as_label(text) for text in ("", " ", "\n", " a ", "\na\n")] == ["", " ", "  ", " a ", " a "]
 
 
 @given(st.text(alphabet=" \n\t`~>-*#[](){}!<>$:\\abc/1.|", max_size=60))
@@ -163,6 +164,12 @@ def test_what_nests_too_deep_is_shown_as_written(nest: str) -> None:
         "_a__",
         "&amp;",
         "www.x))",
+        "\\[ a\n",
+        "$$ a\n",
+        "a@",
+        "\\(\\text{",
+        ":a",
+        "- $$x$$\n",
     ],
 )
 def test_a_long_text_of_one_mark_takes_no_time(evil: str) -> None:

@@ -31,15 +31,16 @@ def web_address(state: StateInline, silent: bool) -> bool:
 
 
 def mail_address(state: StateInline, silent: bool) -> bool:
-    """A rule of markdown-it: somebody@example.org."""
+    """A rule of markdown-it: name@example.org."""
     if silent or state.linkLevel or state.src[state.pos] != "@":
         return False
     mailbox = _MAILBOX.search(state.src[max(0, state.pos - _LONGEST_MAILBOX) : state.pos])
     host = _MAIL_HOST.match(state.src, state.pos, state.posMax)
     if mailbox is None or host is None or not state.pending.endswith(mailbox[0]):
         return False
-    before = state.src[: state.pos - len(mailbox[0])][-1:]
-    if before and (before.isalnum() or before in "_./:@+-"):
+    start = state.pos - len(mailbox[0])
+    before = state.src[start - 1] if start else " "
+    if before.isalnum() or before in "_./:@+-":
         return False
     return _push_link(state, mailbox[0], host[0], "mailto:")
 

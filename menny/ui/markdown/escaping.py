@@ -51,8 +51,11 @@ def literal(text: str) -> str:
 
 def label(text: str) -> str:
     """Return Markdown that shows the text line by line, and is safe between marks of the page's own."""
-    written = (_ALL.sub(_escape, _SPACE.sub(" ", line)) for line in text.split("\n"))
-    return "\\\n".join(filter(str.strip, written))
+    lines = [_ALL.sub(_escape, _SPACE.sub(" ", line)) for line in text.split("\n")]
+    if len(lines) == 1:
+        return lines[0]
+    start, end = (" " if one.isspace() else "" for one in (text[0], text[-1]))
+    return start + "\\\n".join(line.strip(" ") for line in lines if line.strip()) + end
 
 
 def apart(marked: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands in a line, written for the page: text, emphasis, links, code and formulas.
+"""The contents of a line, written for the page: text, emphasis, links, code and formulas.
 
 Each stretch of text with the same emphasis is written in a span of its own, so that its stars and tildes can't meet
 others; between stretches nothing needs to be weighed.

@@ -15,6 +15,10 @@ LITERAL = "literal"
 """The type of a block token whose content is shown as written."""
 
 
+MAX_LINES = 100
+"""Lines of a formula; what never ends isn't looked for any further."""
+
+
 @dataclass(frozen=True, slots=True)
 class Formula:
     """TeX between delimiters: `written` with them, `tex` without."""
@@ -87,7 +91,7 @@ def display_formula(state: StateBlock, start: int, end: int, silent: bool) -> bo
 
 def _last_line(state: StateBlock, start: int, end: int, close: str) -> int | None:
     """Return the line whose end closes a formula; None if there is a blank line or another block before it."""
-    for line in range(start, end):
+    for line in range(start, min(end, start + MAX_LINES)):
         if state.isEmpty(line) or (line > start and state.sCount[line] < state.blkIndent):
             return None
         text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]

@@ -1,7 +1,8 @@
 r"""The Markdown of messages: CommonMark with GitHub's tables, strikethrough and bare addresses, and with maths.
 
 Different from these, so that what is written is seen: HTML and pictures are text, `~one tilde~` and a backslash before
-a mark that means nothing in Markdown (`x\,dx`) too, and a link leads to the web or to a mailbox.
+a mark that means nothing in Markdown (`x\,dx`) too, a link leads to the web or to a mailbox, and a table's row keeps
+all that is in it.
 """
 
 import functools
@@ -10,6 +11,8 @@ import re
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_block import reference as commonmark_reference
+from markdown_it.rules_block.table import escapedSplit, getLine
+from markdown_it.rules_block.table import table as github_table
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import escape as commonmark_escape
 from markdown_it.rules_inline import image as commonmark_image
@@ -53,6 +56,7 @@ def _parser() -> MarkdownIt:
     inline.before("escape", "web_address", web_address)
     inline.before("escape", "mail_address", mail_address)
     block.at("reference", _reference)
+    block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.before("fence", "formula", display_formula, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     return parser
 
@@ -91,3 +95,23 @@ def _reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Take a link's address written elsewhere, but not a footnote, which would be seen nowhere."""
     first = state.bMarks[start] + state.tShift[start]
     return not state.src.startswith("[^", first) and commonmark_reference(state, start, end, silent)
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Take a table as GitHub does, but what a row has too much belongs to its last cell: pipes in code or in a formula
+    part cells too, and what comes after the last column would be lost.
+    """
+    first = len(state.tokens)
+    if not github_table(state, start, end, silent):
+        return False
+    row: list[Token] = []
+    for token in state.tokens[first:]:
+        if token.type == "tr_open":
+            row, line = [], token.map[0] if token.map else start
+        elif token.type == "inline":
+            row.append(token)
+        elif token.type == "tr_close":
+            cells = escapedSplit(getLine(state, line).strip().removeprefix("|").removesuffix("|"))
+            if len(cells) > len(row):
+                row[-1].content = "|".join(cells[len(row) - 1 :]).strip()
+    return True
