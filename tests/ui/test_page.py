@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from menny.config.paths import own_models_file
 from menny.errors import ModelError
 from tests.ui.conftest import Stage, say, texts
 from tests.ui.fake_engine import FakeEngine, parrot
@@ -14,6 +15,16 @@ def test_the_start_shows_who_there_is_to_talk_to(stage: Stage) -> None:
     assert page.button(key="talk-menny").label == "Talk to Menny"
     assert len([button for button in page.button if str(button.key).startswith("talk-")]) >= 6
     assert "Ugh" in texts(page)[0]
+
+
+def test_the_start_says_where_chats_go(stage: Stage) -> None:
+    own_models_file().write_text("models: [{id: far, name: Far, server: 'http://far.example:8000/v1'}]\n")
+    page = stage.open_page()
+    assert any("stay on this machine" in one.value for one in page.caption)
+    page.selectbox(key="model").select("far").run()
+    captions = [one.value.replace("\\", "") for one in page.caption]
+    assert any("What you say to Far is sent to far.example:8000." in one for one in captions)
+    assert not any("stay on this machine" in one for one in captions)
 
 
 def test_a_message_gets_a_reply_with_its_measures(stage: Stage) -> None:

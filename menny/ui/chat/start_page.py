@@ -1,9 +1,11 @@
 """The start of a conversation: persona cards, a greeting, and suggestions for a first question."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import streamlit as st
 
+from menny.models.catalogue import ModelSpec, ServerSource
 from menny.personas.cards import alternate_greetings
 from menny.personas.persona import Persona
 from menny.ui.chat.message_bar import Bar, message_bar
@@ -21,11 +23,18 @@ def draw_start_page(session: Session, choices: Choices, personas: Sequence[Perso
         if drawn := picture(f"menny-{family.lower()}"):
             left.image(drawn, width="stretch", alt=f"Menny {family}")
         right.title("Who do you want to talk to?", anchor=False)
-        right.caption("A chatbot of your own. What you say, and what you hear, stays on this machine.")
+        right.caption(as_label(f"Your own chatbot. {_where_chats_go(choices.model)}"))
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
     _greeting(session, choices.persona, can_ask=choices.can_answer)
+
+
+def _where_chats_go(model: ModelSpec | None) -> str:
+    if model and isinstance(model.source, ServerSource):
+        host = urlsplit(model.source.address).netloc.rpartition("@")[2]
+        return f"What you say to {model.name} is sent to {host}."
+    return "Your chats stay on this machine."
 
 
 def _card(persona: Persona, is_chosen: bool) -> None:
