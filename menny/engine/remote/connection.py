@@ -19,7 +19,7 @@ OPENED = (".connect_tcp.complete", ".start_tls.complete")
 
 
 class Call:
-    """One request; `hang_up` ends it from any thread, whatever it is waiting for."""
+    """One request; `hang_up` ends it from any thread, even while it waits."""
 
     def __init__(self) -> None:
         self.is_over = False
@@ -135,7 +135,7 @@ def parse(content: bytes, response: httpx2.Response) -> Any:
 
 
 def is_page(response: httpx2.Response) -> bool:
-    """Whether the answer calls itself a web page."""
+    """Return True for an answer that calls itself a web page."""
     return "html" in response.headers.get("Content-Type", "").lower()
 
 

@@ -1,4 +1,4 @@
-"""What one server understands of the protocol: by the program that it is, and by what it has refused."""
+"""The part of the protocol that one server understands, known from its program's name and from its refusals."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _ROLES = re.compile(r"alternat|system role|role.{0,40}(system|not supported)|sys
 
 @dataclass(frozen=True)
 class Dialect:
-    """What is known of a server so far."""
+    """The fields, roles and ways to continue a reply that a server is known to take."""
 
     owner: str = ""  # of its models, as it lists them
     has_system_role: bool = True
@@ -46,7 +46,7 @@ class Dialect:
 
     @classmethod
     def of(cls, owner: str) -> "Dialect":
-        """Return what the program is known for."""
+        """Return the dialect of a program, by the owner that its models state."""
         known = next((name for name in CONTINUING if owner.startswith(name)), "")
         return cls(
             owner,
@@ -56,12 +56,12 @@ class Dialect:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether the server has /tokenize."""
+        """True for a server with /tokenize."""
         return self.owner.startswith(("vllm", "llamacpp"))
 
     @property
     def scores(self) -> bool:
-        """Whether the server tells the likelihoods of a prompt's tokens."""
+        """True for a server that gives the log-probabilities of a prompt's tokens."""
         return self.owner.startswith("vllm")
 
     def body(self, fields: dict[str, Any]) -> dict[str, Any]:

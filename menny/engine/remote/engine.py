@@ -275,7 +275,7 @@ class _Clock:
         return self._measured(text, None)
 
     def last(self, reason: FinishReason) -> Chunk:
-        """Return the end, with the counts that the server told."""
+        """Return the end, with the counts that the server sent."""
         self._count = self._counted or self._count
         return self._measured("", reason)
 

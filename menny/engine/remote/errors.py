@@ -117,7 +117,7 @@ def _with_place(entry: Any) -> str:
 
 
 def without_key(text: str, key: str | None) -> str:
-    """Return a server's words with an ellipsis in place of the key, and of every part of it that can be told."""
+    """Return a server's words with an ellipsis in place of the key, and of every part of it from four characters on."""
     if not key:
         return text
     width, folded, searched = min(SHORTEST_ECHO, len(key)), key.casefold(), text.casefold()

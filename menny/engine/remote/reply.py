@@ -36,7 +36,7 @@ class ReplyReader:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the server has ended the reply."""
+        """True once the server has ended the reply."""
         return self.is_done or bool(self.reason)
 
     def take(self, event: Any) -> str:
@@ -84,13 +84,13 @@ class ReplyReader:
 
     def _text(self, choice: dict[str, Any]) -> str:
         """Return the text of a choice: of a chat's stream, of a whole answer, or of a completion."""
-        said = choice.get("delta") or choice.get("message")
+        message = choice.get("delta") or choice.get("message")
         self.is_done = self.is_done or (bool(choice.get("message")) and not choice.get("delta"))
-        if not isinstance(said, dict):
-            said = {"content": choice.get("text")}
-        self._has_tools = self._has_tools or bool(said.get("tool_calls") or said.get("function_call"))
-        thoughts = said.get("reasoning_content") or said.get("reasoning")
-        text = self._of_content(said.get("content")) or self._of_content(said.get("refusal"))
+        if not isinstance(message, dict):
+            message = {"content": choice.get("text")}
+        self._has_tools = self._has_tools or bool(message.get("tool_calls") or message.get("function_call"))
+        thoughts = message.get("reasoning_content") or message.get("reasoning")
+        text = self._of_content(message.get("content")) or self._of_content(message.get("refusal"))
         self._has_thoughts = self._has_thoughts or bool(thoughts)
         self._letters_left -= len(text) + (len(thoughts) if isinstance(thoughts, str) else 0)
         if self._letters_left < 0:

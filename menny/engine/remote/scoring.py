@@ -1,4 +1,4 @@
-"""How likely a model on vLLM finds texts, from the log-probabilities that vLLM gives for the tokens of a prompt."""
+"""The likelihood of texts for a model on vLLM, from the log-probabilities that it gives for a prompt's tokens."""
 
 import math
 from collections.abc import Sequence
