@@ -4,10 +4,12 @@ The library runs whatever a file asks for: replacements that multiply a text, pr
 never end. An allocation that fails within it ends the process. So every component is checked here first.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
+from menny.engine.tokenizers.charsmap import is_charsmap
 from menny.engine.tokenizers.patterns import is_bounded
 from menny.errors import quoted
 
@@ -18,7 +20,9 @@ MAX_TEXT = 64  # characters of a pattern, prefix or replacement that is written 
 MAX_ADDED = 1024  # characters of an added token
 MAX_ALL_ADDED = 1 << 20  # characters of all added tokens
 
-NORMALIZERS = frozenset(("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace"))
+NORMALIZERS = frozenset(
+    ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "Precompiled")
+)
 PRE_TOKENIZERS = frozenset(
     ("ByteLevel", "Metaspace", "Digits", "Punctuation", "Split", "Whitespace", "WhitespaceSplit")
 )
@@ -67,10 +71,21 @@ def _growth(part: dict[str, Any]) -> float:
     Unicode's own forms are left out: they grow few characters, and by no more than 18.
     """
     check: Callable[[dict[str, Any]], float] | None = {"Prepend": _prefix, "Replace": _replacement}.get(part["type"])
+    if part["type"] == "Precompiled":
+        _check_charsmap(part.get("precompiled_charsmap"))
     if part["type"] == "Metaspace" and len(str(part.get("replacement"))) != 1:
         raise ValueError("Metaspace should have one character for a space")
     adds_space = part["type"] == "Metaspace" or (part["type"] == "ByteLevel" and part.get("add_prefix_space"))
     return check(part) if check else 2.0 if adds_space else 1.0
+
+
+def _check_charsmap(value: object) -> None:
+    try:
+        data = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        data = b""
+    if not is_charsmap(data):
+        raise ValueError("'normalizer' has a precompiled_charsmap that is damaged or makes a text too long")
 
 
 def _prefix(part: dict[str, Any]) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from menny.engine.formats.small_files import read_bytes
+from menny.engine.tokenizers.charsmap import is_charsmap
 from menny.engine.tokenizers.vocabulary import CONTROL_NAMES, Vocabulary, broken, library_faults, named_bos, named_ends
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -63,8 +64,9 @@ def _vocabulary(proto: Any, source: Path) -> Vocabulary:
         raise broken(source, "it holds no pieces, so it is not a SentencePiece model")
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise broken(source, "it puts spaces behind words (treat_whitespace_as_suffix), which Menny doesn't read")
-    if any(spec.precompiled_charsmap for spec in (proto.normalizer_spec, proto.denormalizer_spec)):
-        raise broken(source, "it replaces characters by a table (precompiled_charsmap), which Menny doesn't read")
+    maps = [spec.precompiled_charsmap for spec in (proto.normalizer_spec, proto.denormalizer_spec)]
+    if not all(is_charsmap(data) for data in maps if data):
+        raise broken(source, "its table of replacements (precompiled_charsmap) is damaged or makes a text too long")
     proto.DiscardUnknownFields()
     for index, piece in enumerate(proto.pieces):
         if not isinstance(piece.piece, str):

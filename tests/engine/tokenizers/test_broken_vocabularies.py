@@ -174,7 +174,7 @@ HUB: list[tuple[str, Any, str]] = [
     ("added_tokens.1.content", "hell", "hell"),
     ("pre_tokenizer", {"type": "Split"}, "building"),
     ("pre_tokenizer", 5, "building"),
-    ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "building"),
+    ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "precompiled_charsmap"),
     ("decoder", {"type": "WordPiece", "prefix": "##", "cleanup": True}, "decoder"),
 ]
 
