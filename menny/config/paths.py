@@ -34,8 +34,13 @@ def home_error() -> str:
         return f"{name} is longer than this system allows for a path: choose a shorter one."
     if os.path.lexists(chosen) and not os.path.isdir(chosen):
         return f"{name} is {path}, which isn't a folder: choose another one, or move what is there."
-    if os.path.isdir(chosen) and not os.access(chosen, os.R_OK | os.X_OK):
+    try:
+        os.scandir(chosen).close()
+        os.lstat(chosen / "chats.db")
+    except PermissionError:
         return f"{name} is {path}, which Menny isn't allowed to read: change its permissions, or choose another one."
+    except OSError:  # it isn't there yet, and whoever writes there says why it can't be made
+        return ""
     return ""
 
 

@@ -68,7 +68,7 @@ def guardrails_text(model: str, name: str, found: Sequence[Guarded]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent; a dash where there is none."""
+    """A share in percent; a dash for None."""
     return "–" if share is None else f"{share:.1%}"
 
 

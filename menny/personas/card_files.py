@@ -124,7 +124,7 @@ def _texts_of(picture: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def _json_of(text: bytes) -> bytes | None:
-    """A card's JSON in a picture's text: as it is, as base64, or as numbers of bytes; None where it is none of them."""
+    """A card's JSON in a picture's text: as it is, as base64, or as numbers of bytes; else None."""
     charset = next((mark for mark in CHARSETS if text.startswith(mark)), b"")
     bare = text[len(charset) :].strip(b"\0 \t\r\n")
     if charset == b"UNICODE\0" and b"\0" in bare[:8]:
@@ -171,7 +171,7 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:
 
 
 def _icon_in(card: bytes, names: list[str]) -> str:
-    """The member that is the character's picture: the card's main icon, else any icon; empty where there is none."""
+    """The member that is the character's picture: the card's main icon, else any icon; empty where it has no icon."""
     try:
         assets = card_in_json(card)["data"]["assets"]
         icons = [asset for asset in assets if isinstance(asset, Mapping) and asset.get("type") == "icon"]
@@ -184,7 +184,7 @@ def _icon_in(card: bytes, names: list[str]) -> str:
 
 
 def picture_in_json(card: Mapping[str, Any]) -> bytes | None:
-    """The main icon of a card of version 3 that carries it as a `data:` address; None where there is none."""
+    """The main icon of a card of version 3 that carries it as a `data:` address; None where there isn't one."""
     data = card.get("data")
     assets = data.get("assets") if isinstance(data, Mapping) else None
     for asset in assets if isinstance(assets, list) else ():

@@ -219,7 +219,7 @@ def _with_card(kept: dict[str, Any], card: dict[str, Any], room: int, notices: l
 
 
 def _largest(card: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The largest field that Menny doesn't read, with the object that holds it; None where there is none."""
+    """The largest field that Menny doesn't read, with the object that holds it; None where there isn't one."""
     data = card.get("data")
     holders = [card, data] if isinstance(data, dict) else [card]
     holders += [extensions for holder in holders if isinstance(extensions := holder.get("extensions"), dict)]

@@ -31,7 +31,7 @@ def new_id(name: str, taken: Container[str]) -> str:
 
 
 def find(folder: Path, persona_id: str) -> Path | None:
-    """The file of a persona in a folder; None where there is none."""
+    """The file of a persona in a folder; None where there isn't one."""
     try:
         return next((path for path in yaml_files(folder) if path.stem == persona_id and path.is_file()), None)
     except OSError:

@@ -63,7 +63,7 @@ class Imported:
 
 
 def read_import(name: str, data: bytes) -> Imported:
-    """The character in a file. Raises ConfigError, in one sentence that names the file, where there is none."""
+    """The character in a file. Raises ConfigError, in one sentence that names the file, where there isn't one."""
     notices: list[str] = []
     try:
         if len(data) > MAX_FILE:
@@ -132,7 +132,7 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(
-            "it is none of the files that Menny reads: a picture or zip with a card, JSON, YAML, or a Modelfile"
+            "it is none of what Menny reads: a picture or zip with a card, JSON, YAML, or a Modelfile"
         ) from None
     is_yaml = PurePath(name).suffix.lower() in FILE_ENDINGS
     first, _ = _parted(next((line for line in text.splitlines() if not _is_empty(line)), ""))

@@ -143,7 +143,7 @@ class Persona(PersonaFile):
     def avatar_path(self, root: Path | None = None) -> Path | None:
         """The avatar's file, by default the user's own before the project's.
 
-        None where there is none, or where a link leads out of the images folder.
+        None where there isn't one, or where a link leads out of the images folder.
         """
         for folder in (home(), PROJECT) if root is None else (root,):
             path = os.path.realpath(folder / (self.avatar or ""))

@@ -25,7 +25,7 @@ class Writers:
         self._own_mark = new_id()
         self._handle: int | None = None
         self._guard = threading.Lock()
-        if folder is not None and not folder.is_dir() and folder.exists():
+        if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
             kind = special_kind(folder) or "a file"
             raise UnkeptError(f"{folder.name} is {kind}, not a folder: move it elsewhere, then start Menny again.")
 

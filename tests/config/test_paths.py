@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from menny.config.paths import NOWHERE, PROJECT, home, home_error, remove_unfinished_files
 from menny.config.settings import Settings, keep_settings, load_settings
-from menny.errors import MennyError
+from menny.errors import MennyError, StorageError
 from menny.models.catalogue import add_entry
+from menny.personas.files import find
 from menny.personas.persona import load_all, own_folder
 from menny.storage import ChatStore, store_file
 
@@ -72,3 +74,29 @@ def test_a_home_that_can_be_made_is_no_error_and_is_its_owners_alone(
     assert load_settings() == Settings(unload_after=60)
     assert stat.S_IMODE(home().stat().st_mode) == 0o700
     assert own_folder() == tmp_path / "new" / "home 小雪" / "personas"
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home that may not be entered: root gives its rights up for as long as the test looks at it."""
+    folder = tmp_path / "locked" / "home"
+    (folder / "personas").mkdir(parents=True)
+    folder.chmod(0o000)
+    monkeypatch.setenv("MENNY_HOME", str(folder))
+    user = os.geteuid()
+    if user == 0:
+        for above in (tmp_path, *tmp_path.parents[:-2]):
+            above.chmod(above.stat().st_mode | 0o011)  # nobody passes through
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
+    folder.chmod(0o700)
+
+
+def test_a_home_that_may_not_be_entered_is_a_sentence_and_breaks_nothing(locked: Path) -> None:
+    assert f"MENNY_HOME is {locked}, which Menny isn't allowed to read" in home_error()
+    assert load_settings() == Settings()
+    assert find(own_folder(), "ada") is None
+    remove_unfinished_files()
+    with pytest.raises(StorageError, match="Permission denied"):
+        ChatStore(store_file())

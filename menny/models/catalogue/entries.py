@@ -74,8 +74,10 @@ class ModelEntry(StrictModel):
     name: Line = Field(min_length=1, max_length=80, description="The name in the sidebar.")
     template: TemplateName | None = Field(default=None, description="The prompt template; guessed where left out.")
     licence: Line = Field(default="", max_length=80, description="The weights' licence.")
-    context_length: int | None = Field(default=None, ge=1, description="The greatest number of tokens it attends to.")
-    size_bytes: int | None = Field(default=None, ge=1, description="About how large the download is.")
+    context_length: int | None = Field(
+        default=None, ge=1, le=1 << 32, description="The greatest number of tokens it attends to."
+    )
+    size_bytes: int | None = Field(default=None, ge=1, le=1 << 60, description="About how large the download is.")
     good_for: Line = Field(default="", max_length=200, description="One line on what it is good for.")
     package: Package | None = Field(default=None, description="A Python package that carries the model.")
     file: FileName | None = Field(default=None, description="The model's file within the package.")

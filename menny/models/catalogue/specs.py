@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from menny.config.paths import PROJECT
-from menny.config.yaml_models import load_yaml
+from menny.config.yaml_models import comment_notices, load_yaml
 from menny.errors import ConfigError, ModelError
 from menny.files import file_name
 from menny.model_files import CONFIG_FILES, is_weights
@@ -107,6 +107,7 @@ def load_catalogue(
         try:
             found = load_yaml(path, CatalogueFile)
             specs |= {entry.id: _spec(entry, found.shapes, folder, cache) for entry in found.models}
+            errors += comment_notices(path)
         except ConfigError as error:
             errors.append(error)
     known = {name for spec in specs.values() for name in (spec.id, f"{spec.id}.gguf")}

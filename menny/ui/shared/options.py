@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from menny.config.paths import CONFIGS, home_error, models_folder, own_models_file
+from menny.config.yaml_models import comment_notices
 from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, load_catalogue
 from menny.moderation.classifier import ModerationFile, load_moderation
@@ -27,7 +28,7 @@ class Options:
     guardrails: Sequence[Guardrail]
     models: Sequence[ModelSpec]
     errors: Sequence[ConfigError]
-    moderation: ModerationFile | None = None  # None: there is none, or its file can't be used
+    moderation: ModerationFile | None = None  # None: there is no such file, or it can't be used
     error: str = ""  # why nothing may be sent as the files are
 
     def persona(self, persona_id: str) -> Persona:
@@ -48,7 +49,7 @@ def read_options() -> Options:
     models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
     homeless = [ConfigError(home_error())] if home_error() else []
     error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
-    all_errors = [*homeless, *errors, *([unreadable] if unreadable else []), *model_errors]
+    all_errors = [*homeless, *errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
     return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error)
 
 
@@ -92,7 +93,7 @@ def _fingerprint_of(files: Sequence[Path]) -> tuple[object, ...]:
 
 
 def _stamp(path: Path) -> tuple[object, ...]:
-    """A value that differs once a file has changed; empty where there is none, or none any more."""
+    """A value that differs once a file has changed; empty where there is no file, or no longer."""
     try:
         stat = path.stat()
     except OSError:
