@@ -1,6 +1,6 @@
-"""The command line: every command of `python -m menny`, and what becomes of an error.
+"""The command line: all commands of `python -m menny`, and the handling of their errors.
 
-A wrong input gets one line, and exit code 2.
+A wrong input prints one line, and exits with 2.
 """
 
 import io
@@ -31,7 +31,7 @@ def main() -> None:
     if ring is not None:
         run_together(ring, _run)
     code = _run()
-    if code == INTERRUPTED:  # perhaps while a thread loads a model, which an orderly end would wait for
+    if code == INTERRUPTED:  # a thread may be loading a model, for which an orderly exit would wait
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
@@ -39,17 +39,17 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run a command; tell what is wrong in one line, without a traceback. Returns the exit code."""
+    """Run a command, and print an error in one line, without a traceback. Returns the exit code."""
     try:
         code = make_app()(standalone_mode=False)
     except MennyError as error:
         return complain(str(error), error.exit_code)
     except typer.TyperException as error:
         sentence = error.format_message().rstrip(".")
-        return complain(f"{sentence}: `python -m menny --help` tells what can be said.", 2)
+        return complain(f"{sentence}. See `python -m menny --help`.", 2)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of the output is gone
         _drop_output()
         return 1
     except OSError as error:
@@ -59,8 +59,7 @@ def _run() -> int:
 
 
 def _make_streams_usable() -> None:
-    """Whatever this process was started with: closed streams, whose numbers the next files to be opened would get, or
-    an encoding that lacks some of what is said."""
+    """Open closed streams, whose numbers the next files would get, and replace characters that can't be encoded."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -70,7 +69,7 @@ def _make_streams_usable() -> None:
 
 
 def _drop_output() -> None:
-    """What couldn't be written is still held, and would be tried, and complained about, once more at the end."""
+    """Discard unwritten output, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -89,7 +88,7 @@ def make_app() -> typer.Typer:
     app.command()(talk.demo)
     app.command()(models.models)
     app.command()(get.get)
-    app.command(cls=models.Spreading)(models.bench)
+    app.command(cls=models.RepeatedOption)(models.bench)
     app.command()(models.verify)
     app.command()(models.convert)
     app.command()(models.perplexity)

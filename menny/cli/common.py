@@ -1,4 +1,4 @@
-"""What several commands need: their common options, the catalogue, an engine, and how an error is told."""
+"""Parts that several commands share: options, the catalogue, an engine, JSON output and error lines."""
 
 import json
 import math
@@ -19,24 +19,29 @@ from menny.models.loader import AnyEngine, LoadOptions, Planner, load
 from menny.prompts import guess_template
 from menny.text import sanitize
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder, or a .gguf file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A catalogue id, a folder or a .gguf file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Context = Annotated[
-    int | None, typer.Option("--context", min=1, help="Tokens of prompt and reply together. Default: as many as fit.")
+    int | None,
+    typer.Option(
+        "--context",
+        min=1,
+        help="Context length in tokens. Default: the longest that fits.",
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Load a model that doesn't seem to fit into memory all the same.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same reply.")]
+Force = Annotated[bool, typer.Option("--force", help="Load the model even if it doesn't seem to fit into memory.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed: the same seed gives the same reply.")]
 
 
 def complain(sentence: str, code: int) -> int:
-    """Tell what is wrong, in one line on standard error; returns the exit code."""
+    """Print an error in one line on standard error; returns the exit code."""
     typer.echo("menny: " + " ".join(sanitize(sentence).split()), err=True)
     return code
 
 
-def json_text(told: Mapping[str, Any]) -> str:
-    """One JSON object. What isn't a number, or has no end, is null in it: JSON has no word for either."""
-    return json.dumps(_finite(told), ensure_ascii=False, allow_nan=False)
+def json_text(values: Mapping[str, Any]) -> str:
+    """Format one JSON object. NaN and infinities, which JSON lacks, become null."""
+    return json.dumps(_finite(values), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -48,31 +53,31 @@ def _finite(value: Any) -> Any:
 
 
 def catalogue() -> tuple[list[ModelSpec], list[Any]]:
-    """The models that there are to choose from, and what is wrong with their file."""
-    specs, problems = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
-    return specs, list(problems)
+    """Load the catalogue: its models, and the errors in its files."""
+    specs, errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
+    return specs, list(errors)
 
 
 def find_model(name: str) -> tuple[ModelSpec, Path]:
-    """A model's entry, and where it lies on this machine."""
+    """Find a model: its entry in the catalogue, and its path on this machine."""
     spec = resolve(name, catalogue()[0])
     return spec, spec.present()
 
 
 def find_fitting(name: str, force: bool) -> Path:
-    """Where a model lies that fits into memory, or has to."""
+    """Find the path of a model. Raises TooLargeError if it doesn't fit into memory, unless forced."""
     _, path = find_model(name)
-    with _telling_of_force():
+    with _suggesting_force():
         plan_for(path, force=force)
     return path
 
 
 @contextmanager
 def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[AnyEngine, str]]:
-    """The engine of a model, on all machines that take part, with the template that its prompts take."""
+    """Load a model, on all machines that take part; yields its engine and the template of its prompts."""
     specs, _ = catalogue()
     spec, ring = resolve(name, specs), join()
-    with _telling_of_force():
+    with _suggesting_force():
         if ring is None or isinstance(spec.source, ServerSource):
             engine = _load_fitting(spec, LoadOptions(context, force), specs)
         else:
@@ -92,9 +97,9 @@ def _load_fitting(spec: ModelSpec, options: LoadOptions, specs: Sequence[ModelSp
 
 
 @contextmanager
-def _telling_of_force() -> Iterator[None]:
+def _suggesting_force() -> Iterator[None]:
     try:
         yield
     except TooLargeError as error:
-        sentence = f"{error} To try all the same: --force."
+        sentence = f"{error} To load it anyway, add --force."
         raise TooLargeError(sentence, error.needed, error.room) from None

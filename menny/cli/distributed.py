@@ -1,4 +1,4 @@
-"""One command on several machines: rank 0 runs it, the others follow its engine; all end with one exit code."""
+"""A command on several machines: rank 0 runs it, the others follow its engine; all end with the same exit code."""
 
 import os
 import signal
@@ -15,20 +15,20 @@ from menny.errors import MennyError
 
 
 def run_together(ring: Ring, command: Callable[[], int]) -> NoReturn:
-    """Take part in a command, and leave the process when it is over. Only rank 0 reads and prints."""
+    """Take part in a command, and exit when it is over. Only rank 0 reads and prints."""
     share_cores(ring.processes_here())
     code = _lead(command) if ring.rank == 0 else _follow(ring)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once one has ended with an error, mlx.launch terminates the others
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # mlx.launch terminates the others once one has ended with an error
     for stream in (sys.stdout, sys.stderr):
         if not stream.closed:
             stream.flush()
     ring.dismiss(code)
-    os._exit(code)  # at once: what is left, as a thread that waits for typed lines, is waited for in vain
+    os._exit(code)  # at once: threads may be left, as the one that waits for typed lines
 
 
 def _lead(command: Callable[[], int]) -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # even where mlx.launch was told to ignore it
-    signal.signal(signal.SIGTERM, _told_to_end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # even where mlx.launch ignores it
+    signal.signal(signal.SIGTERM, _end_with_the_others)
     return command()
 
 
@@ -40,5 +40,5 @@ def _follow(ring: Ring) -> int:
         return complain(f"{error} (rank {ring.rank})", error.exit_code)
 
 
-def _told_to_end(_: int, __: FrameType | None) -> NoReturn:
-    os._exit(complain("The pipeline was ended: another of its machines has failed, or mlx.launch was stopped.", 2))
+def _end_with_the_others(_: int, __: FrameType | None) -> NoReturn:
+    os._exit(complain("The pipeline has ended: another machine failed, or mlx.launch was stopped.", 2))

@@ -1,7 +1,7 @@
-"""What a user types into a chat, or pipes into it, line by line.
+"""The lines that a user types into a chat, or pipes into it.
 
-mlx.launch reads its own input and hands it to all that it started, but never tells them that it has ended. On Linux we
-see that ourselves; elsewhere a piped chat ends by /bye, as a typed one can.
+mlx.launch reads its own input and passes it on to all processes, but doesn't close theirs at its end. On Linux the end
+is found by way of /proc; elsewhere a piped chat has to end with /bye.
 """
 
 import os
@@ -17,15 +17,15 @@ import psutil
 import typer
 
 PROMPT = "You: "
-PATIENCE = 0.5  # seconds without a line, twice, after which an input that has ended has nothing on its way
+PATIENCE = 0.5  # seconds without a line, twice, after which no more lines of an ended input are on their way
 
 
 def typed_lines() -> Iterator[str]:
-    """Each line without the space around it, until the input ends, or /bye. Ctrl-C begins a new one."""
-    ask = _asking()
+    """Yield each line, stripped, until the input ends or a line is /bye. Ctrl-C begins a new line."""
+    read = _reader()
     while True:
         try:
-            line = ask().strip()
+            line = read().strip()
         except KeyboardInterrupt:
             typer.echo()
             continue
@@ -37,12 +37,12 @@ def typed_lines() -> Iterator[str]:
         yield line
 
 
-def _asking() -> Callable[[], str]:
-    """What waits for a line, and raises EOFError at the end."""
+def _reader() -> Callable[[], str]:
+    """Make the function that waits for a line, and raises EOFError at the end."""
     launcher = psutil.Process().parent()
     if launcher is None or sys.stdin.isatty() or not _is_mlx_launch(launcher):
         return lambda: input(PROMPT)
-    return _Relayed(Path(f"/proc/{launcher.pid}")).ask
+    return _RelayedInput(Path(f"/proc/{launcher.pid}")).read
 
 
 def _is_mlx_launch(process: psutil.Process) -> bool:
@@ -53,16 +53,16 @@ def _is_mlx_launch(process: psutil.Process) -> bool:
     return any(Path(word).name == "mlx.launch" or word.endswith("_distributed_utils.launch") for word in words[:4])
 
 
-class _Relayed:
-    """Lines that mlx.launch passes on, whose folder in /proc this is."""
+class _RelayedInput:
+    """The lines that mlx.launch passes on; `launcher` is its folder in /proc."""
 
     def __init__(self, launcher: Path) -> None:
         self._launcher = launcher
         self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._typed = b""
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
 
-    def ask(self) -> str:
+    def read(self) -> str:
         typer.echo(PROMPT, nl=False)
         sys.stdout.flush()
         while b"\n" not in self._typed:
@@ -74,7 +74,7 @@ class _Relayed:
         return line.decode(errors="replace")
 
     def _piece(self) -> bytes:
-        """The next bytes; none at the end."""
+        """Wait for the next bytes; none at the end."""
         had_ended = False
         while True:
             try:
@@ -85,27 +85,27 @@ class _Relayed:
                 return b""
             had_ended = ended
 
-    def _read(self) -> None:
+    def _receive(self) -> None:
         while piece := os.read(sys.stdin.fileno(), 1 << 16):
             self._pieces.put(piece)
         self._pieces.put(b"")
 
 
 def has_ended(process: Path) -> bool:
-    """Whether a process, by its folder in /proc, has read its standard input to the end."""
+    """True if a process, by its folder in /proc, has read its standard input to the end."""
     try:
-        found = (process / "fd/0").stat()
-        if stat.S_ISREG(found.st_mode):
-            return int((process / "fdinfo/0").read_text().split()[1]) >= found.st_size
-        if stat.S_ISFIFO(found.st_mode):
+        status = (process / "fd/0").stat()
+        if stat.S_ISREG(status.st_mode):
+            return int((process / "fdinfo/0").read_text().split()[1]) >= status.st_size
+        if stat.S_ISFIFO(status.st_mode):
             return _is_hung_up(process / "fd/0")
-        return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
+        return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev
     except OSError:
         return False
 
 
 def _is_hung_up(pipe: Path) -> bool:
-    """Whether nobody writes to a pipe any more, and nothing is left in it."""
+    """True if a pipe has no writer any more, and is empty."""
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         poll = select.poll()

@@ -1,14 +1,14 @@
-"""The commands that moderate: reflect, and evaluate with its guardrails and reflection."""
+"""The commands about moderation: reflect, and evaluate with its guardrails and reflection."""
 
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from menny.cli.common import AsJson, Force, ModelName, json_text, open_engine
+from menny.cli.status_line import show_count
 from menny.config.paths import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
@@ -22,12 +22,12 @@ SETS = CONFIGS / "evaluation"
 
 
 def reflect(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A message, or a reply.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A message or a reply.")],
     model: ModelName = "smollm2",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sort a text into acceptable or a category of configs/moderation.yaml, by what the model finds likeliest."""
+    """Classify a text as acceptable or by the categories of configs/moderation.yaml, as the model finds most likely."""
     settings = _settings()
     with open_engine(model, force=force) as (engine, template):
         verdict = Moderator(settings, engine, template).classify(text)
@@ -41,56 +41,59 @@ def reflect(
 
 def evaluate() -> typer.Typer:
     """The commands below `menny evaluate`."""
-    app = typer.Typer(help="Measure guardrails or self-reflection on a set of texts.", rich_markup_mode=None)
+    app = typer.Typer(help="Evaluate guardrails or self-reflection on a set of texts.", rich_markup_mode=None)
     app.command()(guardrails)
     app.command()(reflection)
     return app
 
 
 def guardrails(
-    texts: Annotated[Path, typer.Argument(metavar="SET.yaml", help="Prompts with labels.")] = SETS / "guardrails.yaml",
+    texts: Annotated[Path, typer.Argument(metavar="SET.yaml", help="Labelled prompts.")] = SETS / "guardrails.yaml",
     model: ModelName = "smollm2",
-    max_tokens: Annotated[int, typer.Option(min=1, help="How much of each reply is read.")] = 32,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length of each reply in tokens.")] = 32,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """How often unsafe prompts, and harmless ones that look like them, are declined under each guardrail."""
+    """Measure how often unsafe prompts, and harmless ones that look like them, are declined under each guardrail."""
     chosen = load_set(texts, list(_settings().labels))
-    available, problems = load_guardrails(CONFIGS / "guardrails")
-    if problems:
-        raise ConfigError(str(problems[0]))
+    available, errors = load_guardrails(CONFIGS / "guardrails")
+    if errors:
+        raise ConfigError(str(errors[0]))
     params = SamplingParams(temperature=0, max_tokens=max_tokens)
     with open_engine(model, force=force) as (engine, template):
-        found = [
-            evaluate_guardrail(chosen, one, engine, params, template, _counter(f"under {one.id}")) for one in available
+        results = [
+            evaluate_guardrail(
+                chosen, one, engine, params, template, partial(show_count, what=f"prompts under {one.id}")
+            )
+            for one in available
         ]
-    told = {"model": model, "set": chosen.name, "guardrails": [asdict(one) for one in found]}
-    typer.echo(json_text(told) if as_json else guardrails_text(model, chosen.name, found))
+    summary = {"model": model, "set": chosen.name, "guardrails": [asdict(one) for one in results]}
+    typer.echo(json_text(summary) if as_json else guardrails_text(model, chosen.name, results))
 
 
 def reflection(
-    texts: Annotated[Path, typer.Argument(metavar="SET.yaml", help="Texts with labels.")] = SETS / "reflection.yaml",
+    texts: Annotated[Path, typer.Argument(metavar="SET.yaml", help="Labelled texts.")] = SETS / "reflection.yaml",
     model: ModelName = "smollm2",
     picture: Annotated[
-        Path | None, typer.Option(help="Write the precision-recall curve here, as SVG.", dir_okay=False)
+        Path | None, typer.Option(help="Write the precision-recall curve to this SVG file.", dir_okay=False)
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """How well the model sorts a set by self-reflection: precision, recall, F1, and what was taken for what."""
+    """Measure how well the model classifies a set: precision, recall, F1 and the confusion of categories."""
     settings = _settings()
     chosen = load_set(texts, list(settings.labels))
     if picture is not None:
         _check_picture(picture)
     with open_engine(model, force=force) as (engine, template):
         moderator = Moderator(settings, engine, template)
-        found = evaluate_reflection(chosen, moderator, _counter("judged"))
+        result = evaluate_reflection(chosen, moderator, partial(show_count, what="texts"))
         one_token = SamplingParams(temperature=0, max_tokens=1)
         cost = verdict_cost([one.text for one in chosen.prompts], moderator, engine, one_token)
-        found = replace(found, cost=cost)
-    typer.echo(json_text({"model": model, **asdict(found)}) if as_json else reflection_text(model, found))
-    if picture is not None:  # last: a disk that is full by now takes nothing else along
-        picture.write_text(curve_svg(f"{model} on {chosen.name}", found.curve), encoding="utf-8")
+        result = replace(result, cost=cost)
+    typer.echo(json_text({"model": model, **asdict(result)}) if as_json else reflection_text(model, result))
+    if picture is not None:  # last, so that a full disk loses nothing else
+        picture.write_text(curve_svg(f"{model} on {chosen.name}", result.curve), encoding="utf-8")
 
 
 def _settings() -> ModerationFile:
@@ -98,18 +101,8 @@ def _settings() -> ModerationFile:
 
 
 def _check_picture(path: Path) -> None:
-    """An evaluation takes minutes: what would keep its picture from being written is told before."""
+    """Check the path of a picture before an evaluation that takes minutes. Raises ConfigError."""
     if path.suffix != ".svg":
         raise ConfigError(f"The picture is an SVG, so its name must end in .svg, not {path.name!r}.")
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent} to write the picture into.")
-
-
-def _counter(doing: str) -> Callable[[int, int], None]:
-    """Counts on a line of its own, for someone who watches."""
-
-    def count(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            typer.echo(f"\r\033[K{done}/{total} {doing}", err=True, nl=done == total)
-
-    return count

@@ -1,4 +1,4 @@
-"""What the measuring commands found out, as text for a terminal."""
+"""Results of commands as text for a terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ CONTEXTS = (4096, 32768)  # tokens, of a table's columns
 
 
 def bench_text(model: str, report: Report) -> str:
-    """A bench's report."""
+    """Format the report of a benchmark."""
     heads = ["requests at once", "prefill tok/s", "decode tok/s", "first token s", "slowest s", "total tok/s"]
     limit = report.bandwidth / report.bytes_per_token
     lines = [
@@ -24,23 +24,24 @@ def bench_text(model: str, report: Report) -> str:
         "",
         table([heads, *map(_speeds_row, report.speeds)]),
         "",
-        f"memory     {size(report.peak_memory)} at most, of it {size(report.weights_bytes)} of weights; "
+        f"memory     {size(report.peak_memory)} at most, {size(report.weights_bytes)} of it weights; "
         f"the process {size(report.resident_memory)}",
         f"bandwidth  {size(report.bandwidth)}/s allow {limit:.1f} tokens/s; "
-        f"decoding comes to {report.speeds[0].bandwidth_share:.0%} of it",
+        f"decoding reaches {report.speeds[0].bandwidth_share:.0%} of it",
     ]
     turn, lookup = report.reuse, report.lookup
     lines += [
-        f"turn {turn.turn}     {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens aren't computed: the first "
+        f"turn {turn.turn}     {turn.cached_tokens} of {turn.prompt_tokens} prompt tokens are cached: the first "
         f"token after {turn.seconds_to_first_token:.2f} s, not {turn.seconds_without_reuse:.2f} s ({turn.ratio:.2f}x)",
         f"drafts     where a reply repeats the text, {_drafts(lookup.repeating)}; "
         f"where it doesn't, {_drafts(lookup.fresh)}",
     ]
-    if peer := report.against:
+    if baseline := report.against:
         lines.append(
-            f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "
-            f"ours is {peer.prefill_ratio:.2f}x and {peer.decode_ratio:.2f}x; "
-            f"the same tokens in {peer.same_tokens:.0%} of runs"
+            f"{baseline.name}     {baseline.version}: prefill {baseline.prefill_tps:.1f}, "
+            f"decode {baseline.decode_tps:.1f}; "
+            f"Menny's are {baseline.prefill_ratio:.2f}x and {baseline.decode_ratio:.2f}x; "
+            f"the same tokens in {baseline.same_tokens:.0%} of runs"
         )
     return "\n".join(lines)
 
@@ -61,23 +62,23 @@ def _speeds_row(one: Speeds) -> list[str]:
 
 
 def verify_text(model: str, result: Verification) -> str:
-    """How the ways to put tokens to a model compare."""
+    """Format the comparison of the ways to compute a text."""
     window = f", window {result.sliding_window}" if result.sliding_window else ""
     rows = [[one.way, f"{one.largest:.1e}", f"{one.relative:.1e}"] for one in result.differences]
-    said = "They agree" if result.agrees else "THEY DISAGREE"
+    verdict = "They agree" if result.agrees else "THEY DISAGREE"
     return "\n".join(
         [
             f"{model}: {result.tokens} tokens{window}; logits up to {result.largest_logit:.1f}, against one pass",
             "",
             table([["", "largest difference", "of the largest logit"], *rows]),
             "",
-            f"{said}: the tolerance is {result.tolerance:g} of the largest logit.",
+            f"{verdict}: the tolerance is {result.tolerance:g} of the largest logit.",
         ]
     )
 
 
 def perplexity_text(results: Mapping[str, Perplexity]) -> str:
-    """What models make of a text, beside the first of them where they cut it into as many tokens."""
+    """Format perplexities, as a ratio to the first model's where the text has as many tokens."""
     first = next(iter(results.values()))
     rows = [["", "weights", "tokens", "perplexity", "of the first"]]
     for name, one in results.items():
@@ -87,7 +88,7 @@ def perplexity_text(results: Mapping[str, Perplexity]) -> str:
 
 
 def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
-    """How much memory the models of the catalogue take, by their context."""
+    """Format the memory that the models of the catalogue take, by context length."""
     rows = [["", "weights", *(f"{context // 1024}k context" for context in CONTEXTS), "longest here"]]
     for spec in specs:
         plans = [planner(spec, context) for context in (*CONTEXTS, None)]
@@ -100,7 +101,7 @@ def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
 
 
 def download_text(progress: DownloadProgress) -> str:
-    """How far a download is, in a line."""
+    """Format the progress of a download in one line."""
     if progress.doing == "listing":
         return "Asking the hub …"
     parts = [f"{progress.files_done} of {progress.files} files", f"{size(progress.done)} of {size(progress.size)}"]

@@ -1,4 +1,4 @@
-"""The commands that talk: chat, generate and demo."""
+"""The commands that talk with a model: chat, generate and demo."""
 
 import os
 import sys
@@ -36,21 +36,22 @@ DEMO_TOKENS = 64
 
 def chat(
     model: ModelName = "smollm2",
-    persona: Annotated[str, typer.Option("--persona", "-p", help="Who answers, by id or name.")] = "menny",
-    guardrail: Annotated[str, typer.Option(help="The app's guardrail; a persona can add to it.")] = "mistral",
-    temperature: Annotated[float | None, typer.Option(help="Instead of the persona's own.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Instead of the persona's own.")] = None,
+    persona: Annotated[str, typer.Option("--persona", "-p", help="The persona that answers, by id or name.")] = "menny",
+    guardrail: Annotated[str, typer.Option(help="The app's guardrail; a persona can add others.")] = "mistral",
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, instead of the persona's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest reply in tokens, instead of the persona's.")] = None,
     seed: Seed = None,
     memory: Annotated[
-        Strategy | None, typer.Option(help="What of a long chat is seen, instead of the persona's own.")
+        Strategy | None,
+        typer.Option(help="What the model sees of a long chat, instead of the persona's."),
     ] = None,
     memory_turns: Annotated[
-        int | None, typer.Option(min=0, max=1000, help="How many turns a memory that names turns keeps.")
+        int | None, typer.Option(min=0, max=1000, help="Turns to keep, for the memories turns and summary-and-turns.")
     ] = None,
     context: Context = None,
     force: Force = False,
 ) -> None:
-    """Talk with a persona in the terminal. Ctrl-C stops a reply, Ctrl-D or /bye ends the chat, /new begins another."""
+    """Chat with a persona. Ctrl-C stops a reply, /new begins a new chat, Ctrl-D or /bye ends."""
     personas, _ = load_all()
     guardrails, _ = load_guardrails(CONFIGS / "guardrails")
     who = choose(persona, personas)
@@ -74,17 +75,17 @@ def chat(
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What to answer.")],
+    prompt: Annotated[str, typer.Option(help="The prompt.")],
     model: ModelName = "smollm2",
-    system: Annotated[str | None, typer.Option(help="What the model is told about itself.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without a prompt template.")] = False,
-    max_tokens: Annotated[int, typer.Option(help="The longest reply, in tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0: always the likeliest token; higher: freer.")] = 0.7,
+    system: Annotated[str | None, typer.Option(help="A system text.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt as plain text, without a template.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="Longest reply in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0: the most likely token.")] = 0.7,
     seed: Seed = None,
     context: Context = None,
     force: Force = False,
     lookup: Annotated[
-        bool, typer.Option("--lookup/--no-lookup", help="Verify what the text so far suggests, where that is faster.")
+        bool, typer.Option("--lookup/--no-lookup", help="Speculative decoding by prompt lookup; the reply is the same.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -99,15 +100,15 @@ def generate(
         if raw:
             ids = [*tokenizer.opening, *tokenizer.encode(prompt)]
         else:
-            told = [] if system is None else [Message("system", system)]
-            ids = encode_chat([*told, Message("user", prompt)], template, tokenizer)
+            instructions = [] if system is None else [Message("system", system)]
+            ids = encode_chat([*instructions, Message("user", prompt)], template, tokenizer)
         chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
     if as_json:
         typer.echo(json_text({**_summary(model, chunks), "stage_bytes": engine.stage_bytes}))
 
 
 def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:
-    """Answer three fixed prompts, always taking the likeliest token."""
+    """Answer three fixed prompts greedily."""
     with open_engine(model, context, force) as (engine, template):
         for prompt in DEMO_PROMPTS:
             typer.echo(f"> {prompt}")
@@ -120,15 +121,15 @@ def demo(model: ModelName = "smollm2", context: Context = None, force: Force = F
 
 
 def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:
-    """The persona's, or what was asked for in its place."""
+    """The memory of the persona, or of the options in its place."""
     chosen = Memory(strategy or who.memory.strategy, who.memory.turns if turns is None else turns)
     if turns is not None and not chosen.names_turns:
-        raise PromptError("--memory-turns is read by --memory turns and summary-and-turns only: give one of them.")
+        raise PromptError("--memory-turns only works with --memory turns or summary-and-turns: add one of them.")
     return chosen
 
 
 def _answer(conversation: Chat, text: str, who: Persona, engine: Engine, settings: ReplySettings) -> None:
-    """Print one turn; an error is printed, and the chat goes on. A reply that is moderated is shown once it was."""
+    """Print one turn; after an error the chat goes on. A moderated reply is printed once it is checked."""
     moderation = settings.moderation
     is_held = moderation is not None and moderation.unchecked("replies") is not None
     typer.echo(f"{who.name}: ", nl=False)
@@ -148,7 +149,7 @@ def _answer(conversation: Chat, text: str, who: Persona, engine: Engine, setting
     except KeyboardInterrupt:
         typer.echo(" [stopped]")
     except PipelineError:
-        raise  # no other turn can be answered either
+        raise  # which ends all turns
     except MennyError as error:
         complain(str(error), error.exit_code)
     if conversation.entries and (notice := conversation.entries[-1].extra.get("notice")):
@@ -157,7 +158,7 @@ def _answer(conversation: Chat, text: str, who: Persona, engine: Engine, setting
 
 
 def _moderation() -> Moderation | None:
-    """The moderation of configs/moderation.yaml; None where all is off, or there is no such file."""
+    """Load the moderation of configs/moderation.yaml; None if there is no such file, or everything in it is off."""
     path = CONFIGS / "moderation.yaml"
     if not os.path.lexists(path):
         return None
@@ -166,7 +167,7 @@ def _moderation() -> Moderation | None:
 
 
 def _print_results(turn: Sequence[MessageNode], is_held: bool) -> None:
-    """A reply that was held back until it was judged, and what is to be said of either."""
+    """Print a reply that was held back until it was checked, and the moderation of both messages."""
     if is_held:
         typer.echo(sanitize(turn[-1].text))
     for what, entry in zip(("This message", "This reply"), turn, strict=True):
@@ -175,7 +176,7 @@ def _print_results(turn: Sequence[MessageNode], is_held: bool) -> None:
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
-    """Pass the chunks on, printing their text as it comes unless `silent`; a terminal takes no orders from a model."""
+    """Pass on chunks and print their text, unless `silent`, without control characters for the terminal."""
     for chunk in chunks:
         if not silent:
             typer.echo(sanitize(chunk.text), nl=False)
@@ -186,9 +187,9 @@ def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
 
 
 def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
-    """The reply whole, and the figures of its last chunk."""
-    figures = asdict(chunks[-1])
+    """The whole reply, with the statistics of its last chunk."""
+    statistics = asdict(chunks[-1])
     for name in ("text", "token"):
-        figures.pop(name)
+        statistics.pop(name)
     tokens = [chunk.token for chunk in chunks if chunk.token is not None]
-    return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **figures}
+    return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **statistics}

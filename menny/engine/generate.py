@@ -9,7 +9,7 @@ import mlx.core as mx
 from menny.engine.cache import Cache
 from menny.engine.model import Mistral
 from menny.engine.prefix_cache import CachedPrefix
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.speculative import decoding_of
 from menny.engine.stop_strings import StopFinder
@@ -28,7 +28,7 @@ def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
 
 
 def generate(
-    runtime: Runtime, prompt: Sequence[int], params: SamplingParams, control: Control | None = None
+    runtime: Runtime, prompt: Sequence[int], params: SamplingParams, control: RequestControl | None = None
 ) -> Iterator[Chunk]:
     """Yield the reply to a prompt. Only the last chunk has a finish_reason; joined, their texts are the reply.
 
@@ -39,7 +39,7 @@ def generate(
     cached = runtime.prefix_cache.pop(prompt, only_whole)
     cache = cached.cache if cached else runtime.model.make_cache()
     completion: list[int] = []
-    yield from _reply(runtime, cache, prompt, params, control or Control(), completion)
+    yield from _reply(runtime, cache, prompt, params, control or RequestControl(), completion)
     whole = _whole_chunks(cached, min(cache.offset, len(prompt) - 1))
     runtime.prefix_cache.insert(CachedPrefix((*prompt, *completion)[: cache.offset], cache, whole))
 
@@ -56,7 +56,7 @@ def _reply(
     cache: Cache,
     prompt: Sequence[int],
     params: SamplingParams,
-    control: Control,
+    control: RequestControl,
     completion: list[int],
 ) -> Iterator[Chunk]:
     """The chunks of a reply to a prompt whose beginning is in the cache. Its tokens are added to `completion`."""

@@ -1,4 +1,4 @@
-"""Runtime and Control: what requests share in the engine's thread, and the callbacks of each request."""
+"""Runtime and RequestControl: what requests share in the engine's thread, and the callbacks of each request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ def _never() -> bool:
 
 
 @dataclass(frozen=True)
-class Control:
+class RequestControl:
     """The callbacks of a request: `on_prefill` gets the number of prompt tokens that are computed, after each chunk;
     `is_cancelled` is called after each pass of the model."""
 

@@ -12,7 +12,7 @@ import mlx.core as mx
 from menny.engine.cache import Cache
 from menny.engine.generate import prefill
 from menny.engine.prefix_cache import CachedPrefix
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.engine_protocols import Score
 from menny.errors import EngineError
 
@@ -24,14 +24,14 @@ def score(
     prompt: Sequence[int],
     continuations: Sequence[Sequence[int]],
     shared: int = 0,
-    control: Control | None = None,
+    control: RequestControl | None = None,
 ) -> list[Score] | None:
     """Return the score of each continuation of a prompt, or None where the request was cancelled.
 
     Of what is computed, only the cache of the prompt's first `shared` tokens is kept, for prompts that begin with the
     same ones. Raises EngineError when the model's numbers overflow.
     """
-    control = control or Control()
+    control = control or RequestControl()
     cached = runtime.prefix_cache.copy(prompt)
     cache = cached.cache if cached else runtime.model.make_cache()
     for end in (min(shared, len(prompt) - 1), len(prompt) - 1):

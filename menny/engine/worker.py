@@ -31,7 +31,7 @@ from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
 from menny.engine.prefix_cache import PrefixCache
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.scoring import score
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -260,7 +260,7 @@ class Engine:
         def on_prefill(done: int) -> None:
             request.progress = Progress("prefill", done, total)
 
-        control = Control(on_prefill, request.cancelled.is_set)
+        control = RequestControl(on_prefill, request.cancelled.is_set)
         try:
             match request.work:
                 case GenerateWork(params):

@@ -36,7 +36,7 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
         (("chat", "--memory", "all"), "'all' is not one of 'recent', 'turns', 'everything'"),
-        (("chat", "--memory-turns", "3"), "--memory-turns is read by --memory turns"),
+        (("chat", "--memory-turns", "3"), "--memory-turns only works with --memory turns"),
         (("bench", "--concurrency", "1", "many"), "--concurrency"),
         (("bench", "--concurrency", "1", "0"), "concurrency is [1, 0], but must be from 1 to 256"),
         (("bench", "--runs", "0"), "runs is 0, but must be at least 1"),
@@ -47,7 +47,7 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("perplexity", "smollm2", "--text", "nowhere.txt"), "nowhere.txt is missing or empty: choose"),
         (("models", "--context", "-5"), "Invalid value for '--context'"),
         (("models", "--fit", "--mac", "0"), "Invalid value for '--mac'"),
-        (("models", "--fit", "--context", "64"), "--fit tells of several contexts"),
+        (("models", "--fit", "--context", "64"), "--fit shows several contexts"),
         (("sing",), "No such command 'sing'"),
     ],
 )

@@ -18,7 +18,7 @@ from menny.engine.cache import Cache
 from menny.engine.generate import PREFILL_CHUNK, generate
 from menny.engine.pass_costs import PassCosts
 from menny.engine.prefix_cache import PrefixCache
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -86,7 +86,7 @@ def say(
         return len(asked) >= stop_after
 
     runtime = Runtime(model, Letters(), prefixes or PrefixCache(0), Eager())
-    return list(generate(runtime, prompt, chosen, Control(is_cancelled=is_cancelled)))
+    return list(generate(runtime, prompt, chosen, RequestControl(is_cancelled=is_cancelled)))
 
 
 def tokens(chunks: Sequence[Chunk]) -> list[int]:
@@ -217,7 +217,7 @@ def test_cancelled_while_tokens_are_computed_anew_a_reply_ends(script: tuple[Mis
         answers = iter([False] * stop_after + [True] * 99)
         is_cancelled = partial(next, answers)
         runtime = Runtime(Rounding(scripted), tokenizer, pass_costs=Eager())
-        chunks = list(generate(runtime, prompt, greedy, Control(is_cancelled=is_cancelled)))
+        chunks = list(generate(runtime, prompt, greedy, RequestControl(is_cancelled=is_cancelled)))
         assert chunks[-1].finish_reason == ("cancelled" if chunks[-1].completion_tokens < 40 else "length")
         assert "".join(chunk.text for chunk in chunks) == ("0S" * 20)[: chunks[-1].completion_tokens]
 

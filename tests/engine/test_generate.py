@@ -12,7 +12,7 @@ import pytest
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
 from menny.engine.generate import PREFILL_CHUNK, generate, prefill
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.speculative import decoding_of
 from menny.errors import EngineError
 from tests.engine.scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
@@ -36,7 +36,7 @@ def reply(
 ) -> list[Chunk]:
     model, tokenizer = script
     chosen = SamplingParams(**({"temperature": 0} | params))
-    control = Control(on_prefill, is_cancelled)
+    control = RequestControl(on_prefill, is_cancelled)
     return list(generate(Runtime(model, tokenizer), tokenizer.encode(prompt), chosen, control))
 
 

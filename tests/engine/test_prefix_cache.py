@@ -14,7 +14,7 @@ from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_engine,
 from menny.engine.cache import BLOCK, KVCache, RollingCache
 from menny.engine.generate import PREFILL_CHUNK, generate
 from menny.engine.prefix_cache import PrefixCache, default_limit
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.errors import EngineError
 from tests.engine.scripts import EOS, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
@@ -55,7 +55,7 @@ def say(
         return len(asked) >= stop_after
 
     runtime = Runtime(model, Bytes(), prefixes or PrefixCache(0))
-    return list(generate(runtime, prompt, chosen, Control(is_cancelled=is_cancelled)))
+    return list(generate(runtime, prompt, chosen, RequestControl(is_cancelled=is_cancelled)))
 
 
 def tokens(chunks: Sequence[Chunk]) -> list[int]:

@@ -9,7 +9,7 @@ import mlx.core as mx
 import pytest
 
 from menny.engine import Chunk, Progress, SamplingParams, load_engine, worker
-from menny.engine.runtime import Control, Runtime
+from menny.engine.runtime import RequestControl, Runtime
 from menny.errors import EngineError, PromptTooLongError
 from tests.engine.scripts import EOS, SIZE, TEXT, write_script
 from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
@@ -116,7 +116,7 @@ def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine):
 def test_a_silent_prefill_is_heard_of_while_it_lasts(engine, monkeypatch):
     heard = {done: threading.Event() for done in (0, 256)}
 
-    def slow(runtime: Runtime, prompt: Any, params: Any, control: Control) -> Iterator[Chunk]:
+    def slow(runtime: Runtime, prompt: Any, params: Any, control: RequestControl) -> Iterator[Chunk]:
         heard[0].wait()
         control.on_prefill(256)
         heard[256].wait()

@@ -2,46 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from menny.models.catalogue.specs import ModelSpec
 from menny.text import size
 
+if TYPE_CHECKING:
+    from menny.engine import Plan
+
+    # (model, context in tokens or None: the longest that fits, bits a weight or None: its own) → None: not known
+    MakePlan = Callable[[ModelSpec, int | None, int | None], Plan | None]
+
 BITS = (8, 4)
-
-
-class Plan(Protocol):
-    """A model's memory with a context of a number of tokens (`menny.engine.Plan`)."""
-
-    @property
-    def context(self) -> int: ...
-    @property
-    def weights(self) -> int: ...
-    @property
-    def cache(self) -> int: ...
-    @property
-    def overhead(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def kept(self) -> int: ...
-    @property
-    def room(self) -> int: ...
-    @property
-    def fits(self) -> bool: ...
-
-
-class Planner(Protocol):
-    """Plans a model's memory with this context, or with the longest that fits; None where that isn't known."""
-
-    def __call__(self, spec: ModelSpec, context: int | None = None, bits: int | None = None) -> Plan | None: ...
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A model's plan, and what would fit instead where it doesn't: ways of loading it, then other models' names."""
+    """A model's memory plan, and what would fit instead if it doesn't: ways of loading it, or other models."""
 
-    plan: Plan
+    plan: "Plan"
     instead: tuple[str, ...] = ()
 
     @property
@@ -51,7 +30,7 @@ class Fit:
 
     @property
     def share(self) -> float:
-        """Of what the machine can give; above 1 where it doesn't fit."""
+        """The share of the machine's memory; above 1 if the model doesn't fit."""
         return self.plan.total / max(1, self.plan.room)
 
     def __str__(self) -> str:
@@ -66,27 +45,27 @@ class Fit:
 
 
 def will_it_fit(
-    spec: ModelSpec, planner: Planner, others: Sequence[ModelSpec] = (), context: int | None = None
+    spec: ModelSpec, planner: "MakePlan", others: Sequence[ModelSpec] = (), context: int | None = None
 ) -> Fit | None:
     """Return whether a model fits with this context, or with the longest that does; None where its size isn't known.
 
     Where it doesn't fit, a shorter context, fewer bits, and the best of the `others` that fits are named.
     """
-    plan = planner(spec, context)
+    plan = planner(spec, context, None)
     if plan is None or plan.fits:
         return None if plan is None else Fit(plan)
     instead = []
-    shorter = planner(spec)
+    shorter = planner(spec, None, None)
     if shorter and shorter.fits:
         instead.append(f"a context of {shorter.context:,} tokens")
     instead += _with_fewer_bits(spec, planner, others)
     if not instead:
-        instead += _largest(others, lambda other: planner(other))
+        instead += _largest(others, planner)
     return Fit(plan, tuple(instead))
 
 
-def _with_fewer_bits(spec: ModelSpec, planner: Planner, others: Sequence[ModelSpec]) -> list[str]:
-    """The same model in the catalogue with fewer bits a weight, else what converting it would bring."""
+def _with_fewer_bits(spec: ModelSpec, planner: "MakePlan", others: Sequence[ModelSpec]) -> list[str]:
+    """The same model in the catalogue with fewer bits a weight, else its conversion."""
     for bits in BITS:
         plan = planner(spec, None, bits)
         if plan and plan.fits and bits < (spec.bits or 16):
@@ -95,6 +74,6 @@ def _with_fewer_bits(spec: ModelSpec, planner: Planner, others: Sequence[ModelSp
     return []
 
 
-def _largest(others: Sequence[ModelSpec], planner: Callable[[ModelSpec], Plan | None]) -> list[str]:
-    fitting = [(plan.weights, other.name) for other in others if (plan := planner(other)) and plan.fits]
+def _largest(others: Sequence[ModelSpec], planner: "MakePlan") -> list[str]:
+    fitting = [(plan.weights, other.name) for other in others if (plan := planner(other, None, None)) and plan.fits]
     return [max(fitting)[1]] if fitting else []
