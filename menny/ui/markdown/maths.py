@@ -34,12 +34,21 @@ _INLINE = re.compile(
     (?<!\$)\$\$(?!\$) (?P<dollars>(?:[^$\\]|\\.)+) \$\$(?!\$)
   | \\\[ (?P<brackets>(?:[^\\]|\\[^()\[\]])+) \\\]
   | \\\( (?P<parentheses>(?:[^\\]|\\[^()\[\]])+) \\\)
-  | (?<![\w$])\$(?![\s$]) (?P<dollar>(?:[^$\\\n`]|\\[^\n`])+) (?<!\s)\$(?![\w$({])
+  | (?<![0-9A-Za-z_$])\$(?![\s$]) (?P<dollar>(?:[^$\\\n`]|\\[^\n`])+)
+    (?<!\s)\$ (?: (?![0-9A-Za-z_$({]) | (?=(?:th|st|nd|rd|s)\b) )   # the $n$th
     """,
     re.VERBOSE | re.DOTALL,
 )
-_NAMED = re.compile(r"\\(?:text\w*|math\w+|operatorname|begin|end)\*?\s*\{[^{}]*\}|\\[a-zA-Z]+")
-_WORD = re.compile(r"[^\W\d_]{3,}|\b(?:or|to|in|at|of|on|an|as|by|is|if|it|no|so|up|we|us|vs)\b", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\\(?:text\w*|math\w+|operatorname|begin|end)\*?\s*\{[^{}]*\}|\\[a-zA-Z]+"
+    r"|\b(?:arg|cos|deg|det|dim|exp|gcd|inf|ker|lim|log|max|min|mod|sin|sup|tan)\b"
+)
+_WORD = re.compile(
+    r"[a-z]{3,}|[^\W\d_A-Za-z\u0370-\u03ff]{2,}"
+    r"|\b(?i:or|to|in|at|of|on|an|as|by|is|if|it|no|so|up|we|us|vs)\b"
+)
+_CAPITALS = re.compile(r"[A-Z]{3,}")
+_OPERATOR = re.compile(r"[=+<>]")
 _COMMAND = re.compile(r"\\[a-zA-Z]")
 _SIGN = re.compile(r"[\^_=]")
 _SCRIPT = re.compile(r"[\^_]\{")
@@ -56,7 +65,7 @@ def inline_formula(state: StateInline, silent: bool) -> bool:
     if not (_is_unambiguous(tex) if kind == "dollar" else _is_likely(tex)):
         return False
     if not silent:
-        formula = Formula(match[0], tex, display=kind in ("dollars", "brackets"))
+        formula = Formula(match[0], _without_icon(tex), display=kind in ("dollars", "brackets"))
         if is_drawable(tex, formula.display):
             state.push(FORMULA, "", 0).meta = {FORMULA: formula}
         else:
@@ -83,7 +92,7 @@ def display_formula(state: StateBlock, start: int, end: int, silent: bool) -> bo
     if not silent:
         token = state.push(FORMULA if is_drawable(tex, display=True) else LITERAL, "", 0)
         token.content = written
-        token.meta = {FORMULA: Formula(written, tex, display=True)}
+        token.meta = {FORMULA: Formula(written, _without_icon(tex), display=True)}
         token.map = [start, last + 1]
         state.line = last + 1
     return True
@@ -106,11 +115,22 @@ def _is_likely(tex: str) -> bool:
     r"""Return whether delimiters that are clear hold maths: brackets of a text may be escaped too, `\[sic\]`."""
     if not tex.strip():
         return False
-    return bool(_COMMAND.search(tex) or _SIGN.search(tex)) or not _WORD.search(tex)
+    return bool(_COMMAND.search(tex) or _SIGN.search(tex)) or not _has_words(tex)
 
 
 def _is_unambiguous(tex: str) -> bool:
     """Return whether text between single dollars is maths: no words but those of commands, and something to compute."""
     if not (_COMMAND.search(tex) or any(character.isalnum() for character in tex)):
         return False
-    return bool(_COMMAND.search(tex) or _SCRIPT.search(tex)) or not _WORD.search(_NAMED.sub(" ", tex))
+    return bool(_COMMAND.search(tex) or _SCRIPT.search(tex)) or not _has_words(tex)
+
+
+def _has_words(tex: str) -> bool:
+    """Return whether there are words, other than those of commands and functions, as in a sentence or in `$PATH`."""
+    rest = _NAMED.sub(" ", tex)
+    return bool(_WORD.search(rest) or (_CAPITALS.search(rest) and not _OPERATOR.search(rest)))
+
+
+def _without_icon(tex: str) -> str:
+    """Return the formula with a space, which TeX doesn't draw, in what Streamlit would take for an icon and change."""
+    return tex.replace(":material/", ": material/")
