@@ -33,6 +33,7 @@ CLOSED = "The connection to {address} was closed: choose the model again."
 LONGEST_REASON = 200  # characters
 SHORTEST_ECHO = 4  # characters of a key that are hidden wherever they appear
 NO_REASON = "without a reason"
+DEEPEST = 8  # levels of an error's body
 
 BY_STATUS = {
     401: "{address} refuses the key: check the key that its entry names.",
@@ -99,21 +100,23 @@ def reported(reason: str, address: str, key: str | None) -> EngineError:
     return EngineError(REPORTED.format(address=address, reason=without_key(reason, key)))
 
 
-def reason_of(body: Any) -> str:
+def reason_of(body: Any, depth: int = 0) -> str:
     """Return a server's own words for an error: OpenAI's `error`, FastAPI's `detail`, or a plain `message`."""
+    if depth > DEEPEST:
+        return NO_REASON
     for name in ("error", "detail", "message", "msg"):
         if isinstance(body, dict) and body.get(name):
-            return reason_of(body[name])
+            return reason_of(body[name], depth + 1)
     if isinstance(body, list) and body:
-        return short("; ".join(_with_place(one) for one in body[:3]))
-    return short(body) if isinstance(body, str) and body.strip() else NO_REASON
+        return short("; ".join(_with_place(one, depth + 1) for one in body[:3]))
+    return (short(body) if isinstance(body, str) else "") or NO_REASON
 
 
-def _with_place(entry: Any) -> str:
+def _with_place(entry: Any, depth: int) -> str:
     """Return one of FastAPI's complaints, with the field that it is about."""
     place = entry.get("loc") if isinstance(entry, dict) else None
     field = ".".join(str(part) for part in place if part != "body") if isinstance(place, list) else ""
-    return f"{field}: {reason_of(entry)}" if field else reason_of(entry)
+    return f"{field}: {reason_of(entry, depth)}" if field else reason_of(entry, depth)
 
 
 def without_key(text: str, key: str | None) -> str:

@@ -1,5 +1,6 @@
 """The messages that a server gets alternate, whatever a chat has come to; servers that know less get less."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,6 +152,9 @@ def test_a_server_that_refuses_whatever_it_is_sent_is_a_sentence_after_a_few_att
         ({"error": {"message": "{address} {0} %s"}}, "HTTP 400: {address} {0} %s"),
         ({}, "HTTP 400: without a reason"),
         (17, "HTTP 400: without a reason"),
+        ({"error": {"message": " \ud800"}}, "HTTP 400: without a reason"),
+        (json.loads('{"error": ' * 400 + "1" + "}" * 400), "HTTP 400: without a reason"),
+        (json.loads("[" * 400 + "]" * 400), "HTTP 400: without a reason"),
     ],
 )
 def test_a_servers_own_reason_is_in_the_sentence(

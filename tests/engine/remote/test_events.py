@@ -7,19 +7,36 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menny.engine import Chunk, SamplingParams
 from menny.engine.remote.byte_tokenizer import ByteTokenizer
 from menny.engine.remote.engine import RemoteEngine, Server
 from menny.engine.remote.events import DONE, TooLongError, read_events
+from menny.engine.remote.reply import ReplyReader
 from menny.errors import EngineError
 from menny.messages import Message
 from menny.prompts import encode_chat
 from tests.engine.remote.fake_server import DONE as DONE_EVENT
 from tests.engine.remote.fake_server import FakeServer, Write, event, serving
 
+NAMES = [
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "text",
+    "type",
+    "finish_reason",
+    "usage",
+    "error",
+    "detail",
+    "object",
+    "refusal",
+    "reasoning",
+    "tool_calls",
+]
 STREAM = "".join(
     (
         'data: {"choices": [{"delta": {"role": "assistant", "content": "Grüße "}}]}\n\n',
@@ -308,3 +325,26 @@ def test_a_reply_that_is_stopped_before_the_server_answers_at_all_hangs_up(
     stream.cancel()
     assert [chunk.finish_reason for chunk in stream] == ["cancelled"]
     assert server.hung_up.wait(5)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters(), max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(VALUES | VALUES.map(lambda value: {"choices": [value]}) | st.just(DONE), max_size=5))
+def test_whatever_an_event_holds_becomes_text_that_can_be_kept_or_a_sentence(events: list) -> None:
+    reader = ReplyReader("http://127.0.0.1:8000/v1", "sk-secret", max_tokens=5)
+    ended = ""
+    try:
+        for one in events:
+            reader.take(one).encode()
+        reader.rest().encode()
+        ended = reader.end(may_be_empty=False)
+    except EngineError as error:
+        ended = str(error)
+    assert ended
+    assert ended.isprintable()
