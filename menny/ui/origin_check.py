@@ -55,25 +55,30 @@ class AllowedAddresses:
     hosts: frozenset[str] = frozenset()  # exact names, or `*.example.org`, or `*`
     origins: frozenset[Address] = frozenset()  # of pages that are served elsewhere, as by a proxy that hides its name
     port: int | None = None  # at which browsers reach a forwarded port, where that differs from the one served
+    streamlits: str = ""  # a Host that Streamlit's own list allows; empty where it has none and allows all
 
     @classmethod
     def configured(cls) -> "AllowedAddresses":
         """Read Streamlit's options, from .streamlit/config.toml, the environment or the command line."""
-        names = [*config.get_option("server.allowedHosts"), config.get_option("server.address")]
+        listed = [str(name) for name in config.get_option("server.allowedHosts")]
+        names = [*listed, config.get_option("server.address")]
         if config.is_manually_set("browser.serverAddress"):
             names.append(config.get_option("browser.serverAddress"))
         return cls.of(
             (str(name) for name in names if name),
             (str(origin) for origin in config.get_option("server.corsAllowedOrigins")),
             int(config.get_option("browser.serverPort")) if config.is_manually_set("browser.serverPort") else None,
+            listed[0].replace("*.", "menny.") if listed and "*" not in listed else "",
         )
 
     @classmethod
-    def of(cls, hosts: Iterable[str], origins: Iterable[str] = (), port: int | None = None) -> "AllowedAddresses":
+    def of(
+        cls, hosts: Iterable[str], origins: Iterable[str] = (), port: int | None = None, streamlits: str = ""
+    ) -> "AllowedAddresses":
         """The same from names and origins as they are written; what isn't well-formed allows nothing."""
         names = {normalized(urlsplit(host).hostname or "" if "://" in host else host) for host in hosts}
         pages = (Address.of_origin(origin.strip()) for origin in origins)
-        return cls(frozenset(names - WILDCARDS - {""}), frozenset(page for page in pages if page), port)
+        return cls(frozenset(names - WILDCARDS - {""}), frozenset(page for page in pages if page), port, streamlits)
 
     def includes_host(self, host: Address, served: tuple[str, int | None]) -> bool:
         """Whether a request may name this host; `served` is the address and port at which it arrived."""
@@ -102,14 +107,16 @@ class OriginCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif error := refusal(scope, self.allowed()):
+            return
+        allowed = self.allowed()
+        if error := refusal(scope, allowed):
             if scope["type"] == "http":
                 await PlainTextResponse(error, status_code=403)(scope, receive, send)
             else:
                 await receive()
                 await send({"type": "websocket.close", "code": 1008, "reason": "Forbidden"})
         else:
-            await self.app(_as_same_origin(scope), receive, send)
+            await self.app(_as_same_origin(scope, allowed), receive, send)
 
 
 def refusal(scope: Scope, allowed: AllowedAddresses) -> str:
@@ -151,13 +158,16 @@ def _is_unforced(scope: Scope, headers: Headers) -> bool:
     return site in ("same-origin", "none") or (is_visit and scope["method"] == "GET")
 
 
-def _as_same_origin(scope: Scope) -> Scope:
-    """An allowed WebSocket as one of Menny's own page, for Streamlit to take it without a check of its own."""
-    headers = Headers(scope=scope)
-    if scope["type"] != "websocket" or "origin" not in headers:
+def _as_same_origin(scope: Scope, allowed: AllowedAddresses) -> Scope:
+    """Return an allowed WebSocket as one of Menny's own page, which Streamlit takes without asking anybody.
+
+    Streamlit has a check of its own, which would refuse this machine's addresses once a list of others is configured.
+    """
+    if scope["type"] != "websocket":
         return scope
-    own = f"{_scheme(scope)}://{headers['host']}".encode("latin-1")
-    return {**scope, "headers": [(key, own if key == b"origin" else value) for key, value in scope["headers"]]}
+    host = allowed.streamlits or Headers(scope=scope)["host"]
+    own = {b"host": host.encode("latin-1"), b"origin": f"{_scheme(scope)}://{host}".encode("latin-1")}
+    return {**scope, "headers": [(key, own.get(key, value)) for key, value in scope["headers"]]}
 
 
 def _scheme(scope: Scope) -> str:

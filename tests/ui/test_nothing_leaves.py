@@ -1,5 +1,6 @@
 """What leaves this machine, and who is let in: measured by a recording proxy and a guard at the server's sockets."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -70,6 +72,7 @@ function attack(address, tries) {
 </script>"""
 
 
+STREAMLIT = Subprotocol("streamlit")
 BROWSERS_OWN = "content-autofill.googleapis.com"  # which Chromium asks about every form, of any page
 UDP = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 1))"
 NOTES_WHAT_IS_BLOCKED = (
@@ -210,7 +213,7 @@ def test_of_eight_pages_and_four_sockets_from_elsewhere_none_gets_a_frame(
         url = watched.address.replace("http://", "ws://") + "/_stcore/stream"
         for _ in range(20):
             try:
-                with connect(url, origin=Origin(origin), subprotocols=[Subprotocol("streamlit")]):
+                with connect(url, origin=Origin(origin), subprotocols=[STREAMLIT]):
                     refused.append(0)
             except InvalidStatus as error:
                 refused.append(error.response.status_code)
@@ -234,8 +237,9 @@ def test_of_eight_pages_and_four_sockets_from_elsewhere_none_gets_a_frame(
 def test_a_rebound_name_gets_nothing_by_http(watched: Watched, path: str, name: str) -> None:
     with pytest.raises(HTTPError) as raised:
         urlopen(Request(watched.address + path, headers={"Host": name}))
-    assert raised.value.code == 403
-    assert "Content-Security-Policy" in raised.value.headers
+    with raised.value as refused:
+        assert refused.code == 403
+        assert "Content-Security-Policy" in refused.headers
 
 
 def test_a_page_of_another_port_can_load_no_file_of_mennys(
@@ -253,6 +257,42 @@ def test_a_page_of_another_port_can_load_no_file_of_mennys(
     assert loaded == "refused"
     page.goto(watched.address)  # while a link may lead there
     expect(page).to_have_title("Menny")
+
+
+def test_configured_addresses_get_the_page_and_others_none(tmp_path: Path) -> None:
+    settings = {
+        "STREAMLIT_SERVER_ALLOWED_HOSTS": "chat.example.org *.lan.example",
+        "STREAMLIT_SERVER_CORS_ALLOWED_ORIGINS": "https://proxy.example.org",
+    }
+    with serve("app.py", tmp_path, **settings | guarded(tmp_path)) as address:
+        here = address.removeprefix("http://")
+        for host, origin, is_fine in [
+            (here, None, True),
+            (here, address, True),
+            ("chat.example.org", "http://chat.example.org", True),
+            ("pc.lan.example:8501", "http://pc.lan.example:8501", True),
+            (here, "https://proxy.example.org", True),
+            ("chat.example.org", "https://proxy.example.org", True),
+            ("chat.example.org", "https://attacker.example", False),
+            ("attacker.example", "http://attacker.example", False),
+            (here, "http://chat.example.org", False),
+        ]:
+            assert gets_a_frame(address, host, origin) == is_fine, (host, origin)
+    assert recorded(tmp_path) == []
+
+
+def gets_a_frame(address: str, host: str, origin: str | None) -> bool:
+    """Whether Streamlit draws its page over a WebSocket with these headers."""
+    asked = BackMsg()
+    asked.rerun_script.query_string = ""
+    url, named = f"ws://{host}/_stcore/stream", Origin(origin) if origin else None
+    with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1]))) as raw:
+        try:
+            with connect(url, sock=raw, origin=named, subprotocols=[STREAMLIT], max_size=None) as stream:
+                stream.send(asked.SerializeToString())
+                return bool(stream.recv(60))
+        except InvalidStatus:
+            return False
 
 
 def test_listening_everywhere_asks_no_service_for_the_public_address(tmp_path: Path) -> None:

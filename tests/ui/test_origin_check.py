@@ -231,6 +231,14 @@ def test_an_allowed_origin_is_streamlits_own_so_that_it_asks_nobody() -> None:
     assert dict(passed["headers"])[b"origin"] == b"http://127.0.0.1:8501"
 
 
+def test_this_machines_addresses_stay_allowed_beside_a_list_of_streamlits_own() -> None:
+    allowed = AllowedAddresses.of(["chat.example.org"], streamlits="chat.example.org")
+    for host in ("127.0.0.1:8501", "chat.example.org"):
+        _, (passed,) = asyncio.run(answer(scope(host=host, origin=f"http://{host}"), allowed))
+        headers = dict(passed["headers"])
+        assert (headers[b"host"], headers[b"origin"]) == (b"chat.example.org", b"http://chat.example.org")
+
+
 def test_what_is_no_request_passes() -> None:
     _, passed = asyncio.run(answer({"type": "lifespan"}))
     assert passed == [{"type": "lifespan"}]
