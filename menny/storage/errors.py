@@ -26,7 +26,7 @@ def describe_error(name: str, error: Exception) -> UnkeptError:
     code = extended & 0xFF
     if code in LOCKED:
         return UnkeptError(f"{name} is locked by another program: close that, then try again.")
-    is_damaged = code in DAMAGED or extended == UNNAMED_CONSTRAINT or _lacks_a_table(code, str(error))
+    is_damaged = code in DAMAGED or extended == UNNAMED_CONSTRAINT or _is_of_the_file(code, str(error))
     if is_damaged or isinstance(error, UnicodeDecodeError):
         return DamagedError(f"{name} is damaged. Restart Menny: what can be read is then saved to a new file.")
     if code == sqlite3.SQLITE_READONLY:
@@ -47,8 +47,7 @@ def describe_os_error(name: str, error: OSError) -> UnkeptError:
     return UnkeptError(f"{name} can't be kept in its folder ({error.strerror}): check the folder.")
 
 
-def _lacks_a_table(code: int, message: str) -> bool:
-    """Return whether a table of ours is missing or unreadable; a query that is no good isn't the file's damage."""
-    words = ("no such table", "no such column", "vtable", "fts5", "SQL logic error")
-    is_about_tables = any(word in message for word in words)
-    return code == sqlite3.SQLITE_ERROR and is_about_tables and "syntax error" not in message
+def _is_of_the_file(code: int, message: str) -> bool:
+    """Return whether an unspecific error is the file's: our queries are fixed, unless they are written wrongly."""
+    of_the_query = ("syntax error", "unterminated string", "incomplete input", "transaction", "bind")
+    return code == sqlite3.SQLITE_ERROR and not any(words in message for words in of_the_query)

@@ -1,4 +1,4 @@
-"""Taking conversations in that were written elsewhere: nothing here is lost, and nothing comes twice."""
+"""Importing conversations that were written elsewhere: nothing here is lost, and nothing is added twice."""
 
 import json
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from menny.storage.values import Conversation, MessageNode, Transcript
 
 
 def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
-    """Add what isn't here yet; tells how many messages were new, or now go further than they did here."""
+    """Add what isn't here yet, and return the number of messages that are new, or longer than they were here."""
     changed = 0
     for transcript in transcripts:
-        _settle(db, transcript.conversation)
-        added = sum([_take_in(db, transcript.conversation.id, entry) for entry in transcript.entries])
+        _add_conversation(db, transcript.conversation)
+        added = sum([_add_message(db, transcript.conversation.id, entry) for entry in transcript.entries])
         if added:
             parents = {entry.id: entry.parent for entry in transcript.entries}
             for entry_id in transcript.active:
@@ -25,7 +25,7 @@ def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
     return changed
 
 
-def _settle(db: Connection, conversation: Conversation) -> None:
+def _add_conversation(db: Connection, conversation: Conversation) -> None:
     db.execute(
         "INSERT INTO conversations (id, title, pinned, created, updated) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET deleted = NULL, updated = max(updated, excluded.updated), "
@@ -34,7 +34,8 @@ def _settle(db: Connection, conversation: Conversation) -> None:
     )
 
 
-def _take_in(db: Connection, conversation_id: str, entry: MessageNode) -> bool:
+def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bool:
+    """Add a message, or what one that is here lacks; return whether that changed anything."""
     here = db.execute("SELECT * FROM messages WHERE id = ?", (entry.id,)).fetchone()
     status = "interrupted" if entry.status == "growing" else entry.status
     ending = (entry.text, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.stats)))
@@ -49,7 +50,7 @@ def _take_in(db: Connection, conversation_id: str, entry: MessageNode) -> bool:
         )
         return True
     if here["conversation"] != conversation_id or here["parent"] != entry.parent or here["role"] != entry.role:
-        raise StorageError("This file says of a message that is here already that it stands elsewhere: it isn't used.")
+        raise StorageError("This file has a message that is here already, in another place. Nothing was imported.")
     db.execute("UPDATE messages SET deleted = NULL WHERE id = ?", (entry.id,))
     if here["status"] == "whole" or (status != "whole" and len(entry.text) <= len(here["text"])):
         return here["deleted"] is not None

@@ -49,22 +49,27 @@ def _readable_rows(source: Connection, table: str) -> Iterator[Mapping[str, Any]
     last = -1
     while True:
         try:
-            for row in source.execute(f"SELECT * FROM {table} WHERE number > ? ORDER BY number", (last,)):  # noqa: S608
-                last = row["number"]
+            query = f"SELECT rowid AS place, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608 - one of ours
+            for row in source.execute(query, (last,)):
+                if row["place"] <= last:  # the pages lead round in a circle
+                    break
+                last = row["place"]
                 yield defaultdict(lambda: None, dict(row))
-            return
-        except (*UNREADABLE, IndexError):
-            skipped = _after_damage(source, table, last)
-            if skipped is None:
+            else:
                 return
-            last = skipped
+        except UNREADABLE:
+            pass
+        skipped = _after_damage(source, table, last)
+        if skipped is None:
+            return
+        last = skipped
 
 
 def _after_damage(source: Connection, table: str, last: int) -> int | None:
     """Return the least number after which rows can be read again; None where there are none."""
 
     def can_read_after(number: int) -> bool:
-        query = f"SELECT * FROM {table} WHERE number > ? ORDER BY number LIMIT 1"  # noqa: S608 - one of ours
+        query = f"SELECT * FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT 1"  # noqa: S608 - one of ours
         try:
             return source.execute(query, (number,)).fetchone() is not None
         except UNREADABLE:

@@ -106,7 +106,8 @@ def search(db: Connection, text: str, limit: int) -> list[Found]:
             if len(found) >= limit:
                 break
             found.setdefault(conversation, (source, number, read))
-    return [_result(db, query, *hit) for hit in found.values()]
+    results = (_result(db, query, *hit) for hit in found.values())
+    return [result for result in results if result is not None]
 
 
 def fold(text: str) -> str:
@@ -139,8 +140,10 @@ def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, 
             yield conversation, number, text
 
 
-def _result(db: Connection, query: Query, source: _Source, number: int, read: str | None) -> Found:
+def _result(db: Connection, query: Query, source: _Source, number: int, read: str | None) -> Found | None:
     row = db.execute(source.result, (number,)).fetchone()
+    if row is None:  # the index of a damaged store knows a row that the table doesn't have
+        return None
     if read is not None:
         return row, row["entry"], tuple(_around(read, query))
     excerpt = db.execute(source.excerpt, (query.indexed, number)).fetchone()

@@ -2,10 +2,13 @@
 
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from menny.errors import StorageError
 from menny.storage import ChatStore, unpack
@@ -124,16 +127,180 @@ def test_odd_times_and_titles_are_forgiven() -> None:
     assert (transcript.conversation.title, transcript.conversation.updated) == ("Hi there", 0.0)
 
 
+def damaged(key: str, value: Any, name: str = "first") -> dict[str, Any]:
+    """The garden, where one thing of one message is something else."""
+    chat: dict[str, Any] = json.loads(json.dumps({**GARDEN, "conversation_id": "damaged"}))
+    message = chat["mapping"][name]["message"]
+    at, last = (message["content"], "parts") if key == "parts" else (message, key)
+    at[last] = value
+    return chat
+
+
 @pytest.mark.parametrize(
     ("chat", "complaint"),
     [
-        ({"mapping": 7}, "isn't an export"),
-        ({"mapping": {"a": {"message": {"author": "me"}}}}, "isn't an export"),
-        (export(node("a", "b", "user", "x"), node("b", "a", "user", "y")), "in a circle"),
+        ({"mapping": 7}, "no messages that can be read"),
+        ({"title": "x"}, "“x” \\(it has no messages"),
+        ({"title": "Lost", "mapping": None}, "“Lost” \\(it has no messages"),
+        (None, "it isn't a chat"),
+        ([], "it isn't a chat"),
+        ("a text", "it isn't a chat"),
+        (export(node("a", "b", "user", "x"), node("b", "a", "user", "y")), "2 messages that follow each other in a"),
         (export(node("a", "a", "user", "x")), "in a circle"),
-        (export(node("a", None, "user", "x" * 2_000_001)), "more than 2,000,000 characters"),
+        (export(node("a", None, "user", "x" * 2_000_001)), "“Garden” \\(a message of more than 2,000,000 characters"),
     ],
 )
-def test_what_is_no_export_is_refused(chat: Any, complaint: str) -> None:
-    with pytest.raises(StorageError, match=complaint):
-        read(GARDEN, chat)
+def test_a_chat_that_cannot_be_used_is_named_and_the_others_are_imported(chat: Any, complaint: str) -> None:
+    if isinstance(chat, dict):
+        chat["conversation_id"] = "another"
+    for chats in ([GARDEN, chat], [chat, GARDEN]):
+        unpacked = unpack("conversations.json", json.dumps(chats).encode())
+        assert [transcript.conversation.title for transcript in unpacked.transcripts] == ["Garden"]
+        assert len(next(iter(unpacked.transcripts)).entries) == 5
+        assert len(unpacked.notices) == 1
+        assert re.search(complaint, unpacked.notices[0])
+    with pytest.raises(StorageError, match=r"^conversations\.json: .*\. Nothing was imported\.$"):
+        read(chat)
+
+
+@pytest.mark.parametrize("key", ["author", "content", "parts", "create_time", "recipient", "metadata"])
+@pytest.mark.parametrize("value", [None, 7, True, "text", [], {}, [None], {"role": None}, 1e400, -1])
+def test_whatever_stands_in_a_messages_field_the_rest_of_the_chat_comes_in(key: str, value: Any) -> None:
+    (transcript,) = read(damaged(key, value))
+    entries = transcript.entries
+    assert {"Why are my roses sad?", "Feed them.", "With what?", "Bone meal."} <= {entry.text for entry in entries}
+    ids = [entry.id for entry in entries]
+    assert all(entry.parent is None or entry.parent in ids[: ids.index(entry.id)] for entry in entries)
+    store = ChatStore()
+    store.merge([transcript])
+    assert store.path(transcript.conversation.id)[-1].text == "Bone meal."
+
+
+@pytest.mark.parametrize(
+    "key", ["title", "create_time", "update_time", "current_node", "conversation_id", "id", "moderation_results"]
+)
+@pytest.mark.parametrize("value", [None, 7, "text", [], {}, True, 1e400])
+def test_whatever_stands_in_a_chats_field_its_messages_come_in(key: str, value: Any) -> None:
+    (transcript,) = read({**GARDEN, key: value})
+    assert len(transcript.entries) == 5
+    ChatStore().merge([transcript])
+
+
+@pytest.mark.parametrize("broken", [None, 7, "text", [], {}, {"message": None}, {"message": []}, {"parent": 7}])
+def test_a_node_that_is_none_is_passed_over(broken: Any) -> None:
+    chat = {**GARDEN, "mapping": {**GARDEN["mapping"], "odd": broken}}
+    (transcript,) = read(chat)
+    assert len(transcript.entries) == 5
+
+
+def test_nodes_without_parents_are_found_by_their_parents_children() -> None:
+    chat: dict[str, Any] = json.loads(json.dumps(GARDEN))
+    for name, found in chat["mapping"].items():
+        if found["parent"]:
+            chat["mapping"][found["parent"]]["children"].append(name)
+    for found in chat["mapping"].values():
+        del found["parent"]
+    assert list(read(chat)) == list(read(GARDEN))
+
+
+def test_nodes_in_a_list_are_read_like_those_by_their_ids() -> None:
+    assert list(read({**GARDEN, "mapping": list(GARDEN["mapping"].values())})) == list(read(GARDEN))
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        (1.7e9, 1.7e9),
+        (1700000000, 1.7e9),
+        ("1700000000.0", 1.7e9),
+        ("2023-11-14T22:13:20+00:00", 1.7e9),
+        ("2023-11-14T22:13:20Z", 1.7e9),
+        ("yesterday", 1.6e9),
+        (None, 1.6e9),
+        (True, 1.6e9),
+        ([], 1.6e9),
+        (1e300, 1.6e9),
+        ("1e999", 1.6e9),
+    ],
+)
+def test_a_time_may_be_a_number_or_a_text(time: Any, seconds: float) -> None:
+    (transcript,) = read({**GARDEN, "update_time": time})
+    assert transcript.conversation.updated == seconds
+    (transcript,) = read(export(node("a", None, "user", "Hi", create_time=time)))
+    assert transcript.entries[0].created == seconds
+
+
+def test_a_chat_that_is_there_twice_comes_in_once_in_its_fuller_version() -> None:
+    fuller: dict[str, Any] = json.loads(json.dumps(GARDEN))
+    fuller["mapping"]["thanks"] = node("thanks", "last", "user", "Thanks!")
+    for chats, notices in (([GARDEN, GARDEN], 0), ([GARDEN, fuller], 1), ([fuller, GARDEN, fuller], 1)):
+        unpacked = unpack("conversations.json", json.dumps(chats).encode())
+        (transcript,) = unpacked.transcripts
+        assert len(transcript.entries) == (5 if fuller not in chats else 6)
+        assert len(unpacked.notices) == notices
+
+
+def test_a_whole_export_beside_its_numbered_parts_is_read_once() -> None:
+    chats = [{**GARDEN, "conversation_id": str(number)} for number in range(4)]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as made:
+        made.writestr("conversations.json", json.dumps(chats))
+        made.writestr("conversations-000.json", json.dumps(chats[:2]))
+        made.writestr("conversations-001.json", json.dumps(chats[2:]))
+    unpacked = unpack("export.zip", packed.getvalue())
+    assert (len(unpacked.transcripts), unpacked.notices) == (4, ())
+    assert ChatStore().merge(unpacked.transcripts) == 20
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_an_export_may_be_encoded_otherwise(encoding: str) -> None:
+    data = json.dumps([{**GARDEN, "title": "Gärten"}], ensure_ascii=False).encode(encoding)
+    (transcript,) = unpack("conversations.json", data).transcripts
+    assert transcript.conversation.title == "Gärten"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Rome fell. \ue200cite\ue202turn0search1\ue201 Then", "Rome fell. Then"),
+        ("It fell \ue200cite\ue202turn0search1\ue202turn0search2\ue201.", "It fell."),
+        ("\ue203It fell\ue204 in 476 \ue200cite\ue202turn1view0\ue201.", "It fell in 476."),
+        ("a\ue200navlist\ue202More to read\ue202turn0news1,turn0news2\ue201\nb", "a\nb"),
+        ('See \ue200image_group\ue202{"query": ["a b"]}\ue201\n\nb', "See\n\nb"),
+        ("\ue200a\ue201\ue200b\ue201c", "c"),
+        ("cut off \ue200cite\ue202turn0sea", "cut off"),
+        ("cut \ue200cite\ue202turn0 here", "cut here"),
+        ("old ones【12†source】, too 【4:1†L3-L9】.", "old ones, too."),
+        ("【注】 stays", "【注】 stays"),
+        ("nothing to remove", "nothing to remove"),
+    ],
+)
+def test_citation_marks_are_no_part_of_a_text(written: str, shown: str) -> None:
+    (transcript,) = read(export(node("a", None, "user", "Hi"), node("b", "a", "assistant", written)))
+    assert transcript.entries[1].text == shown
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "mapping", "message", "author", "role", "content", "parts", "parent", "children", "a"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.lists(ANYTHING, max_size=3))
+def test_a_sound_chat_comes_in_whatever_stands_beside_it(others: list[Any]) -> None:
+    for chats in ([*others, GARDEN], [GARDEN, *others]):
+        unpacked = unpack("conversations.json", json.dumps(chats).encode())
+        assert "Garden" in [transcript.conversation.title for transcript in unpacked.transcripts]
+        store = ChatStore()
+        assert store.merge(unpacked.transcripts) >= 5
+        store.close()

@@ -1,10 +1,19 @@
 """Finding a chat again by its words."""
 
+import re
+import sqlite3
+import sys
+import unicodedata
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from menny.storage import ChatStore
+from menny.storage.database import Database
+from menny.storage.schema import MIGRATIONS, UNINDEXED
+from menny.storage.search import MESSAGES
 from tests.storage.talking import say
 
 
@@ -78,6 +87,114 @@ def test_at_most_as_many_as_were_asked_for(store: ChatStore) -> None:
     for number in range(12):
         say(store, f"pear {number}", "ok")
     assert len(store.search("pear", limit=5)) == 5
+
+
+SCRIPTS = [  # a text, what is typed, what is marked in the text (None: it isn't found)
+    ("我想买新的iPhone手机", "iPhone", "iPhone"),
+    ("我想买新的iPhone手机", "iphone 手机", "iPhone"),
+    ("我想买新的iPhone手机", "的iphone手", "的iPhone手"),
+    ("我想买新的iPhone手机", "Phone", None),
+    ("我用Python3写代码", "python", "Python"),
+    ("2024年の東京オリンピック", "2024", "2024"),
+    ("ขายiPadมือสอง", "ipad", "iPad"),
+    ("новыйтелефон手机", "новый", "новый"),
+    ("우리학교에서만나요", "학교", "학교"),
+    ("우리학교에서 Netflix를 봐요", "netflix", "Netflix"),
+    ("한국어를 공부합니다", "공부", "공부"),
+    ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+    ("ｶﾒﾗを買った", "カメラ", "ｶﾒﾗ"),
+    ("カメラを買った", "ｶﾒﾗ", "カメラ"),
+    ("ｶﾞﾗｽの靴", "ガラス", "ｶﾞﾗｽ"),
+    ("ガラスの靴", "ｶﾞﾗｽ", "ガラス"),
+    ("か\u3099らす", "がら", "か\u3099ら"),
+    ("がらす", "から", None),
+    ("ＡＢＣ会社のｉＰｈｏｎｅ", "iphone", "ｉＰｈｏｎｅ"),
+    ("my iPhone", "ｉＰｈｏｎｅ", "iPhone"),
+    ("ﬁnd the oﬀice", "find", "ﬁnd"),
+    ("about 5 m² of it", "m2", "m²"),
+    ("about 5 m² of it", "m²", "m²"),
+    ("𝐁𝐨𝐥𝐝 claims", "bold", "𝐁𝐨𝐥𝐝"),
+    ("Chapter Ⅷ", "viii", "Ⅷ"),
+    ("日本のCafé", "cafe", "Café"),
+    ("Cafe\u0301 au lait", "Café", "Cafe\u0301"),
+    ("Café au lait", "cafe\u0301", "Café"),
+    ("ภาษาไทยง่ายมาก", "ไทย", "ไทย"),
+    ("ភាសាខ្មែរ", "ខ្មែរ", "ខ្មែរ"),
+    ("人々は々", "人々", "人々"),
+    ("北京、上海。", "上海", "上海"),
+    ("𠮷野家で食べた", "𠮷野", "𠮷野"),
+]
+
+
+@pytest.mark.parametrize(("written", "typed", "match"), SCRIPTS)
+def test_a_word_is_found_in_every_script_and_where_scripts_meet(
+    store: ChatStore, written: str, typed: str, match: str | None
+) -> None:
+    say(store, "Question", f"Before it. {written} And after.")
+    say(store, "Nothing", "to be found here")
+    assert marked(store, typed) == ([] if match is None else [match])
+    assert found(store, typed) == ([] if match is None else ["Question"])
+    store.rename(store.conversations()[0].id, written)  # titles are searched alike
+    assert len(found(store, typed)) == (0 if match is None else 2)
+
+
+@given(
+    st.text("我手机日本かなカナ한국어", min_size=1, max_size=4),
+    st.text("abcxyz", min_size=1, max_size=5),
+    st.text("我手机日本かなカナ한국어", min_size=1, max_size=4),
+)
+def test_a_latin_word_between_unspaced_ones_is_found_by_each_part(before: str, word: str, after: str) -> None:
+    store = ChatStore()
+    say(store, "Q", f"{before}{word}{after}")
+    for typed in (word, word.upper(), word[:1], before, after, f"{before[-1]}{word}", f"{after} {word}"):
+        assert found(store, typed) == ["Q"], typed
+    store.close()
+
+
+@pytest.mark.parametrize("word", ["apple", "りんご", "🍎"])
+def test_a_chat_with_very_many_hits_hides_no_other(store: ChatStore, word: str) -> None:
+    little = say(store, "A pie", f"with one {word} and a good deal of other things in it, such as flour and butter")
+    full = say(store, "Fruit", word)
+    with store._database.write() as db:
+        row = db.execute("SELECT * FROM messages WHERE conversation = ? AND parent IS NOT NULL", (full,)).fetchone()
+        for number in range(1500):
+            db.execute(
+                "INSERT INTO messages (id, conversation, parent, role, text, status, created) "
+                "VALUES (?, ?, ?, 'user', ?, 'whole', 0)",
+                (f"{number:022}", full, row["id"], word),
+            )
+    assert {hit.conversation.id for hit in store.search(word)} == {little, full}
+    assert len(store.search(word, limit=1)) == 1
+
+
+def test_a_store_of_the_version_before_finds_them_too(file: Path) -> None:
+    former = Database(file, migrations=MIGRATIONS[:1])
+    former.close()
+    db = sqlite3.connect(file)
+    db.execute("INSERT INTO conversations (id, title, created, updated) VALUES ('chat', 'Old', 0, 0)")
+    db.execute(
+        "INSERT INTO messages (id, conversation, role, text, status, created) "
+        "VALUES ('message', 'chat', 'user', '我想买新的iPhone手机', 'whole', 0)"
+    )
+    db.commit()
+    db.close()
+    store = ChatStore(file)
+    assert found(store, "iphone") == found(store, "手机") == ["Old"]
+    with store._database.read() as db:
+        plan = db.execute(f"EXPLAIN QUERY PLAN {MESSAGES.unindexed}").fetchall()
+    assert any("messages_unindexed" in row["detail"] for row in plan)
+    store.close()
+
+
+def test_every_letter_that_has_another_shape_is_read_by_the_search() -> None:
+    unread = [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if character.isalnum()
+        and unicodedata.normalize("NFKC", character) != unicodedata.normalize("NFC", character)
+        and not re.match(f"[{UNINDEXED}]", character)
+    ]
+    assert unread == ["\u037a"]  # a Greek mark, which is no letter by itself
 
 
 @given(st.text(max_size=40) | st.sampled_from(['"', "a AND", "NEAR(", "title:x", "*", "-", "^a", "a OR b'"]))

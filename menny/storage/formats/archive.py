@@ -1,7 +1,7 @@
-"""Chats as files: one archive of everything, and what can be taken in: archives, single chats, ChatGPT's export.
+"""Chats as files: one archive of everything, and what can be imported: archives, single chats, others' exports.
 
-A file is read whole and checked whole before anything of it is kept, and nothing of it is ever written under a name
-that it brings along.
+A file is read and checked whole before anything of it is kept, one chat at a time, so that memory is bounded by the
+largest chat; the import then reads it once more. Nothing is ever written under a name that a file brings along.
 """
 
 import io
@@ -10,19 +10,21 @@ import re
 import stat
 import zipfile
 import zlib
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 
 from menny.errors import StorageError
-from menny.storage.formats.chatgpt import from_export
+from menny.storage.formats.chatgpt import ReadChat, is_chat, read_chat
 from menny.storage.formats.json import as_json, from_json
+from menny.storage.formats.json_parts import as_utf8, is_array, load, split
 from menny.storage.formats.sillytavern import from_sillytavern, is_sillytavern
 from menny.storage.values import Transcript
 
 MOST_BYTES = 256 * 2**20  # of a file, and of all that is unpacked from one
 MOST_FILES = 50_000
+MOST_NOTICES = 5
 MANIFEST, CHATS = "menny-archive.json", "chats"
 EXPORT = re.compile(r"conversations(-\d+)?\.json")  # a large export of ChatGPT's is in numbered parts
 BESIDES = ("personas", "images")  # the folders of what an archive holds besides chats
@@ -30,15 +32,35 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Run
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
-    """What was in a file."""
+class Transcripts:
+    """The chats of a file, read from it anew at every pass, one at a time."""
 
-    transcripts: list[Transcript] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)  # what else, by name: personas/…, images/…
+    _read: Callable[[], Iterator[ReadChat]]
+    _chosen: Sequence[int]  # numbers of those that are used, in the file's order
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __iter__(self) -> Iterator[Transcript]:
+        chosen = iter(self._chosen)
+        wanted = next(chosen, None)
+        for number, chat in enumerate(self._read()):
+            if number == wanted and chat.transcript is not None:
+                yield chat.transcript
+                wanted = next(chosen, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """The content of a file, and what was left out: names of chats, each with the reason in brackets."""
+
+    transcripts: Transcripts
+    files: dict[str, bytes] = field(default_factory=dict)  # besides chats, by name: personas/…, images/…
+    notices: tuple[str, ...] = ()
 
 
 def pack(transcripts: Iterable[Transcript], files: Mapping[str, bytes]) -> bytes:
-    """An archive: a zip with one document a chat, and files in folders of BESIDES."""
+    """Make an archive: a zip with one document a chat, and files in folders of BESIDES."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps({"format": "menny-archive", "version": 1}))
@@ -50,59 +72,120 @@ def pack(transcripts: Iterable[Transcript], files: Mapping[str, bytes]) -> bytes
 
 
 def unpack(name: str, data: bytes) -> Unpacked:
-    """What is in a file. StorageError, which names the file and says what is wrong, where it can't be used."""
+    """Check a file and return its content. Raises StorageError, which names the file and says what is wrong."""
     try:
         if len(data) > MOST_BYTES:
             raise StorageError(f"it is larger than {MOST_BYTES // 2**20} MB")
-        unpacked = _from_zip(data) if data.startswith(b"PK") else Unpacked(_from_json(data))
-        ids = [transcript.conversation.id for transcript in unpacked.transcripts]
-        if not ids and not unpacked.files:
-            raise StorageError("there is no chat in it")
-        if len(set(ids)) < len(ids):
-            raise StorageError("a chat is in it twice")
+        if data.startswith(b"PK"):
+            files = _files_of_zip(data)
+            return _checked(lambda: _chats_of_zip(data), files)
+        document = as_utf8(data)
+        return _checked(lambda: _chats_of_document(document), {})
     except StorageError as error:
         raise StorageError(f"{name}: {error}. Nothing was imported.") from None
-    return unpacked
 
 
-def _from_json(data: bytes) -> list[Transcript]:
-    data = data.removeprefix(BOM_UTF8)
+def _checked(read: Callable[[], Iterator[ReadChat]], files: dict[str, bytes]) -> Unpacked:
+    """Read every chat once, to choose those that are used: of a chat that is in the file twice, the fuller one."""
+    best: dict[str, tuple[tuple[float, ...], int, int]] = {}  # by id: how full it is, its number, its content's hash
+    notices: list[str] = []
+    for number, chat in enumerate(read()):
+        if chat.left_out:
+            notices.append(f"{chat.name} ({', '.join(chat.left_out)})")
+        if chat.transcript is None:
+            continue
+        conversation, entries = chat.transcript.conversation, chat.transcript.entries
+        content = hash(tuple((entry.id, entry.parent, entry.text) for entry in entries))
+        this = ((len(entries), conversation.updated), number, content)
+        other = best.setdefault(conversation.id, this)
+        if other[2] != content:
+            notices.append(f"{chat.name} (it is in it twice, and the version with more messages is used)")
+            best[conversation.id] = max(this, other)
+    if not best and not files:
+        raise StorageError(f"there is no chat in it{f' that can be read: {notices[0]}' if notices else ''}")
+    more = len(notices) - MOST_NOTICES
+    shown = [*notices[:MOST_NOTICES], *([f"{more:,} more"] if more > 0 else [])]
+    return Unpacked(Transcripts(read, sorted(number for _, number, _ in best.values())), files, tuple(shown))
+
+
+def _chats_of_document(data: bytes) -> Iterator[ReadChat]:
+    """Yield the chats of a document: of Menny's, SillyTavern's or ChatGPT's. Raises StorageError if it is none."""
     if is_sillytavern(data):
-        return [from_sillytavern(data)[0]]
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        raise StorageError("it is no JSON, or cut off") from None
-    if isinstance(found, dict) and "format" in found:
-        return [from_json(data)]
-    if isinstance(found, list) or (isinstance(found, dict) and "mapping" in found):
-        return from_export(found if isinstance(found, list) else [found])
-    raise StorageError("it is neither a chat of Menny's nor an export of ChatGPT's")
+        transcript, left_out = from_sillytavern(data)
+        yield ReadChat(f"“{transcript.conversation.title}”", transcript, left_out)
+        return
+    parts = split(data)
+    if is_array(data):
+        is_export = False
+        for part in parts:
+            element = load(data, part)
+            is_export = is_export or is_chat(element)
+            yield read_chat(element)
+        if parts and not is_export:
+            raise StorageError("it isn't an export of ChatGPT's, or one of another kind")
+        return
+    document = load(data, (0, len(data)))
+    if isinstance(document, dict) and "format" in document:
+        del document
+        yield _own_chat(data)
+    elif isinstance(document, dict) and "mapping" in document:
+        yield read_chat(document)
+    else:
+        raise StorageError("it is neither a chat of Menny's nor an export of ChatGPT's")
 
 
-def _from_zip(data: bytes) -> Unpacked:
-    unpacked = Unpacked()
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            _check_names(members)
-            is_ours = MANIFEST in archive.namelist()
-            left = MOST_BYTES
-            for member in members:
-                path = PurePosixPath(member.filename)
-                is_chat = path.parent == PurePosixPath(CHATS) and path.suffix == ".json"
-                is_besides = is_ours and len(path.parts) > 1 and path.parts[0] in BESIDES and not member.is_dir()
-                if not (is_chat or is_besides or EXPORT.fullmatch(path.name)):
-                    continue
+def _own_chat(data: bytes) -> ReadChat:
+    transcript = from_json(data)
+    return ReadChat(f"“{transcript.conversation.title}”", transcript)
+
+
+def _chats_of_zip(data: bytes) -> Iterator[ReadChat]:
+    """Yield the chats of an archive, of Menny's or of ChatGPT's."""
+    left = MOST_BYTES
+    with _reading(), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.infolist():
+            path = PurePosixPath(member.filename)
+            if _is_own_chat(path):
                 content = _read(archive, member, left)
-                left -= len(content)
-                if is_besides:
-                    unpacked.files[str(path)] = content
-                else:
-                    unpacked.transcripts.extend([from_json(content)] if is_chat else _from_json(content))
+                split(content)  # which bounds what it holds
+                yield _own_chat(content)
+            elif EXPORT.fullmatch(path.name):
+                content = as_utf8(_read(archive, member, left))
+                yield from _chats_of_document(content)
+            else:
+                continue
+            left -= len(content)
+
+
+def _files_of_zip(data: bytes) -> dict[str, bytes]:
+    """Check the names within an archive, and read what it holds besides chats."""
+    files: dict[str, bytes] = {}
+    left = MOST_BYTES
+    with _reading(), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        _check_names(members)
+        if MANIFEST not in archive.namelist():
+            return {}
+        for member in members:
+            path = PurePosixPath(member.filename)
+            is_besides = len(path.parts) > 1 and path.parts[0] in BESIDES and not member.is_dir()
+            if is_besides and not _is_own_chat(path) and not EXPORT.fullmatch(path.name):
+                files[str(path)] = _read(archive, member, left)
+                left -= len(files[str(path)])
+    return files
+
+
+def _is_own_chat(path: PurePosixPath) -> bool:
+    return path.parent == PurePosixPath(CHATS) and path.suffix == ".json"
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn whatever a broken zip makes its reader raise into a StorageError."""
+    try:
+        yield
     except UNREADABLE:
         raise StorageError("the archive is damaged, or of a kind that can't be read") from None
-    return unpacked
 
 
 def _check_names(members: list[zipfile.ZipInfo]) -> None:
@@ -118,7 +201,7 @@ def _check_names(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
-    """A member, whatever its header says of its size."""
+    """Read a member, whatever its header says of its size."""
     with archive.open(member) as file:
         text = file.read(most + 1)
     if len(text) > most:

@@ -1,155 +1,212 @@
-"""Chats from ChatGPT's data export, `conversations.json`: trees of nodes, of which some were shown as messages."""
+"""Chats from ChatGPT's data export, `conversations.json`: trees of nodes, of which some were shown as messages.
+
+Nobody documents the format, and it changes: what is sound is read, and what isn't is left out with a notice.
+"""
 
 import hashlib
 import math
+import re
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
-from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.formats.json import MOST_CHARACTERS, MOST_MESSAGES
 from menny.storage.rows import title_given, title_of
 from menny.storage.values import Conversation, MessageNode, Transcript
 from menny.text import sanitize
 
-
-class _Lenient(BaseModel):
-    """Of what somebody else writes, the keys that we know are looked at."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Author(_Lenient):
-    role: str
-
-
-class _Content(_Lenient):
-    content_type: str = "text"
-    parts: list[Any] = []
-
-
-class _Message(_Lenient):
-    author: _Author
-    content: _Content
-    create_time: float | None = None
-    recipient: str | None = None  # a tool's name, or "all"
-    metadata: dict[str, Any] | None = None
-
-
-class _Node(_Lenient):
-    message: _Message | None = None
-    parent: str | None = None
-
-
-class _Chat(_Lenient):
-    id: str | None = None
-    conversation_id: str | None = None
-    title: str | None = None
-    create_time: float | None = None
-    update_time: float | None = None
-    current_node: str | None = None
-    mapping: dict[str, _Node]
-
-
 PICTURE = "(a picture)"  # what stands for a message without a word, so that its answer keeps its place
-_CHATS = TypeAdapter(list[_Chat])
+SHOWN_TYPES = ("text", "multimodal_text")
+
+# Citations and other marks that ChatGPT's page replaces: U+E200 begins one and U+E201 ends it; older ones look like
+# 【3†source】. A mark that was cut off reaches to the next space. U+E203 and U+E204 enclose the words that are cited.
+_MARKS = re.compile("[ \u00a0]?(?:\ue200[^\ue200\ue201]*\ue201|【\\d+(?::\\d+)?†[^【】]*】)")
+_CUT_MARKS = re.compile("[ \u00a0]?\ue200[^\\s\ue200\ue201]*|[\ue200-\ue206]")
 
 
-def from_export(data: Sequence[Any]) -> list[Transcript]:
-    """The chats of an export in which something was said. StorageError, with what is wrong, where it isn't one."""
-    try:
-        chats = _CHATS.validate_python(data)
-    except (ValidationError, RecursionError):
-        raise StorageError("it isn't an export of ChatGPT's, or one of another kind") from None
-    transcripts = [_transcript(chat) for chat in chats]
-    return [transcript for transcript in transcripts if transcript.entries]
+@dataclass(frozen=True)
+class ReadChat:
+    """A chat of an export: its transcript, where it has one, its name, and what was left out."""
+
+    name: str
+    transcript: Transcript | None
+    left_out: list[str] = field(default_factory=list)
 
 
-def _transcript(chat: _Chat) -> Transcript:
-    if len(chat.mapping) > MOST_MESSAGES:
-        raise StorageError(f"one of its chats has more than {MOST_MESSAGES:,} messages")
-    source = chat.conversation_id or chat.id or f"{chat.title} {chat.create_time}"
-    begun = _seconds(chat.create_time)
-    shown: dict[str, MessageNode] = {}  # by node
-    above: dict[str, str | None] = {}  # node → the nearest node at or above it that is shown
-    for node_id in _from_the_top(chat.mapping):
-        node = chat.mapping[node_id]
-        parent = above.get(node.parent or "")
-        role, text = _said(node.message)
+def is_chat(data: object) -> bool:
+    """Return whether an element of an export is a chat at all."""
+    return isinstance(data, dict) and isinstance(data.get("mapping"), dict | list)
+
+
+def read_chat(data: object) -> ReadChat:
+    """Read one element of an export. A chat in which nothing was said has no transcript, and nothing was left out."""
+    if not isinstance(data, dict):
+        return ReadChat("an entry without a title", None, ["it isn't a chat"])
+    title = title_given(_text(data.get("title")))
+    name = f"“{title_of(title)}”" if title else "a chat without a title"
+    mapping = _mapping(data.get("mapping"))
+    if mapping is None:
+        return ReadChat(name, None, ["it has no messages that can be read"])
+    if len(mapping) > MOST_MESSAGES:
+        return ReadChat(name, None, [f"it has more than {MOST_MESSAGES:,} messages"])
+    left_out: list[str] = []
+    begun = _seconds(data.get("create_time"))
+    shown, above = _shown_nodes(_source(data), mapping, begun or 0.0, left_out)
+    if not shown:
+        return ReadChat(name, None, left_out)
+    entries = tuple(shown.values())
+    updated = _seconds(data.get("update_time")) or begun or 0.0
+    conversation = Conversation(_id_of(_source(data)), title or title_of(entries[0].text), False, begun or 0.0, updated)
+    current = above.get(_text(data.get("current_node")))
+    return ReadChat(name, Transcript(conversation, entries, tuple(_active(current, shown))), left_out)
+
+
+def _source(chat: Mapping[str, Any]) -> str:
+    """Return what tells a chat from others, also when it is imported again."""
+    known = _text(chat.get("conversation_id")) or _text(chat.get("id"))
+    title = chat.get("title")
+    return known or f"{title if isinstance(title, str) else None} {_seconds(chat.get('create_time'))}"
+
+
+def _mapping(found: object) -> dict[str, Mapping[str, Any]] | None:
+    """Return the nodes by their ids; None where there are none to be had."""
+    if isinstance(found, list):
+        found = {_text(node.get("id")): node for node in found if isinstance(node, dict)}
+    if not isinstance(found, dict):
+        return None
+    return {node_id: node if isinstance(node, dict) else {} for node_id, node in found.items()}
+
+
+def _shown_nodes(
+    source: str, mapping: Mapping[str, Mapping[str, Any]], begun: float, left_out: list[str]
+) -> tuple[dict[str, MessageNode], dict[str, str | None]]:
+    """Return the messages by node, each after its parent, and the nearest shown node at or above every node."""
+    shown: dict[str, MessageNode] = {}
+    above: dict[str, str | None] = {}
+    parents = _parents(mapping)
+    for node_id in _from_the_top(parents):
+        parent = above.get(parents[node_id] or "")
+        role, text, created = _read_message(mapping[node_id].get("message"))
+        if len(text) > MOST_CHARACTERS:
+            left_out.append(f"a message of more than {MOST_CHARACTERS:,} characters")
+            text = ""
         if role is None or not text:
             above[node_id] = parent
             continue
         above[node_id] = node_id
-        time = _seconds(node.message.create_time if node.message else None) or begun
         parent_id = shown[parent].id if parent else None
-        shown[node_id] = MessageNode(_id_of(source, node_id), parent_id, role, text, created=time)
-    entries = tuple(shown.values())
-    title = title_given(chat.title or "") or (title_of(entries[0].text) if entries else "")
-    conversation = Conversation(_id_of(source), title, False, begun, _seconds(chat.update_time) or begun)
-    return Transcript(conversation, entries, tuple(_active(above.get(chat.current_node or ""), shown)))
+        shown[node_id] = MessageNode(_id_of(source, node_id), parent_id, role, text, created=created or begun)
+    if len(above) < len(mapping):
+        left_out.append(f"{len(mapping) - len(above):,} messages that follow each other in a circle")
+    return shown, above
 
 
-def _from_the_top(mapping: Mapping[str, _Node]) -> Iterator[str]:
-    """Every node after its parent."""
-    children: dict[str | None, list[str]] = defaultdict(list)
+def _parents(mapping: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
+    """Return every node's parent: as the node says, else as its parent lists it among its children."""
+    listed: dict[str, str] = {}
     for node_id, node in mapping.items():
-        children[node.parent if node.parent in mapping else None].append(node_id)
-    rest, count = children[None][::-1], 0
+        children = node.get("children")
+        for child in children if isinstance(children, list) else []:
+            if isinstance(child, str) and child != node_id:
+                listed.setdefault(child, node_id)
+    parents: dict[str, str | None] = {}
+    for node_id, node in mapping.items():
+        parent = node.get("parent")
+        parents[node_id] = parent if isinstance(parent, str) and parent in mapping else listed.get(node_id)
+    return parents
+
+
+def _from_the_top(parents: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield every node after its parent, without those that stand in a circle."""
+    children: dict[str | None, list[str]] = defaultdict(list)
+    for node_id, parent in parents.items():
+        children[parent].append(node_id)
+    rest = children[None][::-1]
     while rest:
         node_id = rest.pop()
-        count += 1
         yield node_id
         rest += children[node_id][::-1]
-    if count < len(mapping):
-        raise StorageError("the messages of one of its chats go round in a circle")
 
 
-def _said(message: _Message | None) -> tuple[Role | None, str]:
-    """Who said what; nothing where it wasn't shown: instructions, tools, pictures."""
-    if message is None or (message.metadata or {}).get("is_visually_hidden_from_conversation"):
-        return None, ""
-    if message.content.content_type not in ("text", "multimodal_text") or message.recipient not in (None, "all"):
-        return None, ""
-    parts = [_text_of(part) for part in message.content.parts]
-    text = sanitize("\n\n".join(part for part in parts if part.strip())) or (
-        PICTURE if any(message.content.parts) else ""
-    )
-    if len(text) > MOST_CHARACTERS:
-        raise StorageError(f"one of its messages has more than {MOST_CHARACTERS:,} characters")
-    match message.author.role:
-        case "user":
-            return "user", text
-        case "assistant":
-            return "assistant", text
-        case _:
-            return None, ""
+def _read_message(message: object) -> tuple[Role | None, str, float | None]:
+    """Return a message's role, text and time; no role where it wasn't shown: instructions, tools, pictures."""
+    if not isinstance(message, dict):
+        return None, "", None
+    metadata, content = message.get("metadata"), message.get("content")
+    is_hidden = isinstance(metadata, dict) and metadata.get("is_visually_hidden_from_conversation")
+    content_type = (content.get("content_type") if isinstance(content, dict) else None) or "text"
+    if is_hidden or content_type not in SHOWN_TYPES or message.get("recipient") not in (None, "all"):
+        return None, "", None
+    author = message.get("author")
+    role = author.get("role") if isinstance(author, dict) else author
+    if role not in ("user", "assistant"):
+        return None, "", None
+    parts = _parts(content)
+    text = "\n\n".join(text for part in parts if (text := _text_of(part)).strip())
+    text = sanitize(_without_marks(text, is_reply=role == "assistant")) or (PICTURE if any(parts) else "")
+    return ("user" if role == "user" else "assistant"), text, _seconds(message.get("create_time"))
 
 
-def _text_of(part: Any) -> str:
-    """A part's text; what was spoken stands in it as an object with what was understood."""
-    told = part.get("text") if isinstance(part, dict) else part
-    return told if isinstance(told, str) else ""
+def _parts(content: object) -> list[Any]:
+    """Return a content's parts, whatever shape it has."""
+    if isinstance(content, dict):
+        found = content.get("parts")
+        content = content.get("text") if found is None else found
+    if isinstance(content, list):
+        return content
+    return [content] if isinstance(content, str | dict) else []
+
+
+def _text_of(part: object) -> str:
+    """Return a part's text; what was spoken is an object with what was understood."""
+    return _text(part.get("text") if isinstance(part, dict) else part)
+
+
+def _without_marks(text: str, is_reply: bool) -> str:
+    """Remove citation marks and what they enclose; halves of them only where the model wrote the text."""
+    text = _MARKS.sub("", text)
+    return _CUT_MARKS.sub("", text) if is_reply else text
 
 
 def _active(node_id: str | None, shown: Mapping[str, MessageNode]) -> list[str]:
     by_id = {entry.id: entry for entry in shown.values()}
     at = shown[node_id] if node_id else None
-    way: list[str] = []
+    path: list[str] = []
     while at is not None:
-        way.append(at.id)
+        path.append(at.id)
         at = by_id[at.parent] if at.parent else None
-    return way[::-1]
+    return path[::-1]
 
 
 def _id_of(*names: str) -> str:
-    """The same for the same chat and message whenever it is imported, and nothing that could be guessed."""
+    """Return the same id for the same chat and message at every import, and none that could be guessed."""
     digest = hashlib.sha256("\0".join(("chatgpt", *names)).encode(errors="replace")).digest()
     return urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
 
 
-def _seconds(time: float | None) -> float:
-    return time if time is not None and math.isfinite(time) and 0 <= time <= 1e11 else 0.0
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(time: object) -> float | None:
+    """Read a time: seconds since 1970 as a number or a text, or a date by ISO 8601; None for anything else."""
+    if isinstance(time, str):
+        time = _seconds_of_text(time)
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        return None
+    return float(time) if 0 <= time <= 1e11 and math.isfinite(time) else None
+
+
+def _seconds_of_text(time: str) -> float | None:
+    try:
+        return float(time)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

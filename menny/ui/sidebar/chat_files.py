@@ -1,4 +1,4 @@
-"""Chats as files, in the page: one saved to read or to take along, an archive of everything, and what is taken in."""
+"""Chats as files, in the page: export of one chat, an archive of everything, and import."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MOST_MEGABYTES = 200
 
 
 def draw_files(session: Session) -> None:
-    """What can be done with files of chats, folded away."""
+    """Draw the import and the archive, folded away."""
     store = session.chats.store
     if store is None:
         return
@@ -32,7 +32,7 @@ def draw_files(session: Session) -> None:
             on_change=_import,
             args=(session, store),
         )
-        _draw_saving("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
+        _draw_download("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
         if notice := session.feedback.notices.get(IMPORT):
             st.caption(as_label(notice))
         if error := session.feedback.errors.get(IMPORT):
@@ -40,7 +40,7 @@ def draw_files(session: Session) -> None:
 
 
 def _import(session: Session, store: ChatStore) -> None:
-    """Take in what was uploaded, all or nothing; a single chat is opened."""
+    """Import what was uploaded, all or nothing, and open a single chat."""
     session.feedback.clear(IMPORT)
     file = st.session_state["import"]
     if file is None:
@@ -54,9 +54,10 @@ def _import(session: Session, store: ChatStore) -> None:
         return
     chats = _counted(len(unpacked.transcripts), "chat")
     besides = f", {_counted(len(personas), 'persona')} brought back" if personas else ""
-    session.feedback.notice(IMPORT, f"{chats} read, {_counted(added, 'new message')}{besides}.")
+    left_out = f" Not everything could be used: {'; '.join(unpacked.notices)}." if unpacked.notices else ""
+    session.feedback.notice(IMPORT, f"{chats} read, {_counted(added, 'new message')}{besides}.{left_out}")
     if len(unpacked.transcripts) == 1:
-        session.open(unpacked.transcripts[0].conversation.id)
+        session.open(next(iter(unpacked.transcripts)).conversation.id)
 
 
 def _counted(number: int, what: str) -> str:
@@ -68,22 +69,23 @@ def _archive(store: ChatStore) -> bytes:
 
 
 def draw_export(store: ChatStore, chat_id: str) -> None:
-    """Ways to save a chat: to read it, or with everything that is kept of it."""
+    """Draw the two exports of a chat: Markdown to read, and JSON with everything."""
     transcript = store.transcript(chat_id)
     name = file_stem(transcript.conversation.title)
     names = {persona.id: persona.name for persona in read_options().personas}
-    _draw_saving("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
-    _draw_saving("JSON, with all its versions", as_json(transcript), f"{name}.json", "application/json", "data_object")
+    _draw_download("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
+    document = as_json(transcript)
+    _draw_download("JSON, with all its versions", document, f"{name}.json", "application/json", "data_object")
     st.caption("Menny can import the JSON again.")
 
 
-def _draw_saving(label: str, data: str | Callable[[], bytes], file_name: str, mime: str, icon: str) -> None:
-    """A button that saves a file, and leaves the page as it is."""
+def _draw_download(label: str, data: str | Callable[[], bytes], file_name: str, mime: str, icon: str) -> None:
+    """Draw a button that saves a file, and leaves the page as it is."""
     icon = f":material/{icon}:"
     st.download_button(label, data, file_name, mime, icon=icon, key=f"save-{mime}", on_click="ignore", width="stretch")
 
 
 def file_stem(title: str) -> str:
-    """A title as a file's name."""
+    """Return a title as a file's name, without its ending."""
     words = re.findall(r"\w+", title)
     return "-".join(words)[:60] or "chat"
