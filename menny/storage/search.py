@@ -50,7 +50,7 @@ TITLES = _Source(
     _OF_TITLES,
     _OF_TITLES,
     "SELECT highlight(titles, 0, char(2), char(3)) FROM titles WHERE titles MATCH ? AND rowid = ?",
-    "SELECT *, NULL AS entry FROM conversations WHERE number = ?",
+    "SELECT *, NULL AS entry, title AS text FROM conversations WHERE number = ?",
 )
 MESSAGES = _Source(
     """SELECT m.number, m.conversation FROM said JOIN messages m ON m.number = said.rowid
@@ -59,7 +59,7 @@ MESSAGES = _Source(
     _OF_MESSAGES.format(f"m.{HOLDS_UNINDEXED}"),
     _OF_MESSAGES.format("1"),
     "SELECT snippet(said, 0, char(2), char(3), '…', 12) FROM said WHERE said MATCH ? AND rowid = ?",
-    "SELECT c.*, m.id AS entry FROM messages m JOIN conversations c ON c.id = m.conversation WHERE m.number = ?",
+    "SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation WHERE m.number = ?",
 )
 
 
@@ -144,8 +144,8 @@ def _result(db: Connection, query: Query, source: _Source, number: int, read: st
     row = db.execute(source.result, (number,)).fetchone()
     if row is None:  # the index of a damaged store knows a row that the table doesn't have
         return None
-    if read is not None:
-        return row, row["entry"], tuple(_around(read, query))
+    if read is not None or _UNINDEXED.search(row["text"]):  # else all that a word is glued to would be marked
+        return row, row["entry"], tuple(_around(row["text"], query))
     excerpt = db.execute(source.excerpt, (query.indexed, number)).fetchone()
     return row, row["entry"], tuple(_marked(excerpt[0] or "" if excerpt else ""))
 
