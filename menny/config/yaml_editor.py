@@ -36,9 +36,10 @@ def edit_yaml(text: str, changes: Mapping[str, Any], order: Sequence[str]) -> st
     None where the text can't be edited key by key: it isn't plain YAML, or several keys stand on one line.
     """
     try:
-        lines_of = parse(text).lines
+        document = parse(text)
     except PlainYamlError:
         return None
+    lines_of = document.lines
     lines = _LINE.findall(text)
     starts = {str(path[0]): line - 1 for path, line in lines_of.items() if len(path) == 1}
     if not starts or len(set(starts.values())) < len(starts) or lines[min(starts.values())].lstrip().startswith("{"):
@@ -48,7 +49,7 @@ def edit_yaml(text: str, changes: Mapping[str, Any], order: Sequence[str]) -> st
         for key, value in changes.items():
             if key in starts:
                 block, between = blocks[key]
-                blocks[key] = ("" if value is None else _replaced(block, key, value), between)
+                blocks[key] = ("" if value is None else _replaced(block, key, document.data[key], value), between)
     except YAMLError:  # what the strict reader takes and ruamel.yaml doesn't
         return None
     for key in sorted((key for key in changes if key not in starts and changes[key] is not None), key=order.index):
@@ -83,11 +84,56 @@ def _inserted(blocks: Blocks, key: str, text: str, after: str) -> Blocks:
     return grown
 
 
-def _replaced(block: str, key: str, value: Any) -> str:
+def _replaced(block: str, key: str, old: Any, new: Any) -> str:
     """A key's lines with another value, and the comments that can stay."""
+    if isinstance(old, list) and isinstance(new, list) and (text := _with_items(block, key, old, new)):
+        return text
     document = _round_trip().load(block)
-    document[key] = _paragraphs(value) if isinstance(value, str) else _merged(document[key], value)
+    document[key] = _paragraphs(new) if isinstance(new, str) else _merged(document[key], new)
     return _dump(document)
+
+
+def _with_items(block: str, key: str, old: list[Any], new: list[Any]) -> str | None:
+    """A list's lines with other items: those that stay keep their lines, with the comments above them.
+
+    None where the items don't each begin a line, or what comes out isn't what it should be.
+    """
+    lines = _LINE.findall(block)
+    starts = [line - 1 for path, line in parse(block).lines.items() if len(path) == 2]
+    marks = {lines[start][: lines[start].find("-") + 2] for start in starts}
+    if not old or not new or len(marks) != 1 or (mark := marks.pop()).strip() != "-":
+        return None
+    indent = len(mark) - 2
+    begins = [_above(lines, start, indent) for start in starts]
+    end = _above(lines, len(lines), indent)
+    items = ["".join(lines[a:b]) for a, b in zip(begins, [*begins[1:], end], strict=True)]
+    kept: list[str] = []
+    by_value = {repr(item): text for item, text in zip(old, items, strict=True)}
+    pairs = SequenceMatcher(None, [repr(item) for item in old], [repr(item) for item in new], autojunk=False)
+    for _, start, stop, new_start, new_stop in pairs.get_opcodes():
+        for offset, value in enumerate(new[new_start:new_stop]):
+            before = items[start + offset] if start + offset < stop else ""
+            kept.append(by_value.pop(repr(value), "") or _item_lines(before, value, indent))
+    text = "".join([*lines[: begins[0]], *kept, *lines[end:]])
+    try:
+        return text if parse(text).data == {key: new} else None
+    except PlainYamlError:
+        return None
+
+
+def _item_lines(before: str, value: Any, indent: int) -> str:
+    """A list item's lines, from those that it had before with the comments that can stay."""
+    document = _round_trip().load(f"key:\n{before}") if before else CommentedMap(key=CommentedSeq([None]))
+    document["key"][0] = _merged(document["key"][0], value)
+    dumped = _LINE.findall(_dump(document))[1:]
+    return "".join(" " * indent + line.removeprefix("  ") for line in dumped)
+
+
+def _above(lines: list[str], start: int, indent: int) -> int:
+    """The first of the blank lines and comments right above a line, which are about it."""
+    while start > 1 and (not (line := lines[start - 1]).strip() or line[: indent + 1].lstrip().startswith("#")):
+        start -= 1
+    return start
 
 
 def _merged(old: Any, new: Any) -> Any:
