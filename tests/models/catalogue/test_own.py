@@ -96,3 +96,17 @@ def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").mkdir()
     _, (problem,) = load_catalogue(tmp_path / "models.yaml", tmp_path / "models", tmp_path / "cache")
     assert str(problem).endswith("models.yaml: it isn't a file but a folder.")
+
+
+@pytest.mark.parametrize("key", ["context_length", "size_bytes"])
+def test_a_number_that_no_model_has_is_named_and_a_text_that_a_comment_cuts_is_used(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(f"models:\n  - {{id: a, name: A, path: a, {key}: {'9' * 300}}}\n")
+    specs, (error,) = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
+    assert specs == []
+    assert f"models.yaml, line 2: 'models' item 1 '{key}' must be at most" in str(error)
+
+    file.write_text("models:\n  - id: a\n    name: Number #1\n    path: a\n")
+    (spec,), (error,) = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
+    assert spec.name == "Number"
+    assert 'models.yaml, line 3: the text ends before "#1", as # begins a comment' in str(error)

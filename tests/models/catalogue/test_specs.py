@@ -336,17 +336,3 @@ def test_a_name_that_no_page_can_show_is_a_problem(models: Path, cache: Path, na
     specs, (problem,) = load_catalogue(CONFIGS / "models.yaml", models, cache)
     assert "can't be shown; give it another name" in str(problem).encode().decode()
     assert all(spec.name.isprintable() for spec in specs)
-
-
-@pytest.mark.parametrize("key", ["context_length", "size_bytes"])
-def test_a_number_that_no_model_has_is_named_and_a_text_that_a_comment_cuts_is_used(tmp_path: Path, key: str) -> None:
-    file = tmp_path / "models.yaml"
-    file.write_text(f"models:\n  - {{id: a, name: A, path: a, {key}: {'9' * 300}}}\n")
-    specs, (error,) = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
-    assert specs == []
-    assert f"models.yaml, line 2: 'models' item 1 '{key}' must be at most" in str(error)
-
-    file.write_text("models:\n  - id: a\n    name: Number #1\n    path: a\n")
-    (spec,), (error,) = load_catalogue(file, tmp_path / "models", tmp_path / "cache")
-    assert spec.name == "Number"
-    assert 'models.yaml, line 3: the text ends before "#1", as # begins a comment' in str(error)
