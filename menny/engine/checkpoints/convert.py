@@ -30,6 +30,7 @@ from menny.engine.formats.small_files import MAX_FILE_BYTES, read_config
 from menny.engine.tokenizers.gguf import vocabulary_files
 from menny.errors import EngineError, ModelError
 from menny.model_files import find_model
+from menny.text import size
 
 SHARD_BYTES = 2 << 30
 GROUP_SIZES = (32, 64, 128)  # that MLX's affine quantization has
@@ -123,7 +124,7 @@ def _widths(shapes: Shapes) -> dict[str, int]:
 
 
 def _fitting(widths: dict[str, int]) -> list[int]:
-    return [size for size in GROUP_SIZES if not any(width % size for width in widths.values())]
+    return [group for group in GROUP_SIZES if not any(width % group for width in widths.values())]
 
 
 def _check_groups(source: Path, shapes: Shapes, numbers: QuantizationConfig) -> None:
@@ -152,10 +153,10 @@ def _matrices(shapes: Shapes) -> dict[str, list[str]]:
 
 
 def _written_bytes(name: str, shape: tuple[int, ...], numbers: QuantizationConfig) -> int:
-    size, each = math.prod(shape), DTYPES[numbers.dtype].size
+    count, each = math.prod(shape), DTYPES[numbers.dtype].size
     if numbers.bits is None or not _is_quantizable(name, shape):
-        return size * each
-    return size * numbers.bits // 8 + 2 * each * size // numbers.group_size
+        return count * each
+    return count * numbers.bits // 8 + 2 * each * count // numbers.group_size
 
 
 def _check_room(folder: Path, target: Path, needed: int) -> None:
@@ -163,7 +164,7 @@ def _check_room(folder: Path, target: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise EngineError(
-            f"The disk has too little room: {target} takes {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free. "
+            f"The disk has too little room: {target} takes {size(needed)}, and {size(free)} are free. "
             f"Free some space, choose another place, or take fewer --bits."
         )
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from menny.errors import ModelError
 from menny.files import make_folder
 from menny.models.hub.files import RemoteFile, chosen, is_intact
+from menny.text import size
 
 AT_ONCE = 4  # files
 SPARE_BYTES = 64 << 20  # that a download leaves free on the disk
@@ -138,7 +139,7 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
         raise ModelError(
-            f"The disk has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are still to come: free some space, "
+            f"The disk has {size(free)} free, but the download needs {size(needed)} more: free some space, "
             "then download it again."
         )
 
