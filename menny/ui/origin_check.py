@@ -1,4 +1,4 @@
-"""Who may talk to Menny: every request's Host and Origin are checked before Streamlit sees it.
+"""The check of every request's Host and Origin, before Streamlit sees it: only Menny's own page may talk to Menny.
 
 A browser lets any web page open a WebSocket to this machine, and names that page in the Origin header. Streamlit alone
 would answer pages on every port of this machine, and would ask a public service for this machine's address before it
@@ -50,7 +50,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class AllowedAddresses:
-    """What the owner of this machine lets Menny answer to, beside this machine's own loopback addresses."""
+    """The configured hosts and origins that Menny answers, beside this machine's loopback addresses."""
 
     hosts: frozenset[str] = frozenset()  # exact names, or `*.example.org`, or `*`
     origins: frozenset[Address] = frozenset()  # of pages that are served elsewhere, as by a proxy that hides its name
@@ -81,7 +81,7 @@ class AllowedAddresses:
         return cls(frozenset(names - WILDCARDS - {""}), frozenset(page for page in pages if page), port, streamlits)
 
     def includes_host(self, host: Address, served: tuple[str, int | None]) -> bool:
-        """Whether a request may name this host; `served` is the address and port at which it arrived."""
+        """Return whether a request may name this host; `served` is the address and port at which it arrived."""
         if "*" in self.hosts:
             return True
         if host.host in LOOPBACK or host.host == normalized(served[0]):
@@ -89,7 +89,7 @@ class AllowedAddresses:
         return any(_matches(host.host, pattern) for pattern in self.hosts)
 
     def includes_origin(self, origin: Address, host: Address) -> bool:
-        """Whether a page at `origin` may talk to Menny at `host`: it must have come from there."""
+        """Return whether a page at `origin` may talk to Menny at `host`: it must have come from there."""
         return origin == host or origin in self.origins
 
 
@@ -120,7 +120,7 @@ class OriginCheck:
 
 
 def refusal(scope: Scope, allowed: AllowedAddresses) -> str:
-    """Why a request can't be answered, in a sentence; empty where it can."""
+    """Return why a request can't be answered, in a sentence; empty where it can."""
     headers = Headers(scope=scope)
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
     host = Address.of_host(hosts[0], _scheme(scope)) if len(hosts) == 1 else None
@@ -144,16 +144,16 @@ def refusal(scope: Scope, allowed: AllowedAddresses) -> str:
 
 
 def _is_unforced(scope: Scope, headers: Headers) -> bool:
-    """Whether a request without an Origin comes from Menny's own page, a person's click, or no browser at all.
+    """Return whether a request without an Origin comes from Menny's own page, a person's click, or no browser at all.
 
     Browsers leave the Origin out of simple requests, but tell of another site's by Sec-Fetch-Site. They never leave it
     out of a WebSocket's.
     """
     site = headers.get("sec-fetch-site")
+    if scope["type"] == "websocket":
+        return site is None and not headers.get("user-agent", "").startswith("Mozilla/")
     if site is None:
         return True
-    if scope["type"] == "websocket":
-        return False
     is_visit = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return site in ("same-origin", "none") or (is_visit and scope["method"] == "GET")
 
@@ -176,12 +176,14 @@ def _scheme(scope: Scope) -> str:
 
 
 def normalized(host: str) -> str:
-    """A name or address as it is compared: small letters, no brackets, no final dot, IPv6 in its short form."""
+    """Return a name or address as it is compared: small letters, no brackets, IPs in their shortest form."""
     name = host.strip().lower().rstrip(".").removeprefix("[").removesuffix("]")
     try:
-        return str(ipaddress.ip_address(name))
+        address = ipaddress.ip_address(name)
     except ValueError:
         return name
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _matches(host: str, pattern: str) -> bool:

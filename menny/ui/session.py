@@ -92,7 +92,7 @@ class Session:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the chat has changed since the page was drawn."""
+        """True if the chat has changed since the page was drawn."""
         if self.watched is not None:
             return self.watched.is_over
         return self.job is not None or self.chat.revision != self.drawn

@@ -113,6 +113,8 @@ def test_a_program_needs_no_origin_and_a_browsers_websocket_does() -> None:
     assert is_answered(kind="http")
     assert not is_answered(kind="websocket", sec_fetch_site="same-origin")
     assert not is_answered(kind="websocket", sec_fetch_site="cross-site")
+    assert not is_answered(kind="websocket", user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0")
+    assert is_answered(kind="websocket", user_agent="Python/3.11 websockets/16.0")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,8 @@ def test_an_address_that_menny_listens_on_is_answered_where_it_arrives() -> None
     everywhere = AllowedAddresses.of(["0.0.0.0"])
     at = ("192.168.1.5", PORT)
     assert is_answered(everywhere, host="192.168.1.5:8501", origin="http://192.168.1.5:8501", server=at)
+    within_ipv6 = ("::ffff:192.168.1.5", PORT)
+    assert is_answered(AllowedAddresses.of(["::"]), host="192.168.1.5:8501", server=within_ipv6)
     assert not is_answered(everywhere, host="192.168.1.6:8501", server=at)
     assert not is_answered(everywhere, host="192.168.1.5:8502", server=at)
 

@@ -56,7 +56,7 @@ class Chats:
             return chat
 
     def find(self, chat_id: str) -> Chat | None:
-        """Return the chat of that id; None if there is none, or it was deleted."""
+        """Return the chat of that id; None if it is unknown or deleted."""
         with self._guard:
             chat = self._open.get(chat_id)
             if chat is None:

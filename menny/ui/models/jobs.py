@@ -27,7 +27,7 @@ class Work:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a job is under way."""
+        """True while a job is under way."""
         downloads = any(not one.progress.is_over for one in self.downloads.values())
         conversions = any(not one.is_over for one in self.conversions.values())
         return downloads or conversions or bool(self.loads)

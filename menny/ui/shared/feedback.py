@@ -12,7 +12,7 @@ ABOVE_BOX, IMPORT, OWN_MODEL, TOAST = "above_box", "import", "own_model", "toast
 
 @dataclass(slots=True, eq=False)
 class Feedback:
-    """One sentence at each place, until the next attempt there."""
+    """A holder of one sentence for each place, until the next attempt there."""
 
     errors: dict[str, str] = field(default_factory=dict)
     notices: dict[str, str] = field(default_factory=dict)
@@ -33,18 +33,18 @@ class Feedback:
         self.notices[place] = sentence
 
     def at(self, place: str) -> str:
-        """The sentence at a place, error or notice; empty where there is none."""
+        """Return the error or notice at a place; empty if nothing is shown there."""
         return self.errors.get(place) or self.notices.get(place, "")
 
     def pop(self, place: str) -> str:
-        """The same, which is shown once and then gone."""
+        """Return the same and forget it, for a sentence that is shown once."""
         sentence = self.at(place)
         self.clear(place)
         return sentence
 
     @contextmanager
     def attempt(self, place: str, kind: type[MennyError] = MennyError) -> Iterator[None]:
-        """Run a block; its MennyError becomes the error at this place."""
+        """Run a block; a MennyError in it becomes the error at this place."""
         self.clear(place)
         try:
             yield

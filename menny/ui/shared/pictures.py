@@ -11,7 +11,7 @@ IMAGES = PROJECT / "images"
 
 
 def picture(name: str) -> str | None:
-    """Return the file of a picture, the smaller format first; None if there is none."""
+    """Return the file of a picture, the smaller format first; None if the picture is missing."""
     return next((str(path) for ending in ("webp", "png") if (path := IMAGES / f"{name}.{ending}").is_file()), None)
 
 

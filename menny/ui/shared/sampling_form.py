@@ -17,7 +17,7 @@ FINE_STEP, COARSE_STEP = 0.01, 0.05  # of shares, and of numbers that go beyond 
 
 @dataclass(frozen=True, slots=True)
 class NumberField:
-    """One parameter as a field shows it; `low` and `high` are allowed, but for a `low` that is an open end."""
+    """A parameter's field. `low` and `high` are allowed values, except for a `low` that is an open end."""
 
     label: str
     help: str
@@ -29,7 +29,7 @@ class NumberField:
 
     @classmethod
     def of(cls, name: str) -> "NumberField":
-        """The field for a parameter by its name. KeyError if there is none."""
+        """Return the field of a parameter by its name. Raises KeyError for other names."""
         rule = _rules()[name]
         is_whole, is_open = rule["type"] == "integer", "exclusiveMinimum" in rule
         low, high = rule["exclusiveMinimum"] if is_open else rule["minimum"], rule["maximum"]
@@ -37,14 +37,14 @@ class NumberField:
         return cls(name.replace("_", " ").capitalize(), rule["description"], low, high, step, is_whole, is_open)
 
     def clamp(self, value: float, most: float | None = None) -> float:
-        """The nearest value that a slider can show."""
+        """Return the nearest value that a slider can show."""
         low = self.low + self.step if self.is_open else self.low
         return max(low, min(value, self.high if most is None else most))
 
 
 @functools.cache
 def _rules() -> dict[str, Any]:
-    """The JSON schema of each parameter: its type, bounds and description."""
+    """Return the JSON schema of each parameter: its type, bounds and description."""
     rules: dict[str, Any] = Parameters.model_json_schema()["properties"]
     return rules
 
@@ -81,5 +81,5 @@ def draw_number(name: str, key: str) -> None:
 
 
 def values_of(names: Iterable[str]) -> dict[str, Any]:
-    """The values of fields that were drawn under their own names, as `SamplingParams` takes them."""
+    """Return the values of fields that were drawn under their own names, as `SamplingParams` takes them."""
     return {name: st.session_state[name] for name in names}

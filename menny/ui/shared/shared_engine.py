@@ -43,7 +43,7 @@ class SharedEngine:
 
     @property
     def is_lent(self) -> bool:
-        """Whether the engine is in use, or waited for."""
+        """True while the engine is in use, or waited for."""
         return bool(self._users or self._queue)
 
     @property
