@@ -8,7 +8,7 @@ none of a card's business: it can't name, add or remove one.
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -40,6 +40,7 @@ READ = (*V1_TEXTS, *V2_TEXTS, "alternate_greetings")
 OUR_KEY = "menny"
 NO_SYSTEM_PROMPT = "You are {{char}}. Stay in character."
 UNNAMED = "Unnamed"
+MOST_NAMED = 5  # fields in notices
 MAX_PROMPT, MAX_GREETING, MAX_TAGLINE = 32_000, 8_000, 80  # characters, as PersonaFile has them
 
 _ORIGINAL = re.compile(r"\{\{original\}\}", re.IGNORECASE)
@@ -200,37 +201,40 @@ def _with_card(kept: dict[str, Any], card: dict[str, Any], room: int, notices: l
     if _bytes_of({**kept, "card": card}) > room and data_of(card) is data:
         for key in READ:
             card.pop(key, None)  # repeated beside the data for programs that know version 1 only
-    while _bytes_of({**kept, "card": card}) > room:
-        holder, key = _largest(card)
-        if holder is None:
-            greetings = data_of(card).get("alternate_greetings")
-            if not isinstance(greetings, list) or not greetings:
-                notices.append("its card wasn't kept, as it is too large: an export has only what Menny reads of it")
-                return kept
-            number = len(greetings)
-            while greetings and _bytes_of({**kept, "card": card}) > room:
-                del greetings[len(greetings) * 3 // 4 :]
-            left_out = number - len(greetings)
-            notices.append(f"{left_out} of its {number} other greetings were left out, as there isn't room for all")
-            continue
-        taken = size(_bytes_of(holder.pop(key)))
-        notices.append(f"its {LABELS.get(key, shortened(key, 40))} was left out, as it takes {taken}")
+    excess = _bytes_of({**kept, "card": card}) - room
+    dropped: list[tuple[int, str]] = []
+    for number, holder, key in sorted(_unread_fields(card), key=lambda field: -field[0]):
+        if excess <= 0:
+            break
+        del holder[key]
+        excess -= number
+        dropped.append((number, LABELS.get(key, shortened(key, 40))))
+    notices += [f"its {label} was left out, as it takes {size(number)}" for number, label in dropped[:MOST_NAMED]]
+    if more := dropped[MOST_NAMED:]:
+        notices.append(f"{len(more):,} more of its fields were left out, as there isn't room for all")
+    if excess > 0:
+        greetings = data_of(card).get("alternate_greetings")
+        before = len(greetings) if isinstance(greetings, list) else 0
+        while isinstance(greetings, list) and greetings and excess > 0:
+            excess -= _bytes_of(greetings.pop()) + len(", ")
+        if before:
+            left_out = before - len(greetings or ())
+            notices.append(f"{left_out:,} of its {before:,} other greetings were left out, as there isn't room for all")
+    if _bytes_of({**kept, "card": card}) > room:
+        notices.append("its card wasn't kept, as it is too large: an export has only what Menny reads of it")
+        return kept
     return {**kept, "card": card}
 
 
-def _largest(card: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The largest field that Menny doesn't read, with the object that holds it; None where there isn't one."""
+def _unread_fields(card: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Yield the size in bytes of each field that Menny doesn't read, with the object that holds it, and its key."""
     data = card.get("data")
     holders = [card, data] if isinstance(data, dict) else [card]
     holders += [extensions for holder in holders if isinstance(extensions := holder.get("extensions"), dict)]
-    fields = [
-        (_bytes_of(value), holder, key)
-        for holder in holders
-        for key, value in holder.items()
-        if key not in READ and not (key in ("data", "extensions") and isinstance(value, dict))
-    ]
-    number, holder, key = max(fields, key=lambda item: item[0], default=(0, None, ""))
-    return (holder, key) if number > 16 else (None, "")
+    for holder in holders:
+        for key, value in holder.items():
+            if key not in READ and not (key in ("data", "extensions") and isinstance(value, dict)):
+                yield _bytes_of({key: value}), holder, key
 
 
 def _bytes_of(value: Any) -> int:

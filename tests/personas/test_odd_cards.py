@@ -95,6 +95,11 @@ TAKEN_IN: dict[str, tuple[bytes, str]] = {  # the file, and the notice; none whe
     "one heavy greeting": (of_data("alternate_greetings", ["x" * 200_000]), "1 of its 1 other greetings"),
     "a heavy text": (of_data("description", "x" * 200_000), "its card wasn't kept, as it is too large"),
     "short lines without end": (of_data("creator_notes", "a\n" * 30_000), "(?s).*|left out"),
+    "fields without end": (
+        of_data("extensions", {f"k{number}": "v" * 20 for number in range(20_000)}),
+        r"\d\d,\d\d\d more of its fields were left out",
+    ),
+    "greetings without end": (of_data("alternate_greetings", ["x"] * 100_000), "of its 100,000 other greetings were"),
     "an endless key": (of_data("extensions", {"k" * 200: 1}), "a key in it is too long"),
     "a key of two lines": (of_data("extensions", {"a\nb": 1}), "a key in it is too long"),
     "keys that become one": (of_data("extensions", {"a": 1, "a\0": 2}), "stands there twice"),
