@@ -1,0 +1,93 @@
+"""What becomes of a vector between two products: normed, gated, and written in 16-bit integers.
+
+Legend of shapes: T tokens, K numbers a vector, G groups.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+LARGEST = np.float32(32767)
+_LOG2E = np.float32(1.4426950408889634)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
+_MATHS = {"contract", "reassoc", "nsz", "arcp"}  # but NaN and infinity stay what they are
+
+
+class Vectors(NamedTuple):
+    """Vectors to be multiplied, flat: x [T K] as they are; n [T K] in integers, whose group's scale is u and sum v [T G]."""
+
+    x: np.ndarray
+    n: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _float_of(_: Any, bits: Any) -> Any:
+    """The float32 that these 32 bits stand for."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), lower
+
+
+@njit(nogil=True, fastmath=_MATHS, error_model="numpy", inline="never")
+def exp(x: float) -> float:
+    """e to the x: 2 to a whole number, and a polynomial for the rest (Cephes, expf)."""
+    x = min(max(x, _LOWEST), _HIGHEST) if x == x else x  # noqa: PLR0124 - NaN stays NaN
+    whole = np.floor(x * _LOG2E + np.float32(0.5))
+    rest = x - whole * _LN2_HIGH - whole * _LN2_LOW
+    power = np.float32(1.9875691500e-4)
+    power = power * rest + np.float32(1.3981999507e-3)
+    power = power * rest + np.float32(8.3334519073e-3)
+    power = power * rest + np.float32(4.1665795894e-2)
+    power = power * rest + np.float32(1.6666665459e-1)
+    power = power * rest + np.float32(5.0000001201e-1)
+    return (power * rest * rest + rest + np.float32(1)) * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
+
+
+@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+def gate(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """silu(a) b = a b / (1 + e^-a)."""
+    for place in range(len(out)):
+        out[place] = a[place] * b[place] / (np.float32(1) + exp(-a[place]))
+
+
+@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> None:
+    """x / √(mean(x²) + ε) · w."""
+    squares = np.float32(0)
+    for place in range(len(x)):
+        squares += x[place] * x[place]
+    factor = np.float32(1) / np.sqrt(squares / np.float32(len(x)) + np.float32(eps))
+    for place in range(len(x)):
+        out[place] = x[place] * factor * weight[place]
+
+
+@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+def to_integers(x: np.ndarray, group: int, n: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    """Write a vector as u n, with n whole numbers up to 32767, u = max|x| / 32767 in each group and v the group's sum.
+
+    Columns of every eight are written in the order 0 4 1 5 2 6 3 7, in which tiles multiply them.
+    """
+    for number in range(len(x) // group):
+        start = number * group
+        most, check = np.float32(0), np.float32(0)
+        for place in range(start, start + group):
+            most = max(most, abs(x[place]))
+            check += np.float32(0) * x[place]  # NaN if there is any, or infinity
+        factor = LARGEST / most if most > 0 else np.float32(0)
+        total = np.int32(0)
+        for eight in range(start, start + group, 8):
+            for place in range(4):
+                low, high = np.rint(x[eight + place] * factor), np.rint(x[eight + place + 4] * factor)
+                n[eight + 2 * place] = np.int16(low)
+                n[eight + 2 * place + 1] = np.int16(high)
+                total += np.int32(low) + np.int32(high)
+        u[number] = most / LARGEST + check
+        v[number] = u[number] * np.float32(total)
