@@ -1,65 +1,72 @@
-"""All blocks of a model for a few tokens, in one call: what model.py computes, stage by stage, by all threads together.
+"""All blocks of a model for a few tokens in one call, which every thread makes: from stage to stage, together.
 
-Every thread walks through the same stages; what a stage needs of vectors, each prepares for itself.
-
-Legend of shapes: T tokens (1, or several fours, the last of which may be filled up), H heads, K KV heads, D head_dim.
+Leaving MLX's graph and coming back takes as long as reading a small matrix; so it is left once a pass.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-from menny.engine.cpu.activations import Vectors, gate, rms_norm, to_integers
-from menny.engine.cpu.attention import attend, rotate
-from menny.engine.cpu.products import (
-    ROWS,
-    TOKENS,
-    address,
-    multiply,
-    multiply_rows,
-    pieces_of,
-    prepare,
-    rows_of_piece,
-)
-from menny.engine.cpu.together import STAGE, finish_piece, has_pieces, next_piece, wait_until_done
+from menny.engine.cpu.expert_stages import add_experts, open_expert_gates, route
+from menny.engine.cpu.stages import Numbers, Own, Shared, add_product, attend_heads, open_gates, project, store
+from menny.engine.cpu.together import STAGE
 
-WQKV, WO, GATE, W1, W2, W3 = range(6)  # a block's matrices
-STAGES = 8  # of a block
-KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a block's cache; SEEN: by the first token, itself included
-CACHE_NUMBERS = 5
+WQKV, WO, W1, W2, W3, GATE = range(6)  # a block's matrices
+MATRICES = 6
+STAGES = 7  # of a block
 
 
-class Numbers(NamedTuple):
-    """What model.args says, as far as blocks need it."""
+class Scratch(NamedTuple):
+    """Each thread's own room: Own, one row a thread."""
 
-    dim: int
-    hidden: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    eps: float
-    neighbours: bool  # rotary pairs are
-    experts: int  # 0: dense
-    chosen: int  # experts a token goes through
+    normed: np.ndarray
+    n: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    tiles: np.ndarray
+    head: np.ndarray
+    scores: np.ndarray
 
 
-class Shared(NamedTuple):
-    """What all threads read and write, flat. A vector's rows are those of its matrix."""
+@njit(nogil=True)
+def run_blocks(
+    numbers: Numbers,
+    matrices: np.ndarray,
+    norms: np.ndarray,
+    caches: np.ndarray,
+    turns: np.ndarray,
+    s: Shared,
+    scratch: Scratch,
+    tokens: int,
+    stages: int,
+    thread: int,
+) -> None:
+    """x = block(x), for every block: matrices [blocks, 6], norms [blocks, 2, dim], caches [blocks, 5].
 
-    x: np.ndarray  # [T, dim]: the blocks' input, then their output
-    qkv: np.ndarray  # [T, (H + 2K) D]
-    mixed: np.ndarray  # [T, H D]
-    hidden: np.ndarray  # [T, hidden]; with experts [T, chosen, hidden]
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _floats_at(_: Any, place: Any) -> Any:
-    """A pointer to float32 numbers at an address."""
-
-    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.FloatType().as_pointer())
-
-    return types.CPointer(types.float32)(types.int64), lower
+    `turns` are the cosines and sines of the tokens' positions [T, 2, D / 2].
+    """
+    own = Own(
+        scratch.normed[thread],
+        scratch.n[thread],
+        scratch.u[thread],
+        scratch.v[thread],
+        scratch.tiles[thread],
+        scratch.head[thread],
+        scratch.scores[thread],
+    )
+    for block in range(len(norms)):
+        m, (first, second), cache = matrices[block], norms[block], caches[block]
+        row = m[WQKV].rows
+        project(s, m[WQKV], first, numbers, tokens, own, stages)
+        store(s, cache, row, turns, numbers, tokens, stages + STAGE)
+        attend_heads(s, cache, row, turns, numbers, tokens, own, stages + 2 * STAGE)
+        add_product(m[WO], s.mixed, s.x, numbers.dim, tokens, own, stages + 3 * STAGE)
+        if numbers.experts:
+            route(s, m[GATE], second, numbers, tokens, own, stages + 4 * STAGE)
+            open_expert_gates(s, m[W1], m[W3], second, numbers, tokens, own, stages + 5 * STAGE)
+            add_experts(s, m[W2], numbers, tokens, own, stages + 6 * STAGE)
+        else:
+            open_gates(s, m[W1], m[W3], second, numbers, tokens, own, stages + 5 * STAGE)
+            add_product(m[W2], s.hidden, s.x, numbers.dim, tokens, own, stages + 6 * STAGE)
+        stages += STAGES * STAGE

@@ -14,13 +14,11 @@ import mlx.core as mx
 import numpy as np
 
 TILE = 16  # rows
-FORMS = ("4 bits", "8 bits", "bfloat16", "float16", "float32")
 GROUP_SIZES = (32, 64, 128)
 WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
 
-DESCRIPTION = np.dtype(
-    [(name, np.int64) for name in ("words", "scales", "biases", "half_scales", "rows", "width", "group", "form")]
-)
+_FIELDS = "words", "scales", "biases", "half_scales", "rows", "row_bytes", "width", "group", "tile", "tile_of_four"
+DESCRIPTION = np.dtype([(name, np.int64) for name in _FIELDS])
 _TYPES = {mx.bfloat16: "bfloat16", mx.float16: "float16", mx.float32: "float32"}
 
 
@@ -33,7 +31,7 @@ class Packed:
     words: np.ndarray
     scales: np.ndarray | None = None
     biases: np.ndarray | None = None
-    group: int = 1  # columns that share a scale
+    group: int = 0  # columns that share a scale; 0: there are no scales
     scale_type: mx.Dtype = mx.float32  # that the scales had before
 
     @property
@@ -46,13 +44,15 @@ class Packed:
         """Rows of one matrix of the stack, filled up."""
         return -(-self.shape[-2] // TILE) * TILE
 
-    @property
-    def description(self) -> tuple[int, ...]:
-        """What the kernels know of it, as DESCRIPTION has it. The arrays must outlive it."""
+    def description(self, tile: int, tile_of_four: int) -> tuple[int, ...]:
+        """DESCRIPTION's numbers, with the addresses of its form's tiles. The arrays must outlive it."""
         scales, biases = (0 if part is None else part.ctypes.data for part in (self.scales, self.biases))
-        half = self.scales is not None and self.scales.dtype == np.uint16
-        form = FORMS.index(self.form)
-        return self.words.ctypes.data, scales, biases, int(half), self.rows, self.shape[-1], self.group, form
+        is_half = self.scales is not None and self.scales.dtype == np.uint16
+        rows, width = self.rows, self.shape[-1]
+        row_bytes = self.words.nbytes // (TILE * self.words.shape[0])
+        return (
+            self.words.ctypes.data, scales, biases, int(is_half), rows, row_bytes, width, self.group, tile, tile_of_four
+        )  # fmt: skip
 
     def weights(self) -> mx.array:
         """The plain weights again, as they were."""

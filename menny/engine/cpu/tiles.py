@@ -10,73 +10,118 @@ share its tile.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import cfunc, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.vectors import WIDTH, Vectors, f32, floats, half, halves, i32, i64, ints, pairs, shorts
+from menny.engine.cpu.vectors import WIDTH, Vectors, f32, floats, halves, i32, i64, ints, pairs, shorts
 
 TOKENS = 4  # vectors in a tile of several
 _UNROLLED = 4  # words, or columns, between two looks at the end of a loop
+_N_ARGS = 12
 
-Tile = Callable[..., None]
+Generate = Callable[[Vectors, Any], None]
 
 
-def quantized_tile(bits: int, tokens: int) -> Tile:
-    """The function (words, scales, biases, half_scales, groups, words_per_group, n, u, v, width, y, step).
+@cache
+def tile_address(form: str, tokens: int) -> int:
+    """The machine code of a tile for matrices of this form; compiled when it is first asked for, if no cache has it.
 
-    Addresses and counts: n is [tokens, width], u and v are [tokens, groups], and y is [tokens, step].
+    Its arguments are addresses and counts: words, scales, biases, half_scales, groups, words_per_group, n, u, v, width,
+    y, step. n is [tokens, width], u and v are [tokens, groups], y is [tokens, step]. A plain tile reads of them words, n
+    (which is x then), width, y and step.
     """
+    generate = _quantized(int(form[0]), tokens) if form.endswith("bits") else _plain(form, tokens)
+    tile = _intrinsic(generate)
 
+    def call(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+        tile(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+
+    call.__qualname__ = f"tile_{form.replace(' ', '_')}_{tokens}"
+    return int(cfunc(types.void(*[types.int64] * _N_ARGS))(call).address)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call_tile(_, tile, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+    """Run the machine code of a tile at an address."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [i64] * _N_ARGS)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return ir.Constant(ir.IntType(8).as_pointer(), None)
+
+    return types.void(*[types.int64] * (1 + _N_ARGS)), lower
+
+
+def _intrinsic(generate: Generate) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def tile(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+        def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
+            generate(Vectors(builder), args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * _N_ARGS), lower
+
+    return tile
+
+
+def _quantized(bits: int, tokens: int) -> Generate:
     def generate(vectors: Vectors, args: Any) -> None:
         build = vectors.builder
         words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step = args
-        parts = 16 // bits  # numbers in half a word
         sums = [vectors.variable(_zero(floats)) for _ in range(tokens)]
         with cgutils.for_range(build, groups) as group:
-            chains = 4 if tokens == 1 else 1  # sums that needn't wait for each other
-            exact = [[vectors.variable(_zero(ints)) for _ in range(chains)] for _ in range(tokens)]
-            first = build.mul(group.index, per_group)
-            with cgutils.for_range(build, build.sdiv(per_group, ir.Constant(i64, _UNROLLED))) as four:
-                at = build.add(first, build.mul(four.index, ir.Constant(i64, _UNROLLED)))
-                for unrolled in range(_UNROLLED):
-                    word = vectors.load(pairs, vectors.at(words, (at, 64), (unrolled, 64)), align=4)
-                    for part, numbers in enumerate(vectors.bits_of(word, bits)):
-                        for token in range(tokens):
-                            place = vectors.at(n, (at, 4 * parts), (parts * unrolled + part, 4), (width, 2 * token))
-                            x = build.bitcast(vectors.splat(vectors.load(i32, place, align=4)), pairs)
-                            vectors.add_products_of_pairs(numbers, x, exact[token][part % chains])
+            exact = _sums_of_group(vectors, bits, tokens, words, build.mul(group.index, per_group), per_group, n, width)
             scale, bias = (_either(vectors, each, group.index, half_scales) for each in (scales, biases))
             for token in range(tokens):
-                total = build.load(exact[token][0])
-                for chain in exact[token][1:]:
-                    total = build.add(total, build.load(chain))
                 of_x, sum_of_x = (
                     vectors.splat(vectors.load(f32, vectors.at(each, (group.index, 4), (groups, 4 * token)), align=4))
                     for each in (u, v)
                 )
-                vectors.add_product(build.fmul(scale, of_x), build.sitofp(total, floats), sums[token])
+                vectors.add_product(build.fmul(scale, of_x), build.sitofp(exact[token], floats), sums[token])
                 vectors.add_product(bias, sum_of_x, sums[token])
         for token, total in enumerate(sums):
             vectors.store(build.load(total), vectors.at(y, (step, 4 * token)))
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def tile(_, words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
-        kinds = words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step
-        return _typed(generate, kinds)
-
-    return tile  # type: ignore[no-any-return]
+    return generate
 
 
-def plain_tile(kind: str, tokens: int) -> Tile:
-    """The function (weights, x, width, y, step), for weights in bfloat16, float16 or float32."""
+def _sums_of_group(
+    vectors: Vectors, bits: int, tokens: int, words: Any, first: Any, per_group: Any, n: Any, width: Any
+) -> list[Any]:
+    """Each token's sum over a group's columns of q n, whose first word is `first`."""
+    build = vectors.builder
+    parts = 16 // bits  # numbers in half a word
+    chains = 4 if tokens == 1 else 1  # sums that needn't wait for each other
+    exact = [[vectors.variable(_zero(ints)) for _ in range(chains)] for _ in range(tokens)]
+    with cgutils.for_range(build, build.sdiv(per_group, ir.Constant(i64, _UNROLLED))) as four:
+        at = build.add(first, build.mul(four.index, ir.Constant(i64, _UNROLLED)))
+        for unrolled in range(_UNROLLED):
+            word = vectors.load(pairs, vectors.at(words, (at, 64), (unrolled, 64)), align=4)
+            for part, numbers in enumerate(vectors.bits_of(word, bits)):
+                for token in range(tokens):
+                    place = vectors.at(n, (at, 4 * parts), (parts * unrolled + part, 4), (width, 2 * token))
+                    x = build.bitcast(vectors.splat(vectors.load(i32, place, align=4)), pairs)
+                    vectors.add_products_of_pairs(numbers, x, exact[token][part % chains])
+    totals = []
+    for sums in exact:
+        total = build.load(sums[0])
+        for chain in sums[1:]:
+            total = build.add(total, build.load(chain))
+        totals.append(total)
+    return totals
+
+
+def _plain(kind: str, tokens: int) -> Generate:
     nbytes = 4 if kind == "float32" else 2
 
     def generate(vectors: Vectors, args: Any) -> None:
         build = vectors.builder
-        weights, x, width, y, step = args
+        weights, *_, x, _, _, width, y, step = args
         sums = [[vectors.variable(_zero(floats)) for _ in range(_UNROLLED)] for _ in range(tokens)]
         with cgutils.for_range(build, build.sdiv(width, ir.Constant(i64, _UNROLLED))) as four:
             for unrolled in range(_UNROLLED):
@@ -89,21 +134,7 @@ def plain_tile(kind: str, tokens: int) -> Tile:
             low, high = build.fadd(build.load(a), build.load(b)), build.fadd(build.load(c), build.load(d))
             vectors.store(build.fadd(low, high), vectors.at(y, (step, 4 * token)))
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def tile(_, weights, x, width, y, step):  # type: ignore[no-untyped-def]
-        return _typed(generate, (weights, x, width, y, step))
-
-    return tile  # type: ignore[no-any-return]
-
-
-def _typed(generate: Callable[[Vectors, Any], None], kinds: tuple[Any, ...]) -> Any:
-    """The type of a function of these integers, and how it is compiled: as Numba asks of an intrinsic."""
-
-    def lower(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        generate(Vectors(builder), args)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * len(kinds)), lower
+    return generate
 
 
 def _zero(kind: Any) -> Any:
