@@ -40,7 +40,7 @@ def feed_forward(
         begin, end = rows_of_piece(w1, piece)
         for first in range(0, tokens, TOKENS):
             for row in range(begin, end, ROWS):
-                gate_tiles(w1, w3, part, row, a, first, tokens > 1, own, own.tiles)
+                gate_tiles(w1, w3, part, row, a, first, tokens > 1, own)
                 for token in range(first, min(first + TOKENS, tokens)):
                     for number in range(min(ROWS, width - row)):
                         hidden.x[token * width + row + number] = own.tiles[(token - first) * ROWS + number]

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from menny.engine.cpu.activations import Vectors, exp, gate, rms_norm
+from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
 from menny.engine.cpu.products import ROWS, TOKENS, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
@@ -170,14 +170,13 @@ def add_product(matrix: Any, vectors: np.ndarray, x: np.ndarray, dim: int, token
 
 
 @njit(nogil=True)
-def gate_tiles(
-    w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, several: bool, own: Own, out: np.ndarray
-) -> None:
-    """silu(w1 x) w3 x for 16 rows and one token's vector, or four → out [tokens, 16]."""
-    size = TOKENS * ROWS if several else ROWS
-    multiply(w1, part * w1.rows + row, a, token, several, address(own.tiles), ROWS)
-    multiply(w3, part * w3.rows + row, a, token, several, address(own.tiles) + 4 * TOKENS * ROWS, ROWS)
-    gate(own.tiles[:size], own.tiles[TOKENS * ROWS : TOKENS * ROWS + size], out)
+def gate_tiles(w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
+    """silu(w1 x) w3 x for 16 rows and one token's vector, or four → own.tiles [tokens, 16]."""
+    first, second = address(own.tiles), address(own.tiles) + 4 * TOKENS * ROWS
+    multiply(w1, part * w1.rows + row, a, token, several, first, ROWS)
+    multiply(w3, part * w3.rows + row, a, token, several, second, ROWS)
+    for number in range(TOKENS if several else 1):
+        gate(first + 4 * number * ROWS, second + 4 * number * ROWS, first + 4 * number * ROWS)
 
 
 @njit(nogil=True)
@@ -194,7 +193,7 @@ def open_gates(
             begin, end = rows_of_piece(w1, piece)
             for first in range(0, tokens, TOKENS):
                 for row in range(begin, end, ROWS):
-                    gate_tiles(w1, w3, 0, row, a, first, tokens > 1, own, own.tiles)
+                    gate_tiles(w1, w3, 0, row, a, first, tokens > 1, own)
                     for token in range(first, min(first + TOKENS, tokens)):
                         for number in range(min(ROWS, width - row)):
                             s.hidden[token * width + row + number] = own.tiles[(token - first) * ROWS + number]

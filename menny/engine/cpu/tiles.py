@@ -22,6 +22,7 @@ from menny.engine.cpu.vectors import WIDTH, Vectors, f32, floats, halves, i32, i
 
 TOKENS = 4  # vectors in a tile of several
 _UNROLLED = 4  # words, or columns, between two looks at the end of a loop
+_AHEAD = 4096  # bytes before they are read, that weights are asked of the memory
 _N_ARGS = 12
 
 Generate = Callable[[Vectors, Any], None]
@@ -101,7 +102,9 @@ def _sums_of_group(
     with cgutils.for_range(build, build.sdiv(per_group, ir.Constant(i64, _UNROLLED))) as four:
         at = build.add(first, build.mul(four.index, ir.Constant(i64, _UNROLLED)))
         for unrolled in range(_UNROLLED):
-            word = vectors.load(pairs, vectors.at(words, (at, 64), (unrolled, 64)), align=4)
+            place = vectors.at(words, (at, 64), (unrolled, 64))
+            word = vectors.load(pairs, place, align=4)
+            vectors.fetch(vectors.at(place, (_AHEAD, 1)))
             for part, numbers in enumerate(vectors.bits_of(word, bits)):
                 for token in range(tokens):
                     place = vectors.at(n, (at, 4 * parts), (parts * unrolled + part, 4), (width, 2 * token))
