@@ -73,11 +73,9 @@ class Decoding:
 
         Raises EngineError when the logits are not numbers.
         """
-        self._pace.begin(steady=self._params.seed is not None)
         try:
             yield from self._tokens()
         finally:
-            self._pace.end()
             self._cache.trim(min(self._cache.offset, len(self._lookup.tokens)))
 
     def _tokens(self) -> Tokens:

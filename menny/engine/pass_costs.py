@@ -1,7 +1,5 @@
 """What passes of the model take on this machine, measured while replies are decoded, and what follows from it."""
 
-from menny.engine.cpu.blas import Threads
-
 _FIRST_EXTRA = 0.15  # of a pass of one token, that each further token is thought to take until it is measured
 _LIMIT = 2.0  # times what was usual, beyond which a pass of one token was held up by something else
 _SLOWLY, _FAST = 0.05, 0.25  # the weight of a new measurement, of many and of few
@@ -14,22 +12,8 @@ class PassCosts:
     """Times of passes by their tokens. It outlives replies, and belongs to the engine's thread."""
 
     def __init__(self) -> None:
-        self._threads = Threads()
-        self._steady = False
         self._seconds = 0.0  # of a pass of one token; 0: not known yet
         self._costs: dict[int, float] = {}
-
-    def begin(self, *, steady: bool) -> None:
-        """Decoding begins; where it is `steady`, with as many threads from its beginning to its end.
-
-        Another number of threads may change the last digits, and with them a seed's reply.
-        """
-        self._steady = steady
-        self._threads.begin(steady=steady)
-
-    def end(self) -> None:
-        """Decoding is over."""
-        self._threads.end()
 
     def observe(self, tokens: int, seconds: float) -> None:
         """Take in what a pass of so many tokens took."""
@@ -42,8 +26,6 @@ class PassCosts:
         self._seconds = _nearer(usual, min(seconds, _LIMIT * usual), _SLOWLY)
         for count, cost in self._costs.items():
             self._costs[count] = _nearer(cost, _first_cost(count), _FORGETTING)
-        if not self._steady:
-            self._threads.observe(seconds)
 
     def cost(self, tokens: int) -> float:
         """The time of a pass of so many tokens, in passes of one."""

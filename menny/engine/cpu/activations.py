@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from menny.engine.cpu.compiling import maths
 from menny.engine.cpu.vectors import EXP, HIGHEST, LN2, LOG2E, LOWEST, floats
 from menny.engine.cpu.vectors import Vectors as Vectors16
 
 LARGEST = np.float32(32767)
-_MATHS = {"contract", "reassoc", "nsz", "arcp"}  # but NaN and infinity stay what they are
 
 
 class Vectors(NamedTuple):
@@ -36,7 +36,7 @@ def _float_of(_: Any, bits: Any) -> Any:
     return types.float32(types.int32), lower
 
 
-@njit(nogil=True, fastmath=_MATHS, error_model="numpy", inline="never")
+@maths
 def exp(x: float) -> float:
     """e to the x: 2 to a whole number, and a polynomial for the rest (Cephes, expf)."""
     x = min(max(x, np.float32(LOWEST)), np.float32(HIGHEST)) if x == x else x  # noqa: PLR0124 - NaN stays NaN
@@ -62,7 +62,7 @@ def gate(_: Any, a: Any, b: Any, out: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), lower
 
 
-@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+@maths
 def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> None:
     """x / √(mean(x²) + ε) · w."""
     squares = np.float32(0)
@@ -73,7 +73,7 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> 
         out[place] = x[place] * factor * weight[place]
 
 
-@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+@maths
 def to_integers(x: np.ndarray, group: int, n: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     """Write a vector as u n, with n whole numbers up to 32767, u = max|x| / 32767 in each group and v the group's sum.
 

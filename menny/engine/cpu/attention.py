@@ -4,14 +4,13 @@ Legend of shapes: D head_dim, T tokens that are seen.
 """
 
 import numpy as np
-from numba import njit
 
+from menny.engine.cpu.compiling import maths
 from menny.engine.cpu.activations import exp
 
-_MATHS = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+@maths
 def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, scale: float, out: np.ndarray) -> None:
     """Turn every pair of dimensions, neighbours or half a head apart: (a cos - b sin, a sin + b cos)."""
     half = len(x) // 2
@@ -23,7 +22,7 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, sc
         out[second] = a * sin[pair] + b * cos[pair]
 
 
-@njit(nogil=True, fastmath=_MATHS, error_model="numpy")
+@maths
 def attend(q: np.ndarray, keys: np.ndarray, values: np.ndarray, scores: np.ndarray, out: np.ndarray) -> None:
     """out = Σₜ softmaxₜ(q · kₜ) vₜ, for a query [D] that is scaled already; keys and values [T, D]."""
     seen, dim = keys.shape

@@ -1,5 +1,6 @@
 """A few tokens through all blocks at once: what the kernels need of a model and its cache, gathered in NumPy's arrays."""
 
+import time
 from collections.abc import Callable
 
 import mlx.core as mx
@@ -69,7 +70,10 @@ class BlockRunner:
         shared.x[: x.size] = x.reshape(-1)
         scratch = self._own_rooms(int(self._caches[:, SEEN].max()) + n_tokens)
         args = self._numbers, self._matrices, self._norms, self._caches, turns, shared, scratch, n_tokens
+        began = time.perf_counter()
         self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE)
+        if n_tokens == 1:
+            self._pool.pace.observe(time.perf_counter() - began)
         for layer in cache:
             layer.close(n_tokens)
         return shared.x[: x.size].reshape(x.shape)

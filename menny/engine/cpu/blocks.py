@@ -6,8 +6,8 @@ Leaving MLX's graph and coming back takes as long as reading a small matrix; so 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.expert_stages import add_experts, open_expert_gates, route
 from menny.engine.cpu.stages import Numbers, Own, Shared, add_product, attend_heads, open_gates, project, store
 from menny.engine.cpu.together import STAGE
@@ -29,7 +29,7 @@ class Scratch(NamedTuple):
     scores: np.ndarray
 
 
-@njit(nogil=True)
+@kernel
 def run_blocks(
     numbers: Numbers,
     matrices: np.ndarray,

@@ -6,15 +6,15 @@ Legend of shapes: T tokens, E experts, k experts a token.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from menny.engine.cpu.compiling import kernel, maths
 from menny.engine.cpu.activations import Vectors, exp
 from menny.engine.cpu.products import ROWS, address, multiply, pieces_of, prepare, rows_of_piece
 from menny.engine.cpu.stages import Numbers, Own, Shared, gate_tiles, norm
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 
 
-@njit(nogil=True)
+@kernel
 def route(s: Shared, gate: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """Choose the k experts of each token, and their shares: softmax over the k largest of gate norm(x)."""
     if has_pieces(stage, tokens):
@@ -31,7 +31,7 @@ def route(s: Shared, gate: Any, weight: np.ndarray, numbers: Numbers, tokens: in
     wait_until_done(stage, tokens)
 
 
-@njit(nogil=True, error_model="numpy")
+@maths
 def _choose(logits: np.ndarray, experts: np.ndarray, shares: np.ndarray) -> None:
     """The largest of the logits, which are used up, and their softmax."""
     total = np.float32(0)
@@ -51,7 +51,7 @@ def _choose(logits: np.ndarray, experts: np.ndarray, shares: np.ndarray) -> None
         shares[place] /= total
 
 
-@njit(nogil=True)
+@kernel
 def open_expert_gates(
     s: Shared, w1: Any, w3: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
@@ -74,7 +74,7 @@ def open_expert_gates(
     wait_until_done(stage, pieces)
 
 
-@njit(nogil=True)
+@kernel
 def add_experts(s: Shared, w2: Any, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """x += sum over a token's experts of their share of w2 hidden."""
     each, dim, chosen = pieces_of(w2), numbers.dim, numbers.chosen

@@ -1,8 +1,8 @@
 """Products of many vectors, such as a chunk of a prompt: what the modules of a packed model ask of the threads."""
 
 import numpy as np
-from numba import njit
 
+from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.activations import Vectors
 from menny.engine.cpu.products import (
     ROWS,
@@ -18,14 +18,14 @@ from menny.engine.cpu.together import STAGE, finish_piece, next_piece, wait_unti
 STAGES = 4  # of the longer job
 
 
-@njit(nogil=True)
+@kernel
 def linear(matrices: np.ndarray, part: int, a: Vectors, tokens: int, out: np.ndarray, stages: int, _: int) -> None:
     """out = matrix · x, for vectors [tokens, width] → [tokens, rows]; tokens are 1, or a multiple of 4."""
     prepare_together(matrices[0], a, tokens, stages)
     multiply_together(matrices[0], part, a, tokens, out, stages + STAGE)
 
 
-@njit(nogil=True)
+@kernel
 def feed_forward(
     matrices: np.ndarray, part: int, a: Vectors, hidden: Vectors, tokens: int, out: np.ndarray, stages: int, _: int
 ) -> None:

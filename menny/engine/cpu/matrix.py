@@ -98,6 +98,11 @@ def can_pack(shape: tuple[int, ...], group: int | None = None, bits: int | None 
     return group in GROUP_SIZES and bits in (4, 8) and shape[-1] % group == 0
 
 
+def is_packable(weight: mx.array) -> bool:
+    """Whether an array of a file is packed as it is: vectors aren't, nor numbers of another type."""
+    return weight.ndim > 1 and (weight.dtype == mx.uint32 or weight.dtype in _TYPES)
+
+
 def pack(weight: mx.array) -> Packed:
     """Plain weights, packed."""
     form = _TYPES[weight.dtype]

@@ -13,7 +13,8 @@ from menny.engine.cpu.activations import Vectors
 from menny.engine.cpu.jobs import STAGES, feed_forward, linear
 from menny.engine.cpu.matrix import DESCRIPTION, Packed
 from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.tiles import TOKENS, tile_address
+from menny.engine.cpu.forms import tile_addresses
+from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 
 
@@ -94,10 +95,7 @@ class PackedMoE(nn.Module):
 
 def describe(matrices: Sequence[Packed]) -> np.ndarray:
     """What the kernels know of these matrices."""
-    return np.array(
-        [packed.description(*(tile_address(packed.form, tokens) for tokens in (1, TOKENS))) for packed in matrices],
-        DESCRIPTION,
-    )
+    return np.array([packed.description(*tile_addresses(packed.form)) for packed in matrices], DESCRIPTION)
 
 
 def rows_of(x: mx.array) -> np.ndarray:

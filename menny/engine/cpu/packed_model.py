@@ -9,7 +9,7 @@ import numpy as np
 from menny.engine.cache import Cache
 from menny.engine.cpu.block_runner import BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
-from menny.engine.cpu.matrix import Packed, can_pack, pack, pack_quantized
+from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
 from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedLinear, PackedMoE, rows_of
 from menny.engine.cpu.pool import Pool
 from menny.engine.model import Block, Mistral
@@ -21,12 +21,11 @@ SWIGLU = ("w1", "w2", "w3")
 class PackedMistral(Mistral):
     """The model of model.py, with its matrices packed: by `pack`, once it has its weights."""
 
-    pool: Pool
     _runner: BlockRunner | None = None
 
-    def pack(self, pool: Pool) -> None:
+    def pack(self, threads: int | None = None) -> None:
         """Put packed matrices in the places of MLX's, one by one, wherever there is a kernel for them."""
-        self.pool = pool
+        pool = Pool(threads)
         blocks = [_pack_block(block, pool) for block in self.layers]
         _replace(self, "tok_embeddings", PackedEmbedding, pool)
         _replace(self, "output", PackedLinear, pool)
@@ -51,7 +50,7 @@ def _form(module: Any) -> tuple[int, int] | None:
 def _can_pack(module: Any) -> bool:
     form = _form(module)
     if form is None:
-        return can_pack(module.weight.shape)
+        return is_packable(module.weight) and can_pack(module.weight.shape)
     columns = module.weight.shape[-1] * 32 // form[1]
     return can_pack((*module.weight.shape[:-1], columns), *form)
 

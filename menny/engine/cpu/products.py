@@ -1,8 +1,8 @@
 """Products of a matrix and a few vectors, whatever the matrix's form: piece by piece, by as many threads as there are."""
 
 import numpy as np
-from numba import njit
 
+from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.activations import Vectors, to_integers
 from menny.engine.cpu.tiles import TOKENS, call_tile
 from menny.engine.cpu.together import STAGE, finish_piece, next_piece, wait_until_done
@@ -11,13 +11,13 @@ ROWS = 16  # of a tile
 _PIECE = 1 << 15  # weights that a thread takes at once: some microseconds' work
 
 
-@njit(nogil=True)
+@kernel
 def address(numbers: np.ndarray) -> int:
     """Where an array begins, as a signed number: Numba adds signed and unsigned ones as floats."""
     return np.int64(numbers.ctypes.data)
 
 
-@njit(nogil=True)
+@kernel
 def prepare(matrix: np.void, a: Vectors, begin: int, end: int) -> None:
     """Write these tokens' vectors in integers, if this matrix is multiplied with such."""
     if matrix.group:
@@ -27,7 +27,7 @@ def prepare(matrix: np.void, a: Vectors, begin: int, end: int) -> None:
             to_integers(a.x[at : at + width], matrix.group, a.n[at : at + width], a.u[of:], a.v[of:])
 
 
-@njit(nogil=True)
+@kernel
 def multiply(matrix: np.void, first: int, a: Vectors, token: int, several: bool, out: int, step: int) -> None:
     """One tile: 16 rows from `first` on, times one token's vector or those of four, to an address [tokens, step]."""
     width, words = matrix.width, matrix.words + first * matrix.row_bytes
@@ -43,26 +43,26 @@ def multiply(matrix: np.void, first: int, a: Vectors, token: int, several: bool,
         call_tile(tile, words, 0, 0, 0, 0, 0, address(a.x) + 4 * token * width, 0, 0, width, out, step)
 
 
-@njit(nogil=True)
+@kernel
 def pieces_of(matrix: np.void) -> int:
     """How many pieces of work a product with this matrix is."""
     blocks = matrix.rows // ROWS
     return -(-blocks // _blocks_a_piece(matrix))
 
 
-@njit(nogil=True)
+@kernel
 def rows_of_piece(matrix: np.void, piece: int) -> tuple[int, int]:
     """The first row of a piece, and the one behind its last."""
     size = _blocks_a_piece(matrix) * ROWS
     return piece * size, min((piece + 1) * size, matrix.rows)
 
 
-@njit(nogil=True)
+@kernel
 def _blocks_a_piece(matrix: np.void) -> int:
     return max(1, _PIECE // (ROWS * matrix.width))
 
 
-@njit(nogil=True)
+@kernel
 def multiply_rows(matrix: np.void, part: int, begin: int, end: int, a: Vectors, tokens: int, out: np.ndarray) -> None:
     """These rows of the matrix at `part` of a stack, times one vector or several fours → out [tokens, rows], flat."""
     for token in range(0, tokens, TOKENS):
@@ -71,7 +71,7 @@ def multiply_rows(matrix: np.void, part: int, begin: int, end: int, a: Vectors, 
             multiply(matrix, part * matrix.rows + row, a, token, tokens > 1, place, matrix.rows)
 
 
-@njit(nogil=True)
+@kernel
 def prepare_together(matrix: np.void, a: Vectors, tokens: int, stage: int) -> None:
     """Write vectors in integers, each by one of the threads that call this."""
     fours = -(-tokens // TOKENS)
@@ -83,7 +83,7 @@ def prepare_together(matrix: np.void, a: Vectors, tokens: int, stage: int) -> No
     wait_until_done(stage, fours)
 
 
-@njit(nogil=True)
+@kernel
 def multiply_together(matrix: np.void, part: int, a: Vectors, tokens: int, out: np.ndarray, stage: int) -> None:
     """Multiply vectors that are prepared, with the matrix at `part` of a stack → out [tokens, rows], flat."""
     pieces = pieces_of(matrix)

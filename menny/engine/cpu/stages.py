@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
 
+from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
 from menny.engine.cpu.products import ROWS, TOKENS, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
@@ -68,7 +69,7 @@ def _floats_at(_: Any, place: Any) -> Any:
     return types.CPointer(types.float32)(types.int64), lower
 
 
-@njit(nogil=True)
+@kernel
 def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own) -> Vectors:
     """The normed vectors of all tokens, to be multiplied."""
     dim = numbers.dim
@@ -78,7 +79,7 @@ def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own)
     return Vectors(own.normed, own.n, own.u, own.v)
 
 
-@njit(nogil=True)
+@kernel
 def project(s: Shared, wqkv: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """qkv = wqkv norm(x)."""
     pieces = pieces_of(wqkv)
@@ -94,7 +95,7 @@ def project(s: Shared, wqkv: Any, weight: np.ndarray, numbers: Numbers, tokens: 
     wait_until_done(stage, pieces)
 
 
-@njit(nogil=True)
+@kernel
 def store(
     s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
 ) -> None:
@@ -124,7 +125,7 @@ def store(
     wait_until_done(stage, pieces)
 
 
-@njit(nogil=True)
+@kernel
 def attend_heads(
     s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
@@ -148,7 +149,7 @@ def attend_heads(
     wait_until_done(stage, pieces)
 
 
-@njit(nogil=True)
+@kernel
 def add_product(matrix: Any, vectors: np.ndarray, x: np.ndarray, dim: int, tokens: int, own: Own, stage: int) -> None:
     """x += matrix · vectors."""
     pieces = pieces_of(matrix)
@@ -169,7 +170,7 @@ def add_product(matrix: Any, vectors: np.ndarray, x: np.ndarray, dim: int, token
     wait_until_done(stage, pieces)
 
 
-@njit(nogil=True)
+@kernel
 def gate_tiles(w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
     """silu(w1 x) w3 x for 16 rows and one token's vector, or four → own.tiles [tokens, 16]."""
     first, second = address(own.tiles), address(own.tiles) + 4 * TOKENS * ROWS
@@ -179,7 +180,7 @@ def gate_tiles(w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, se
         gate(first + 4 * number * ROWS, second + 4 * number * ROWS, first + 4 * number * ROWS)
 
 
-@njit(nogil=True)
+@kernel
 def open_gates(
     s: Shared, w1: Any, w3: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:

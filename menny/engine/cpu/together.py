@@ -7,8 +7,10 @@ ever waits for a thread that sleeps, only for pieces that are being worked on.
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from menny.engine.cpu.compiling import kernel
 
 STAGE = 128  # bytes of a stage's counters: each in a line of its own of the processor's cache
 _DONE = 64
@@ -38,25 +40,25 @@ def _count(_: Any, address: Any) -> Any:
     return types.int64(types.int64), lower
 
 
-@njit(nogil=True)
+@kernel
 def has_pieces(stage: int, pieces: int) -> bool:
     """Whether there are pieces of this stage that nobody has begun."""
     return _count(stage) < pieces
 
 
-@njit(nogil=True)
+@kernel
 def next_piece(stage: int) -> int:
     """The number of a piece that nobody else has; beyond the last: there are none left."""
     return _add_one(stage)
 
 
-@njit(nogil=True)
+@kernel
 def finish_piece(stage: int) -> None:
     """Tell the others that a piece is done."""
     _add_one(stage + _DONE)
 
 
-@njit(nogil=True)
+@kernel
 def wait_until_done(stage: int, pieces: int) -> None:
     """Return when all pieces are done."""
     looks = 0

@@ -45,6 +45,10 @@ class Vectors:
         value.align = align
         return value
 
+    def zero(self, kind: Any) -> Any:
+        """A vector of zeros."""
+        return ir.Constant(kind, [0] * WIDTH)
+
     def constant(self, number: float) -> Any:
         """A vector of this float32."""
         return ir.Constant(floats, [number] * WIDTH)
