@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from menny.engine import SamplingParams
 
 FinishReason = Literal["stop", "length", "cancelled"]
-Phase = Literal["busy", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
+Phase = Literal["busy", "preparing", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
 
 
 @dataclass(frozen=True)

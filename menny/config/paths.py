@@ -15,6 +15,11 @@ def home() -> Path:
     return Path(os.path.expanduser(chosen)) if chosen else user_data_path("menny", appauthor=False)
 
 
+def keep_kernels() -> None:
+    """Have what is compiled for this processor kept in the home, by the name that Numba has for it."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache"))
+
+
 def models_folder() -> Path:
     """Where a user's own models are looked for."""
     return home() / "models"

@@ -139,7 +139,6 @@ class _Buffers:
         all_values[..., slot:end, :] = values
         return all_keys, all_values
 
-
     def _open(self, capacity: int, n_heads: int, head_dim: int) -> Views:
         self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
         if self._views is None or self._is_shared:

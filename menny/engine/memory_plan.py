@@ -164,8 +164,8 @@ def _count(shapes: dict[str, tuple[int, ...]]) -> int:
 
 
 def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
-    """With kernels: what the files have, expanded where no kernel takes it. Else plain numbers become float32; quantized
-    ones too where they fit, or their scales do."""
+    """What kernels take as it is in the file. Without them plain numbers become float32; quantized ones too where they
+    fit, or their scales do."""
     fits = is_expanded(_count(shapes), machine.room)
     if have_kernels():
         return sum(_bytes_packed(name, shape, source, fits) for name, shape in shapes.items())
@@ -179,7 +179,7 @@ def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: M
 
 
 def _bytes_packed(name: str, shape: tuple[int, ...], source: Source, fits: bool) -> int:
-    """Bytes of a weight for the kernels; vectors become float32, and where it fits what a file keeps in groups of 16."""
+    """Bytes of a weight for kernels; vectors become float32, and what a file keeps in groups of 16 where it fits."""
     if len(shape) == 1 or (fits and f"{name}.weight" in source.expanded):
         return 4 * math.prod(shape)
     return sum(source.sizes.get(f"{name}.{kind}", 0) for kind in KINDS)

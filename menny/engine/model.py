@@ -5,7 +5,7 @@ Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads,
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_reduce
+from mlx.utils import tree_flatten
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
@@ -130,7 +130,12 @@ class Mistral(nn.Module):
     @property
     def stage_bytes(self) -> tuple[int, ...]:
         """Bytes of the weights, on each machine that holds a stage."""
-        return (tree_reduce(lambda total, weight: total + weight.nbytes, self.parameters(), 0),)
+        return (sum(self.weight_sizes.values()),)
+
+    @property
+    def weight_sizes(self) -> dict[str, int]:
+        """Bytes of every weight here, by its name."""
+        return {name: weight.nbytes for name, weight in tree_flatten(self.parameters())}
 
     def make_cache(self) -> Cache:
         """An empty cache: rolling where the model has a sliding window."""

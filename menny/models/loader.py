@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
+from menny.engine import (
+    Engine,
+    Machine,
+    ModelArgs,
+    MoEArgs,
+    Plan,
+    load_engine,
+    must_compile,
+    needs_at,
+    needs_of,
+    this_machine,
+)
 from menny.engine.remote.engine import RemoteEngine, Server, connect, served_models
 from menny.errors import ConfigError, EngineError, ModelError, TooLargeError
 from menny.models import credentials
@@ -92,6 +103,11 @@ def load_place(place: ModelSource) -> AnyEngine:
     except TooLargeError as error:
         sentence = f"{error} The options on the page of models load it all the same."
         raise TooLargeError(sentence, error.needed, error.room) from None
+
+
+def prepares(place: ModelSource) -> bool:
+    """Whether this processor has to be prepared for a model first, which takes some seconds, once."""
+    return not isinstance(place, ServerSource) and must_compile()
 
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:

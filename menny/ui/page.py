@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
+from menny.config.paths import keep_kernels
 from menny.models.catalogue import PathSource
 from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
 from menny.ui.chat.start_page import draw_hero
@@ -25,6 +26,7 @@ from menny.ui.sidebar.sidebar import Choices, draw_sidebar
 def main() -> None:
     """Draw the frame, and in it the page that was asked for."""
     apply_style()
+    keep_kernels()
     if logo := picture("logo"):
         st.logo(logo, size="large")
     session = Session.current()

@@ -7,7 +7,6 @@ from typing import Any
 
 import mlx.core as mx
 
-from menny.engine.cpu.blas import openblas_alone
 from menny.errors import EngineError
 
 PEERS = ("mlx-lm",)
@@ -34,13 +33,12 @@ class Baseline:
     def load(self, folder: Path) -> Generate:
         """The model in a hub-style folder, as a function that yields greedy tokens, never stopping by itself.
 
-        It computes with the same OpenBLAS as the engine, but without the engine's own way for products of one row.
+        It computes with OpenBLAS, which this process has put under MLX.
         """
         model, _ = self._load_model(folder)
 
         def generate(prompt: Sequence[int], new_tokens: int) -> Iterator[int]:
-            with openblas_alone():
-                for token, _ in self._generate_step(mx.array(list(prompt)), model, max_tokens=new_tokens):
-                    yield int(token)
+            for token, _ in self._generate_step(mx.array(list(prompt)), model, max_tokens=new_tokens):
+                yield int(token)
 
         return generate

@@ -227,7 +227,7 @@ def _short(source: Source) -> mx.Dtype | None:
 
 
 def _cast(names: list[str], weights: Weights, dtype: mx.Dtype | None) -> None:
-    """Give these plain numbers, scales too, this type. MLX is slow with half precision on a CPU, with float32 on a GPU."""
+    """Give these plain numbers, scales too, this type. Half precision is slow on a CPU, and float32 on a GPU."""
     for name in names:
         if dtype is not None and weights[name].dtype not in (mx.uint32, dtype):
             weights[name] = weights[name].astype(dtype)

@@ -18,7 +18,7 @@ LARGEST = np.float32(32767)
 
 
 class Vectors(NamedTuple):
-    """Vectors to be multiplied, flat: x [T K] as they are; n [T K] in integers, whose group's scale is u and sum v [T G]."""
+    """Vectors to be multiplied, flat: x [T K], and as integers n [T K], with each group's scale u and sum v [T G]."""
 
     x: np.ndarray
     n: np.ndarray
@@ -26,7 +26,7 @@ class Vectors(NamedTuple):
     v: np.ndarray
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _float_of(_: Any, bits: Any) -> Any:
     """The float32 that these 32 bits stand for."""
 
@@ -37,9 +37,9 @@ def _float_of(_: Any, bits: Any) -> Any:
 
 
 @maths
-def exp(x: float) -> float:
+def exp(x: Any) -> Any:
     """e to the x: 2 to a whole number, and a polynomial for the rest (Cephes, expf)."""
-    x = min(max(x, np.float32(LOWEST)), np.float32(HIGHEST)) if x == x else x  # noqa: PLR0124 - NaN stays NaN
+    x = min(max(x, np.float32(LOWEST)), np.float32(HIGHEST)) if x == x else x
     whole = np.floor(x * np.float32(LOG2E) + np.float32(0.5))
     rest = x - whole * np.float32(LN2[0]) - whole * np.float32(LN2[1])
     power = np.float32(EXP[0])
@@ -48,7 +48,7 @@ def exp(x: float) -> float:
     return (power * rest * rest + rest + np.float32(1)) * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def gate(_: Any, a: Any, b: Any, out: Any) -> Any:
     """silu(a) b = a b / (1 + e^-a), of 16 numbers at each of these addresses."""
 

@@ -3,15 +3,16 @@
 Legend of shapes: D head_dim, T tokens that are seen.
 """
 
+from typing import Any
+
 import numpy as np
 
-from menny.engine.cpu.compiling import maths
 from menny.engine.cpu.activations import exp
-
+from menny.engine.cpu.compiling import maths
 
 
 @maths
-def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, scale: float, out: np.ndarray) -> None:
+def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, scale: Any, out: np.ndarray) -> None:
     """Turn every pair of dimensions, neighbours or half a head apart: (a cos - b sin, a sin + b cos)."""
     half = len(x) // 2
     for pair in range(half):

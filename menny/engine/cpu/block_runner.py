@@ -1,4 +1,4 @@
-"""A few tokens through all blocks at once: what the kernels need of a model and its cache, gathered in NumPy's arrays."""
+"""A few tokens through all blocks at once: what kernels need of a model and its cache, gathered in NumPy's arrays."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import numpy as np
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
-from menny.engine.cpu.blocks import GATE, MATRICES, STAGES, W1, W2, W3, WO, WQKV, Scratch, run_blocks
-from menny.engine.cpu.matrix import DESCRIPTION, TILE, Packed
+from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
+from menny.engine.cpu.matrix import DESCRIPTION, GROUP_SIZES, TILE, Packed
 from menny.engine.cpu.modules import describe
 from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.products import TOKENS
-from menny.engine.cpu.stages import CACHE_NUMBERS, CAPACITY, KEYS, SEEN, SLOT, VALUES, Numbers, Shared
+from menny.engine.cpu.stages import CACHE_NUMBERS, SEEN, Numbers, Shared
+from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 
 FEW = 16  # tokens a pass; more go through the modules, one after the other
@@ -79,7 +79,7 @@ class BlockRunner:
         return shared.x[: x.size].reshape(x.shape)
 
     def _turns(self, position: int, n_tokens: int) -> np.ndarray:
-        """Cosines and sines by which the pairs of these positions turn [L, 2, D / 2]: the model's rope says them of (1, 0)."""
+        """Cosines and sines that turn pairs at these positions [L, 2, D / 2]: what the model's rope makes of (1, 0)."""
         start, turns = self._turned
         if not start <= position <= position + n_tokens <= start + len(turns):
             first = (slice(None, None, 2), slice(1, None, 2)) if self._neighbours else _halves(self._head_dim)
@@ -96,11 +96,13 @@ class BlockRunner:
         if count not in self._shared:
             numbers = self._numbers
             rows = max(block[WQKV].rows for block in self._blocks)
-            floats = (numbers.dim, rows, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
             self._shared[count] = Shared(
-                *(np.zeros(count * each, np.float32) for each in floats),
-                np.zeros(count * numbers.chosen, np.int64),
-                np.zeros(count * numbers.chosen, np.float32),
+                x=np.zeros(count * numbers.dim, np.float32),
+                qkv=np.zeros(count * rows, np.float32),
+                mixed=np.zeros(count * numbers.n_heads * numbers.head_dim, np.float32),
+                hidden=np.zeros(count * numbers.chosen * numbers.hidden, np.float32),
+                experts=np.zeros(count * numbers.chosen, np.int64),
+                shares=np.zeros(count * numbers.chosen, np.float32),
             )
         return self._shared[count]
 
@@ -109,13 +111,16 @@ class BlockRunner:
         if self._scratch is None or self._scratch.scores.shape[1] < seen:
             numbers = self._numbers
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
-            shapes = {
-                np.float32: (FEW * numbers.dim, FEW * longest // 8, FEW * longest // 8, 2 * TOKENS * TILE,
-                             numbers.head_dim, max(2 * seen, 2 * TILE, 2 * numbers.experts)),
-            }  # fmt: skip
-            normed, u, v, tiles, head, scores = (np.zeros((self._pool.threads, n), np.float32) for n in shapes[np.float32])
-            n = np.zeros((self._pool.threads, FEW * longest), np.int16)
-            self._scratch = Scratch(normed, n, u, v, tiles, head, scores)
+            of_threads = self._pool.threads
+            self._scratch = Scratch(
+                normed=np.zeros((of_threads, FEW * numbers.dim), np.float32),
+                n=np.zeros((of_threads, FEW * longest), np.int16),
+                u=np.zeros((of_threads, FEW * longest // GROUP_SIZES[0]), np.float32),
+                v=np.zeros((of_threads, FEW * longest // GROUP_SIZES[0]), np.float32),
+                tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
+                head=np.zeros((of_threads, numbers.head_dim), np.float32),
+                scores=np.zeros((of_threads, max(2 * seen, numbers.experts + TILE)), np.float32),
+            )
         return self._scratch
 
 

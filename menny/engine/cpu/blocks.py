@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from menny.engine.cpu.compiling import kernel
+from menny.engine.cpu.compiling import job
 from menny.engine.cpu.expert_stages import add_experts, open_expert_gates, route
 from menny.engine.cpu.stages import Numbers, Own, Shared, add_product, attend_heads, open_gates, project, store
 from menny.engine.cpu.together import STAGE
@@ -29,7 +29,7 @@ class Scratch(NamedTuple):
     scores: np.ndarray
 
 
-@kernel
+@job
 def run_blocks(
     numbers: Numbers,
     matrices: np.ndarray,

@@ -2,30 +2,30 @@
 
 import numpy as np
 
-from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.activations import Vectors
+from menny.engine.cpu.compiling import job
 from menny.engine.cpu.products import (
     ROWS,
-    TOKENS,
     multiply_together,
     pieces_of,
     prepare_together,
     rows_of_piece,
 )
 from menny.engine.cpu.stages import Own, gate_tiles
+from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE, finish_piece, next_piece, wait_until_done
 
 STAGES = 4  # of the longer job
 
 
-@kernel
+@job
 def linear(matrices: np.ndarray, part: int, a: Vectors, tokens: int, out: np.ndarray, stages: int, _: int) -> None:
     """out = matrix · x, for vectors [tokens, width] → [tokens, rows]; tokens are 1, or a multiple of 4."""
     prepare_together(matrices[0], a, tokens, stages)
     multiply_together(matrices[0], part, a, tokens, out, stages + STAGE)
 
 
-@kernel
+@job
 def feed_forward(
     matrices: np.ndarray, part: int, a: Vectors, hidden: Vectors, tokens: int, out: np.ndarray, stages: int, _: int
 ) -> None:
@@ -34,7 +34,9 @@ def feed_forward(
     prepare_together(w1, a, tokens, stages)
     stage, pieces, width = stages + STAGE, pieces_of(w1), w2.width
     nothing = np.empty(0, np.float32)
-    own = Own(nothing, np.empty(0, np.int16), nothing, nothing, np.empty(2 * TOKENS * ROWS, np.float32), nothing, nothing)
+    own = Own(
+        nothing, np.empty(0, np.int16), nothing, nothing, np.empty(2 * TOKENS * ROWS, np.float32), nothing, nothing
+    )
     piece = next_piece(stage)
     while piece < pieces:
         begin, end = rows_of_piece(w1, piece)

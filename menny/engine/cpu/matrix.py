@@ -5,7 +5,7 @@
 | 4 bits, 8 bits | uint32 with c = 8 or 4 columns | float16 where that is exact, else float32 |
 | bfloat16, float16, float32 | one number, c = 1 | |
 
-Rows are filled up with zeros to a multiple of 16. A stack of experts' matrices is one matrix, each of whose parts is filled up.
+Rows are filled up with zeros to a multiple of 16; in a stack of experts' matrices, those of each.
 """
 
 from dataclasses import dataclass
@@ -61,15 +61,18 @@ class Packed:
 
     def quantized(self) -> tuple[mx.array, mx.array, mx.array]:
         """Words, scales and biases again, as MLX has them."""
-        assert self.scales is not None and self.biases is not None  # noqa: S101
+        assert self.scales is not None  # noqa: S101
+        assert self.biases is not None  # noqa: S101
         per_word = 8 if self.form == "4 bits" else 4
         words = _separate(self.words, (*self.shape[:-1], self.shape[-1] // per_word))
         if self.form == "8 bits":
             words = _swap_halves(words)
         groups = (*self.shape[:-1], self.shape[-1] // self.group)
-        parts = [_separate(part, groups) for part in (self.scales, self.biases)]
-        floats = [part.view(np.float16) if part.dtype == np.uint16 else part for part in parts]
-        return mx.array(words), *(mx.array(part).astype(self.scale_type) for part in floats)
+        scales, biases = (
+            mx.array(part.view(np.float16) if part.dtype == np.uint16 else part).astype(self.scale_type)
+            for part in (_separate(self.scales, groups), _separate(self.biases, groups))
+        )
+        return mx.array(words), scales, biases
 
     def rows_at(self, numbers: np.ndarray) -> np.ndarray:
         """These rows of a single matrix as float32 [n, width]."""
@@ -119,8 +122,8 @@ def pack_quantized(weight: mx.array, scales: mx.array, biases: mx.array, group: 
     parts = [np.array(part.astype(mx.float32)) for part in (scales, biases)]
     if all(map(_fits_half, parts)):
         parts = [part.astype(np.float16).view(np.uint16) for part in parts]
-    interleaved = map(_interleave, parts)
-    return Packed(f"{bits} bits", shape, _interleave(words), *interleaved, group=group, scale_type=scales.dtype)
+    kept_scales, kept_biases = map(_interleave, parts)
+    return Packed(f"{bits} bits", shape, _interleave(words), kept_scales, kept_biases, group, scales.dtype)
 
 
 def _type_of(form: str) -> mx.Dtype:

@@ -10,10 +10,10 @@ import mlx.nn as nn
 import numpy as np
 
 from menny.engine.cpu.activations import Vectors
+from menny.engine.cpu.forms import tile_addresses
 from menny.engine.cpu.jobs import STAGES, feed_forward, linear
 from menny.engine.cpu.matrix import DESCRIPTION, Packed
 from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.forms import tile_addresses
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 

@@ -31,9 +31,27 @@ class PackedMistral(Mistral):
         _replace(self, "output", PackedLinear, pool)
         whole = [block for block in blocks if block is not None]
         if len(whole) == len(blocks) and blocks:
-            norms = [[np.array(norm.weight) for norm in (block.attention_norm, block.ffn_norm)] for block in self.layers]
+            norms = [
+                [np.array(norm.weight) for norm in (block.attention_norm, block.ffn_norm)] for block in self.layers
+            ]
             rope = self.layers[0].attention._rope
             self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), rope, pool)
+
+    @property
+    def packed(self) -> dict[str, Packed]:
+        """The packed matrices by the names of their modules."""
+        found = {}
+        for name, module in self.named_modules():
+            if isinstance(module, PackedLinear):
+                found[name] = module.packed
+            elif isinstance(module, PackedFeedForward):
+                found |= {f"{name}.{which}": packed for which, packed in zip(SWIGLU, module.packed, strict=True)}
+        return found
+
+    @property
+    def weight_sizes(self) -> dict[str, int]:
+        """Bytes of every weight, by its name."""
+        return super().weight_sizes | {f"{name}.weight": packed.nbytes for name, packed in self.packed.items()}
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """[B, L, dim] before the blocks → [B, L, dim] behind them."""
@@ -80,23 +98,22 @@ def _pack_block(block: Block, pool: Pool) -> PackedBlock | None:
         WQKV: _replace(block.attention, "wqkv", PackedLinear, pool),
         WO: _replace(block.attention, "wo", PackedLinear, pool),
     }
-    feed_forward = block.feed_forward
-    if isinstance(feed_forward, MoEFeedForward):
-        if not _is_swiglu(feed_forward.experts) or not _can_pack(feed_forward.gate):
-            return None
-        matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool)
-        w1, w2, w3 = (_take(feed_forward.experts, name) for name in SWIGLU)
-        experts = PackedFeedForward(w1, w2, w3, pool)
-        block.feed_forward = PackedMoE(feed_forward.gate, experts, feed_forward.num_experts_per_tok)
-    elif _is_swiglu(feed_forward):
-        w1, w2, w3 = (_take(feed_forward, name) for name in SWIGLU)
-        block.feed_forward = PackedFeedForward(w1, w2, w3, pool)
-    else:
-        for name in SWIGLU:
-            _replace(feed_forward, name, PackedLinear, pool)
+    feed_forward: Any = block.feed_forward
+    is_sparse = isinstance(feed_forward, MoEFeedForward)
+    owner = feed_forward.experts if is_sparse else feed_forward
+    if not _is_swiglu(owner) or (is_sparse and not _can_pack(feed_forward.gate)):
+        for name in () if is_sparse else SWIGLU:
+            _replace(owner, name, PackedLinear, pool)
         return None
-    whole = matrices | {W1: w1, W2: w2, W3: w3}
-    return {which: packed for which, packed in whole.items() if packed} if all(whole.values()) else None
+    w1, w2, w3 = (_take(owner, name) for name in SWIGLU)
+    swiglu = PackedFeedForward(w1, w2, w3, pool)
+    if is_sparse:
+        matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool)
+        block["feed_forward"] = PackedMoE(feed_forward.gate, swiglu, feed_forward.num_experts_per_tok)
+    else:
+        block["feed_forward"] = swiglu
+    whole = {which: packed for which, packed in (matrices | {W1: w1, W2: w2, W3: w3}).items() if packed}
+    return whole if len(whole) == len(matrices) + len(SWIGLU) else None
 
 
 def _is_swiglu(owner: Any) -> bool:

@@ -2,8 +2,8 @@
 
     y[t, r] = sum over columns k of  w[r, k] x[t, k]
 
-Weights in bfloat16 and float16 become float32 in a register. Columns k, k + 1, k + 2 and k + 3 are summed apart, and these
-four sums in one order, whichever vectors share the tile.
+Weights in bfloat16 and float16 become float32 in a register. Every fourth column is summed apart, and the four sums in
+one order, whichever vectors share the tile.
 """
 
 from typing import Any
@@ -47,62 +47,61 @@ def _as_floats(vectors: Vectors, kind: str, address: Any) -> Any:
     return build.bitcast(high, floats)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bfloat16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _bfloat16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("bfloat16", 1))
 
 
-def bfloat16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def bfloat16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _bfloat16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bfloat16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _bfloat16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("bfloat16", TOKENS))
 
 
-def bfloat16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def bfloat16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _bfloat16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _float16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float16", 1))
 
 
-def float16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def float16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _float16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _float16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float16", TOKENS))
 
 
-def float16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def float16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _float16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float32(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _float32(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float32", 1))
 
 
-def float32(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def float32(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _float32(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float32_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _float32_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float32", TOKENS))
 
 
-def float32_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def float32_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _float32_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
-

@@ -34,8 +34,8 @@ class Pool:
         weakref.finalize(self, _dismiss, self._jobs)
 
     def run(self, work: Work, args: tuple[Any, ...], stage_bytes: int) -> None:
-        """Call work(*args, address, number) in every thread: the address of `stage_bytes` zeros that all share, and which
-        of the threads it is, 0 being the caller.
+        """Call work(*args, address, number) in every thread: the address of `stage_bytes` zeros that all share, and the
+        number of the thread, 0 being the caller's.
 
         Returns when the caller's own call does: a stage of work that it waits for is done by then, whoever did it.
         Another thread may still be on its way out, so the counters are never used again.
@@ -49,9 +49,9 @@ class Pool:
 class Pace:
     """How many threads decode: all while that pays, one while others need the cores.
 
-    Where another program holds a core, as a browser on a small machine does, a thread that lost its core keeps a piece of
-    work, and all wait for it. So after a slow step the next ones are done by one thread, and later all are tried again,
-    ever more rarely.
+    Where another program holds a core, as a browser on a small machine does, a thread that lost its core keeps a piece
+    of work, and all wait for it. So after a slow step the next ones are done by one thread, and later all are tried
+    again, ever more rarely.
     """
 
     SLOW = 1.8  # times the usual step

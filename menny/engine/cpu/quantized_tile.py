@@ -82,42 +82,41 @@ def _either(vectors: Vectors, numbers: Any, group: Any, are_half: Any) -> Any:
     return build.load(result)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _four_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _four_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(4, 1))
 
 
-def four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _four_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _four_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(4, TOKENS))
 
 
-def four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _eight_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _eight_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(8, 1))
 
 
-def eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _eight_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def _eight_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(8, TOKENS))
 
 
-def eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+def eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """See above."""
     _eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
-

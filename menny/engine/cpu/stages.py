@@ -12,10 +12,11 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
-from menny.engine.cpu.products import ROWS, TOKENS, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.compiling import kernel
+from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 
 KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a block's cache: addresses, slots, the first token's slot, and what
@@ -59,7 +60,7 @@ class Own(NamedTuple):
     scores: np.ndarray  # as many as tokens are seen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _floats_at(_: Any, place: Any) -> Any:
     """A pointer to float32 numbers at an address."""
 
@@ -80,7 +81,7 @@ def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own)
 
 
 @kernel
-def project(s: Shared, wqkv: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
+def project(s: Shared, wqkv: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """qkv = wqkv norm(x)."""
     pieces = pieces_of(wqkv)
     if has_pieces(stage, pieces):
@@ -96,9 +97,7 @@ def project(s: Shared, wqkv: Any, weight: np.ndarray, numbers: Numbers, tokens: 
 
 
 @kernel
-def store(
-    s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
-) -> None:
+def store(s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int) -> None:
     """Put the tokens' rotated keys, and their values, into the cache; `row` is the length of qkv's."""
     dim, heads = numbers.head_dim, numbers.n_kv_heads
     pieces = tokens * heads
@@ -150,7 +149,9 @@ def attend_heads(
 
 
 @kernel
-def add_product(matrix: Any, vectors: np.ndarray, x: np.ndarray, dim: int, tokens: int, own: Own, stage: int) -> None:
+def add_product(
+    matrix: Matrix, vectors: np.ndarray, x: np.ndarray, dim: int, tokens: int, own: Own, stage: int
+) -> None:
     """x += matrix · vectors."""
     pieces = pieces_of(matrix)
     if has_pieces(stage, pieces):
@@ -171,7 +172,7 @@ def add_product(matrix: Any, vectors: np.ndarray, x: np.ndarray, dim: int, token
 
 
 @kernel
-def gate_tiles(w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
+def gate_tiles(w1: Matrix, w3: Matrix, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
     """silu(w1 x) w3 x for 16 rows and one token's vector, or four → own.tiles [tokens, 16]."""
     first, second = address(own.tiles), address(own.tiles) + 4 * TOKENS * ROWS
     multiply(w1, part * w1.rows + row, a, token, several, first, ROWS)
@@ -182,7 +183,7 @@ def gate_tiles(w1: Any, w3: Any, part: int, row: int, a: Vectors, token: int, se
 
 @kernel
 def open_gates(
-    s: Shared, w1: Any, w3: Any, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+    s: Shared, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
     """hidden = silu(w1 norm(x)) w3 norm(x)."""
     pieces, width = pieces_of(w1), numbers.hidden

@@ -1,7 +1,7 @@
 """Tiles as Numba compiles and calls them: machine code at an address, with one signature whatever the matrix's form.
 
-A tile is 16 rows of a matrix times one vector, or four. Compiled once each, they are called by address, so that no function
-that multiplies is compiled anew for them.
+A tile is 16 rows of a matrix times one vector, or four. Each is compiled once, and called by address, so that it isn't
+compiled again into every function that multiplies.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ Generate = Callable[[Vectors, Any], None]
 SIGNATURE = types.void(*[types.int64] * _N_ARGS)
 """Addresses and counts: words, scales, biases, half_scales, groups, words_per_group, n, u, v, width, y, step.
 
-n is [tokens, width], u and v are [tokens, groups], and y is [tokens, step]. Plain tiles read words, n (x, in float32), width,
-y and step.
+n is [tokens, width], u and v are [tokens, groups], and y is [tokens, step]. Plain tiles read words, n (which is x, in
+float32), width, y and step.
 """
 
 
@@ -37,8 +37,8 @@ def typed(generate: Generate) -> Any:
     return SIGNATURE, lower
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def call_tile(_, tile, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):  # type: ignore[no-untyped-def]
+@intrinsic
+def call_tile(_, tile, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
     """Run the machine code of a tile at an address."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:

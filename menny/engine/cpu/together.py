@@ -1,7 +1,7 @@
-"""Threads that share a stage of work: its pieces are handed out one by one, and the next stage begins when all are done.
+"""Threads that share a stage of work: pieces are handed out one by one, and the next stage begins when all are done.
 
-A stage has two counters, of pieces begun and of pieces done. A thread that comes late finds nothing left to do, so nobody
-ever waits for a thread that sleeps, only for pieces that are being worked on.
+A stage has two counters, of pieces begun and of pieces done. A thread that comes late finds nothing left to do, so all
+wait for pieces that are being worked on, never for a thread that sleeps.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _PATIENCE = 256  # looks at a counter between two times that the core is offered
 _yield = types.ExternalFunction("sched_yield", types.int32())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _add_one(_: Any, address: Any) -> Any:
     """Add 1 to the counter at an address; returns what it was."""
 
@@ -30,7 +30,7 @@ def _add_one(_: Any, address: Any) -> Any:
     return types.int64(types.int64), lower
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _count(_: Any, address: Any) -> Any:
     """The counter at an address."""
 

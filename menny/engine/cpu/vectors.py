@@ -1,7 +1,7 @@
 """Sixteen numbers at a time, as LLVM's instructions: what Numba's own loops would leave to scalars.
 
-LLVM finds each processor's way to do them, such as `vpdpwssd` or `vpmaddwd` on x86-64 and `smlal` on arm64 for products of
-16-bit integers.
+LLVM finds each processor's way to do them, such as `vpdpwssd` or `vpmaddwd` on x86-64 and `smlal` on arm64 for products
+of 16-bit integers.
 """
 
 from typing import Any
@@ -59,7 +59,9 @@ class Vectors:
         for relation, bound in (("<", LOWEST), (">", HIGHEST)):
             limit = self.constant(bound)
             x = build.select(build.fcmp_ordered(relation, x, limit), limit, x)
-        floor = cgutils.get_or_insert_function(build.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{WIDTH}f32")
+        floor = cgutils.get_or_insert_function(
+            build.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{WIDTH}f32"
+        )
         whole = build.call(floor, [self.fma(x, self.constant(LOG2E), self.constant(0.5))])
         rest = self.fma(whole, self.constant(-LN2[1]), self.fma(whole, self.constant(-LN2[0]), x))
         power = self.constant(EXP[0])

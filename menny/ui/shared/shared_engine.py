@@ -11,7 +11,7 @@ import streamlit as st
 from menny.config.settings import load_settings
 from menny.engine_protocols import Engine, Phase
 from menny.errors import ConfigError
-from menny.models.loader import ModelSource
+from menny.models.loader import ModelSource, prepares
 from menny.models.loader import load_place as load_engine
 
 
@@ -27,8 +27,12 @@ class SharedEngine:
     so that no session starves.
     """
 
-    def __init__(self, load: Callable[[ModelSource], Engine]) -> None:
+    def __init__(
+        self, load: Callable[[ModelSource], Engine], prepares: Callable[[ModelSource], bool] = lambda _: False
+    ) -> None:
+        """`prepares` tells whether loading a model begins with preparing the processor for it."""
         self._load = load
+        self._prepares = prepares
         self._engine: Engine | None = None
         self._path: ModelSource | None = None
         self._users = 0
@@ -92,7 +96,7 @@ class SharedEngine:
     def borrow(
         self, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[Engine]:
-        """The engine for a model; `on_phase` hears "busy" while others use another, and "loading".
+        """The engine for a model; `on_phase` hears "busy" while others use another, and "preparing" or "loading".
 
         Raises ModelError where the model can't be loaded (the next borrower tries anew), LoanCancelled where
         `is_cancelled` says so before the loan.
@@ -104,7 +108,7 @@ class SharedEngine:
             self._wait_for_turn(ticket, path, on_phase, is_cancelled)
             engine = self._engine if self._path == path else None
             if engine is None:
-                on_phase("loading")
+                on_phase("preparing" if self._prepares(path) else "loading")
                 engine = self._replace(path)
             with self._changed:
                 self._users += 1
@@ -163,7 +167,7 @@ class SharedEngine:
 @st.cache_resource(show_spinner=False)
 def shared_engine() -> SharedEngine:
     """The process's one, with the timer that the user has set."""
-    engines = SharedEngine(load_engine)
+    engines = SharedEngine(load_engine, prepares)
     with suppress(ConfigError):  # which the page of models tells
         engines.idle_seconds = load_settings().unload_after
     return engines
