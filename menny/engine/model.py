@@ -3,6 +3,9 @@
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
@@ -11,6 +14,9 @@ from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
 from menny.engine.stage import Stage
+
+if TYPE_CHECKING:
+    from menny.engine.cpu.matrix import Packed
 
 
 class RMSNorm(nn.Module):
@@ -133,9 +139,15 @@ class Mistral(nn.Module):
         return (sum(self.weight_sizes.values()),)
 
     @property
+    def packed(self) -> "Mapping[str, Packed]":
+        """The matrices that kernels of our own multiply, by the names of their modules: none here."""
+        return {}
+
+    @property
     def weight_sizes(self) -> dict[str, int]:
         """Bytes of every weight here, by its name."""
-        return {name: weight.nbytes for name, weight in tree_flatten(self.parameters())}
+        weights: Any = tree_flatten(self.parameters())
+        return {name: weight.nbytes for name, weight in weights}
 
     def make_cache(self) -> Cache:
         """An empty cache: rolling where the model has a sliding window."""

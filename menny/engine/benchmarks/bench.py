@@ -107,13 +107,13 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
     peer = Baseline(settings.against) if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         tell("loading the model")
-        weights, per_token = _prepare(path, settings, Path(folder) if peer else None)
+        weights, per_token, packed = _prepare(path, settings, Path(folder) if peer else None)
         with load_engine(path, force=True) as engine:  # who measures has asked whether it fits
             _refuse_too_long(engine, settings)
             tell("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
-            memory = mx.get_peak_memory(), psutil.Process().memory_info().rss
+            memory = mx.get_peak_memory() + packed, psutil.Process().memory_info().rss
             generate = peer.load(Path(folder)) if peer else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
@@ -141,15 +141,16 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
     )
 
 
-def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int]:
-    """Bytes of the weights, and those read for a token; the model also goes into the folder, for a peer."""
-    model = load_model(path)
+def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int, int]:
+    """Bytes of the weights, those read for a token, and those that MLX doesn't hold. The folder is for a peer's."""
     if folder:
         try:
-            export_folder(model, folder)
+            export_folder(load_model(path, pack=False), folder)
         except OSError as error:
             raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
-    return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
+    model = load_model(path)
+    per_token = bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
+    return weights_bytes(model), per_token, sum(packed.nbytes for packed in model.packed.values())
 
 
 def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:

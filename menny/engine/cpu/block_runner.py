@@ -71,7 +71,7 @@ class BlockRunner:
         scratch = self._own_rooms(int(self._caches[:, SEEN].max()) + n_tokens)
         args = self._numbers, self._matrices, self._norms, self._caches, turns, shared, scratch, n_tokens
         began = time.perf_counter()
-        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE)
+        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, self._pool.pace.in_use)
         if n_tokens == 1:
             self._pool.pace.observe(time.perf_counter() - began)
         for layer in cache:

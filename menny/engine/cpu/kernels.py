@@ -25,15 +25,16 @@ log = logging.getLogger(__name__)
 _TOLERANCE = 1e-3  # of the largest logit
 
 
-@cache
 def packed_mistral() -> "type[PackedMistral] | None":
     """The model whose matrices stay as the file has them, where this processor has kernels for it.
 
     They are compiled at the first call, unless an earlier process has kept them.
     """
-    if not have_kernels():
-        log.info("MLX multiplies, which is slow on a CPU of Linux without Numba: pip install numba")
-        return None
+    return _prepared() if sys.platform == "linux" and mx.default_device().type == mx.DeviceType.cpu else None
+
+
+@cache
+def _prepared() -> "type[PackedMistral] | None":
     try:
         from menny.engine.cpu.packed_model import PackedMistral  # noqa: PLC0415 - Numba is optional
     except ImportError as error:
@@ -56,7 +57,7 @@ def have_kernels() -> bool:
 
 def must_compile() -> bool:
     """Whether the first model will wait for the kernels to be compiled."""
-    return have_kernels() and not packed_mistral.cache_info().currsize and not has_kept()
+    return have_kernels() and not _prepared.cache_info().currsize and not has_kept()
 
 
 def _check(kind: "type[PackedMistral]") -> None:

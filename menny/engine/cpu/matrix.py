@@ -35,9 +35,15 @@ class Packed:
     scale_type: mx.Dtype = mx.float32  # that the scales had before
 
     @property
+    def bits(self) -> int:
+        """Bits of a weight."""
+        return int(self.form.split()[0]) if self.group else 8 * self.words.dtype.itemsize
+
+    @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return sum(part.nbytes for part in (self.words, self.scales, self.biases) if part is not None)
+        """Bytes of the weights; rows that fill it up aren't counted."""
+        whole = sum(part.nbytes for part in (self.words, self.scales, self.biases) if part is not None)
+        return whole * self.shape[-2] // self.rows
 
     @property
     def rows(self) -> int:
@@ -63,8 +69,7 @@ class Packed:
         """Words, scales and biases again, as MLX has them."""
         assert self.scales is not None  # noqa: S101
         assert self.biases is not None  # noqa: S101
-        per_word = 8 if self.form == "4 bits" else 4
-        words = _separate(self.words, (*self.shape[:-1], self.shape[-1] // per_word))
+        words = _separate(self.words, (*self.shape[:-1], self.shape[-1] * self.bits // 32))
         if self.form == "8 bits":
             words = _swap_halves(words)
         groups = (*self.shape[:-1], self.shape[-1] // self.group)
@@ -82,10 +87,8 @@ class Packed:
             return _floats(words, self.form)
         if self.form == "8 bits":
             words = _swap_halves(words)
-        bits = int(self.form[0])
-        per_word = 32 // bits
-        shifts = np.arange(per_word, dtype=np.uint32) * np.uint32(bits)
-        whole = (words[..., None] >> shifts) & np.uint32((1 << bits) - 1)
+        shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
+        whole = (words[..., None] >> shifts) & np.uint32((1 << self.bits) - 1)
         scales, biases = (
             _floats(part[block, :, place], "float16" if part.dtype == np.uint16 else "float32")[..., None]
             for part in (self.scales, self.biases)

@@ -1,12 +1,14 @@
 """A Mistral whose matrices our kernels multiply, as the file has them."""
 
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
 
 from menny.engine.cache import Cache
+from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.cpu.block_runner import BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
 from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
@@ -37,6 +39,14 @@ class PackedMistral(Mistral):
             rope = self.layers[0].attention._rope
             self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), rope, pool)
 
+    def parameters(self) -> dict[str, Any]:
+        """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""
+        flat: Any = tree_flatten(super().parameters())
+        for name, packed in self.packed.items():
+            parts = packed.quantized() if packed.group else (packed.weights(),)
+            flat += [(f"{name}.{kind}", part) for kind, part in zip(KINDS, parts, strict=False)]
+        return cast(dict[str, Any], tree_unflatten(flat))
+
     @property
     def packed(self) -> dict[str, Packed]:
         """The packed matrices by the names of their modules."""
@@ -51,7 +61,9 @@ class PackedMistral(Mistral):
     @property
     def weight_sizes(self) -> dict[str, int]:
         """Bytes of every weight, by its name."""
-        return super().weight_sizes | {f"{name}.weight": packed.nbytes for name, packed in self.packed.items()}
+        plain: Any = tree_flatten(super().parameters())
+        sizes = {name: weight.nbytes for name, weight in plain}
+        return sizes | {f"{name}.weight": packed.nbytes for name, packed in self.packed.items()}
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """[B, L, dim] before the blocks → [B, L, dim] behind them."""

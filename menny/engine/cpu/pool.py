@@ -33,15 +33,16 @@ class Pool:
             threading.Thread(target=_serve, args=(jobs, number), name=f"multiply {number}", daemon=True).start()
         weakref.finalize(self, _dismiss, self._jobs)
 
-    def run(self, work: Work, args: tuple[Any, ...], stage_bytes: int) -> None:
-        """Call work(*args, address, number) in every thread: the address of `stage_bytes` zeros that all share, and the
-        number of the thread, 0 being the caller's.
+    def run(self, work: Work, args: tuple[Any, ...], stage_bytes: int, threads: int | None = None) -> None:
+        """Call work(*args, address, number) in all threads, or in this many.
+
+        They share `stage_bytes` zeros at the address; of their numbers, 0 is the caller's.
 
         Returns when the caller's own call does: a stage of work that it waits for is done by then, whoever did it.
         Another thread may still be on its way out, so the counters are never used again.
         """
         counters = np.zeros(stage_bytes + 64, np.uint8)
-        for jobs in self._jobs[: self.pace.in_use - 1]:
+        for jobs in self._jobs[: (threads or self.threads) - 1]:
             jobs.put((work, args, counters))
         work(*args, _aligned(counters), 0)
 
