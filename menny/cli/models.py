@@ -73,7 +73,7 @@ def bench(
     new_tokens: Annotated[int, typer.Option(help="Tokens of a reply.")] = 128,
     concurrency: Annotated[list[int] | None, typer.Option(help="Requests sent at once; several numbers: each.")] = None,
     runs: Annotated[int, typer.Option(help="How often each measurement is made; medians are told.")] = 3,
-    against: Annotated[str | None, typer.Option(help="Measure this by turns with ours: mlx-lm.")] = None,
+    against: Annotated[str | None, typer.Option(help="Measure this by turns with ours: mlx-lm or llama.cpp.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:

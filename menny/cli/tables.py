@@ -39,7 +39,8 @@ def bench_text(model: str, report: Report) -> str:
     if peer := report.against:
         lines.append(
             f"{peer.name}     {peer.version}: prefill {peer.prefill_tps:.1f}, decode {peer.decode_tps:.1f}; "
-            f"ours is {peer.prefill_ratio:.2f}x and {peer.decode_ratio:.2f}x; "
+            f"ours is {peer.prefill_ratio:.2f}x and {peer.decode_ratio:.2f}x; {size(peer.memory)}, "
+            f"{peer.bandwidth_share:.0%} of the bandwidth; "
             f"the same tokens in {peer.same_tokens:.0%} of runs"
         )
     return "\n".join(lines)

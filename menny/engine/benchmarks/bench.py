@@ -15,16 +15,20 @@ import mlx.core as mx
 import psutil
 
 from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
-from menny.engine.benchmarks.mlx_lm import Baseline, Generate
+from menny.engine.benchmarks.baseline import Baseline, Generate
+from menny.engine.benchmarks.llama_cpp import LlamaCpp
+from menny.engine.benchmarks.mlx_lm import MlxLm
 from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
-from menny.engine.checkpoints.export import export_folder
+from menny.engine.checkpoints.checkpoint import only_gguf
 from menny.engine.checkpoints.load import load_model
 from menny.engine.worker import Engine, load_engine
 from menny.errors import EngineError
 
 WARM_UP_TOKENS = 16
 MOST_AT_ONCE = 256
+
+BASELINES: dict[str, Callable[[], Baseline]] = {"mlx-lm": MlxLm, "llama.cpp": LlamaCpp}
 
 Tell = Callable[[str], None]
 
@@ -43,6 +47,9 @@ class BenchSettings:
         for name in ("prompt_tokens", "new_tokens", "runs"):
             if getattr(self, name) < 1:
                 raise EngineError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.against not in (None, *BASELINES):
+            known = ", ".join(BASELINES)
+            raise EngineError(f"There is nothing to measure against by the name {self.against!r}: only {known}.")
         if not self.concurrency or not all(1 <= at_once <= MOST_AT_ONCE for at_once in self.concurrency):
             raise EngineError(f"concurrency is {list(self.concurrency)}, but must be from 1 to {MOST_AT_ONCE}")
 
@@ -72,6 +79,8 @@ class Comparison:
     prefill_ratio: float
     decode_ratio: float
     same_tokens: float  # the share of runs in which both said the same
+    memory: int  # by which the process grew for it
+    bandwidth_share: float  # of its decoding, if it reads as many bytes as ours
 
 
 @dataclass(frozen=True)
@@ -104,19 +113,21 @@ class _Runs:
 
 def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None) -> Report:
     """Measure the model at this path; `tell` hears what is being done. Raises MennyError."""
-    peer = Baseline(settings.against) if settings.against else None
+    path = only_gguf(Path(path))
+    peer = BASELINES[settings.against]() if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         tell("loading the model")
-        weights, per_token, packed = _prepare(path, settings, Path(folder) if peer else None)
+        weights, per_token, packed = _prepare(path, settings)
         with load_engine(path, force=True) as engine:  # who measures has asked whether it fits
             _refuse_too_long(engine, settings)
             tell("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
             memory = mx.get_peak_memory() + packed, psutil.Process().memory_info().rss
-            generate = peer.load(Path(folder)) if peer else None
+            generate = peer.load(path, Path(folder)) if peer else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
+            their_memory = psutil.Process().memory_info().rss - memory[1]
             runs = _measure(engine, generate, settings, tell)
             tell("the fifth turn of a conversation")
             reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
@@ -137,17 +148,12 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
         reuse=reuse,
         lookup=lookup,
-        against=_compare(peer, runs) if peer else None,
+        against=_compare(peer, runs, their_memory, per_token / bandwidth) if peer else None,
     )
 
 
-def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int, int]:
-    """Bytes of the weights, those read for a token, and those that MLX doesn't hold. The folder is for a peer's."""
-    if folder:
-        try:
-            export_folder(load_model(path, pack=False), folder)
-        except OSError as error:
-            raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
+def _prepare(path: Path, settings: BenchSettings) -> tuple[int, int, int]:
+    """Bytes of the weights, those read for a token, and those of the weights that MLX doesn't hold."""
     model = load_model(path)
     per_token = bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
     return weights_bytes(model), per_token, sum(packed.nbytes for packed in model.packed.values())
@@ -217,7 +223,7 @@ def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_pe
     )
 
 
-def _compare(peer: Baseline, runs: _Runs) -> Comparison:
+def _compare(peer: Baseline, runs: _Runs, memory: int, seconds_per_token: float) -> Comparison:
     prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
     same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
     return Comparison(
@@ -229,6 +235,8 @@ def _compare(peer: Baseline, runs: _Runs) -> Comparison:
         prefill_ratio=_median(runs.alone, "prefill_tps") / prefill,
         decode_ratio=_median(runs.alone, "decode_tps") / decode if decode else 1.0,
         same_tokens=sum(same) / len(same),
+        memory=memory,
+        bandwidth_share=decode * seconds_per_token,
     )
 
 

@@ -1,40 +1,42 @@
-"""mlx-lm as a peer to be measured against: its own generation loop, on weights that this engine wrote for it."""
+"""mlx-lm to be measured against: its own generation loop, on weights that this engine wrote for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 
+from menny.engine.benchmarks.baseline import Generate
+from menny.engine.checkpoints.export import export_folder
+from menny.engine.checkpoints.load import load_model
 from menny.errors import EngineError
 
-PEERS = ("mlx-lm",)
 
-Generate = Callable[[Sequence[int], int], Iterator[int]]  # prompt ids, how many new ones → the new ones
+class MlxLm:
+    """mlx-lm, where it is installed. Raises EngineError where it isn't."""
 
+    name = "mlx-lm"
 
-class Baseline:
-    """mlx-lm, where it is installed. Raises EngineError where it isn't, or for another name."""
-
-    def __init__(self, name: str) -> None:
-        if name not in PEERS:
-            raise EngineError(f"There is nothing to measure against by the name {name!r}: only {', '.join(PEERS)}.")
+    def __init__(self) -> None:
         try:
             from mlx_lm.generate import generate_step  # noqa: PLC0415 - optional
             from mlx_lm.utils import load_model  # noqa: PLC0415
         except ImportError as error:
-            raise EngineError(f"{name} can't be imported ({error}): pip install {name}") from error
-        self.name = name
-        self.version = version(name)
+            raise EngineError(f"{self.name} can't be imported ({error}): pip install {self.name}") from error
+        self.version = version(self.name)
         self._generate_step: Any = generate_step
         self._load_model: Any = load_model
 
-    def load(self, folder: Path) -> Generate:
-        """The model in a hub-style folder, as a function that yields greedy tokens, never stopping by itself.
+    def load(self, path: Path, folder: Path) -> Generate:
+        """The model, written as a hub-style folder: on a CPU in float32, with which mlx-lm is fastest there.
 
         It computes with OpenBLAS, which this process has put under MLX.
         """
+        try:
+            export_folder(load_model(path, pack=False), folder)
+        except OSError as error:
+            raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
         model, _ = self._load_model(folder)
 
         def generate(prompt: Sequence[int], new_tokens: int) -> Iterator[int]:
