@@ -2,8 +2,8 @@
 
     python tools/make_large_model.py /tmp/seven.gguf [--type Q4_1 | Q4_0]
 
-Matrices of one shape are alike. Its words mean nothing, but take as long to compute as those of the model whose shape it has. An MLX folder of the same
-weights is made of it by `python -m menny convert /tmp/seven.gguf /tmp/seven --bits 4 --group-size 32`.
+Matrices of one shape are alike. Its words mean nothing, but take as long to compute as those of the model whose shape
+it has. `python -m menny convert /tmp/seven.gguf /tmp/seven --bits 4 --group-size 32` makes an MLX folder of it.
 """
 
 import argparse

@@ -25,6 +25,9 @@ Context = Annotated[
     int | None, typer.Option("--context", min=1, help="Tokens of prompt and reply together. Default: as many as fit.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Load a model that doesn't seem to fit into memory all the same.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=256, help="Threads that multiply on a CPU. Default: its cores.")
+]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same reply.")]
 
 
@@ -68,13 +71,15 @@ def find_fitting(name: str, force: bool) -> Path:
 
 
 @contextmanager
-def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[AnyEngine, str]]:
+def open_engine(
+    name: str, context: int | None = None, force: bool = False, threads: int | None = None
+) -> Iterator[tuple[AnyEngine, str]]:
     """The engine of a model, on all machines that take part, with the template that its prompts take."""
     specs, _ = catalogue()
     spec, ring = resolve(name, specs), join()
     with _telling_of_force():
         if ring is None or isinstance(spec.source, ServerSource):
-            engine = load(spec, specs, context, force)
+            engine = load(spec, specs, context, force, threads)
         else:
             path = find_model(name)[1]
             engine = load_engine(path, context_length=context, force=force, shared=Shared(ring, name))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from menny.cli.common import AsJson, Context, Force, ModelName, catalogue, find_fitting, find_model, json_text
+from menny.cli.common import AsJson, Context, Force, ModelName, Threads, catalogue, find_fitting, find_model, json_text
 from menny.cli.tables import bench_text, fit_text, perplexity_text, verify_text
 from menny.config.paths import CONFIGS
 from menny.engine.benchmarks.bench import BenchSettings
@@ -75,10 +75,11 @@ def bench(
     runs: Annotated[int, typer.Option(help="How often each measurement is made; medians are told.")] = 3,
     against: Annotated[str | None, typer.Option(help="Measure this by turns with ours: mlx-lm or llama.cpp.")] = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how much memory it takes."""
-    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
+    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against, threads)
     report = measure(find_fitting(model, force), settings, _tell)
     typer.echo(json_text({"model": model, **asdict(report)}) if as_json else bench_text(model, report))
 

@@ -302,13 +302,15 @@ def load_engine(
     force: bool = False,
     prefix_bytes: int | None = None,
     shared: Shared | None = None,
+    threads: int | None = None,
 ) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
     Prompt and reply together may have `context_length` tokens; if it is left out, as many as fit into memory. What
     doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
-    `shared` tells that other machines hold their part of the model.
+    `shared` tells that other machines hold their part of the model. On a CPU as many `threads` multiply as there are
+    physical cores, unless they are given.
     """
     path = Path(os.path.expanduser(path))
     load: Callable[[], Mistral]
@@ -316,5 +318,5 @@ def load_engine(
         stage = shared.plan(path, context_length, force)
         plan, load = stage.plan, partial(load_pipeline, shared.ring, stage)
     else:
-        plan, load = plan_for(path, context_length, force), partial(load_model, path)
+        plan, load = plan_for(path, context_length, force), partial(load_model, path, threads=threads)
     return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes, load)

@@ -65,7 +65,11 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
 
 
 def load(
-    spec: ModelSpec, others: Sequence[ModelSpec] = (), context: int | None = None, force: bool = False
+    spec: ModelSpec,
+    others: Sequence[ModelSpec] = (),
+    context: int | None = None,
+    force: bool = False,
+    threads: int | None = None,
 ) -> AnyEngine:
     """The engine for a model, here or on a server.
 
@@ -75,7 +79,7 @@ def load(
         return connect(server_of(spec.source, context or spec.context_length))
     path = spec.present()
     try:
-        return load_engine(path, context_length=context, force=force)
+        return load_engine(path, context_length=context, force=force, threads=threads)
     except TooLargeError as error:
         fit = will_it_fit(spec, Planner(), others, context)
         raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None

@@ -13,7 +13,7 @@ class Baseline(Protocol):
     name: str
     version: str
 
-    def load(self, path: Path, folder: Path) -> Generate:
+    def load(self, path: Path, folder: Path, threads: int | None) -> Generate:
         """The model at this path, as a function that yields greedy tokens, never stopping by itself.
 
         What has to be written for it goes into the folder. Raises EngineError for a model that it can't load.

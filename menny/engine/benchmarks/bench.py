@@ -42,6 +42,7 @@ class BenchSettings:
     concurrency: Sequence[int] = (1,)  # requests sent at once, one measurement each
     runs: int = 3
     against: str | None = None
+    threads: int | None = None  # that multiply on a CPU
 
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "new_tokens", "runs"):
@@ -118,13 +119,15 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         tell("loading the model")
         weights, per_token, packed = _prepare(path, settings)
-        with load_engine(path, force=True) as engine:  # who measures has asked whether it fits
+        with load_engine(
+            path, force=True, threads=settings.threads
+        ) as engine:  # who measures has asked whether it fits
             _refuse_too_long(engine, settings)
             tell("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
             memory = mx.get_peak_memory() + packed, psutil.Process().memory_info().rss
-            generate = peer.load(path, Path(folder)) if peer else None
+            generate = peer.load(path, Path(folder), settings.threads) if peer else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
             their_memory = psutil.Process().memory_info().rss - memory[1]

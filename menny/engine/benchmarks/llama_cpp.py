@@ -24,11 +24,11 @@ class LlamaCpp:
         self.version = str(llama_cpp.__version__)
         self._llama: Any = llama_cpp.Llama
 
-    def load(self, path: Path, folder: Path) -> Generate:  # noqa: ARG002 - it writes nothing
+    def load(self, path: Path, folder: Path, threads: int | None) -> Generate:  # noqa: ARG002 - it writes nothing
         """The model of a .gguf file; raises EngineError for any other."""
         if path.suffix != ".gguf":
             raise EngineError(f"{path.name} can't be measured against {self.name}, which reads .gguf files only.")
-        threads = default_threads()
+        threads = threads or default_threads()
         model = self._llama(str(path), n_ctx=CONTEXT, n_threads=threads, n_threads_batch=threads, verbose=False)
 
         def generate(prompt: Sequence[int], new_tokens: int) -> Iterator[int]:

@@ -28,7 +28,7 @@ class MlxLm:
         self._generate_step: Any = generate_step
         self._load_model: Any = load_model
 
-    def load(self, path: Path, folder: Path) -> Generate:
+    def load(self, path: Path, folder: Path, threads: int | None) -> Generate:  # noqa: ARG002 - OpenBLAS has its own
         """The model, written as a hub-style folder: on a CPU in float32, with which mlx-lm is fastest there.
 
         It computes with OpenBLAS, which this process has put under MLX.
