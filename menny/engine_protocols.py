@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "cancelled"]
 OPENING = "[Start a new chat]"  # the user's message before an answer that opens a chat, where one is needed
-Phase = Literal["busy", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
+Phase = Literal["busy", "preparing", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
 
 
 @dataclass(frozen=True)

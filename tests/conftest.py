@@ -11,6 +11,9 @@ from hypothesis import settings
 # Tests run side by side, and several threads of one that wait for each other make a busy machine crawl.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# What is compiled for the processor is kept from run to run, and shared by tests that run side by side.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+
 # Examples are the same in every run and have no time limit: a test tells of the code, not of the machine or the day.
 settings.register_profile("menny", derandomize=True, deadline=None)
 settings.load_profile("menny")

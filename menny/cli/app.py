@@ -15,6 +15,7 @@ from menny import __version__
 from menny.cli import get, models, moderation, talk
 from menny.cli.common import complain
 from menny.cli.distributed import run_together
+from menny.config.paths import keep_kernels
 from menny.engine.distributed.ring import join
 from menny.errors import MennyError
 
@@ -24,6 +25,7 @@ INTERRUPTED = 130  # by Ctrl-C: 128 and the number of its signal
 def main() -> None:
     """Run a command; where mlx.launch has started it on several machines, run it on all of them together."""
     _make_streams_usable()
+    keep_kernels()
     try:
         ring = join()
     except MennyError as error:

@@ -30,6 +30,10 @@ Context = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Load the model even if it doesn't seem to fit into memory.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=256, help="Threads that compute on a CPU. Default: one for each core."),
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed: the same seed gives the same reply.")]
 
 
@@ -73,13 +77,15 @@ def find_fitting(name: str, force: bool) -> Path:
 
 
 @contextmanager
-def open_engine(name: str, context: int | None = None, force: bool = False) -> Iterator[tuple[AnyEngine, str]]:
+def open_engine(
+    name: str, context: int | None = None, force: bool = False, threads: int | None = None
+) -> Iterator[tuple[AnyEngine, str]]:
     """Load a model, on all machines that take part; yields its engine and the template of its prompts."""
     specs, _ = catalogue()
     spec, ring = resolve(name, specs), join()
     with _suggesting_force():
         if ring is None or isinstance(spec.source, ServerSource):
-            engine = _load_fitting(spec, LoadOptions(context, force), specs)
+            engine = _load_fitting(spec, LoadOptions(context, force, threads), specs)
         else:
             path = find_model(name)[1]
             engine = load_engine(path, context_length=context, force=force, shared=Shared(ring, name))

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from menny.cli.common import AsJson, Context, Force, ModelName, catalogue, complain, find_fitting, find_model, json_text
+from menny.cli.common import (
+    AsJson,
+    Context,
+    Force,
+    ModelName,
+    Threads,
+    catalogue,
+    complain,
+    find_fitting,
+    find_model,
+    json_text,
+)
 from menny.cli.status_line import show_status
 from menny.cli.tables import bench_text, fit_text, perplexity_text, verify_text
 from menny.config.paths import CONFIGS
@@ -79,12 +90,15 @@ def bench(
         typer.Option(help="Requests at once; several numbers in turn."),
     ] = None,
     runs: Annotated[int, typer.Option(help="Number of runs, of which the medians are shown.")] = 3,
-    against: Annotated[str | None, typer.Option(help="A baseline to measure in alternation: mlx-lm.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A baseline to measure in alternation: mlx-lm or llama.cpp.")
+    ] = None,
     force: Force = False,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how much memory it takes."""
-    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against)
+    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against, threads)
     report = measure(find_fitting(model, force), settings, show_status)
     show_status("")
     typer.echo(json_text({"model": model, **asdict(report)}) if as_json else bench_text(model, report))

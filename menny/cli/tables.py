@@ -41,6 +41,7 @@ def bench_text(model: str, report: Report) -> str:
             f"{baseline.name}     {baseline.version}: prefill {baseline.prefill_tps:.1f}, "
             f"decode {baseline.decode_tps:.1f}; "
             f"Menny's are {baseline.prefill_ratio:.2f}x and {baseline.decode_ratio:.2f}x; "
+            f"{size(baseline.memory)}, {baseline.bandwidth_share:.0%} of the bandwidth; "
             f"the same tokens in {baseline.same_tokens:.0%} of runs"
         )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import typer
 
 from menny.chat import Chat, Instructions, ReplySettings
 from menny.chat.memory import Memory, Strategy
-from menny.cli.common import AsJson, Context, Force, ModelName, Seed, complain, json_text, open_engine
+from menny.cli.common import AsJson, Context, Force, ModelName, Seed, Threads, complain, json_text, open_engine
 from menny.cli.input_lines import typed_lines
 from menny.config.paths import CONFIGS
 from menny.engine import SamplingParams
@@ -50,6 +50,7 @@ def chat(
     ] = None,
     context: Context = None,
     force: Force = False,
+    threads: Threads = None,
 ) -> None:
     """Chat with a persona. Ctrl-C stops a reply, /new begins a new chat, Ctrl-D or /bye ends."""
     personas, _ = load_all()
@@ -62,7 +63,7 @@ def chat(
         **{**who.parameters.model_dump(), **{key: value for key, value in chosen.items() if value is not None}}
     )
     chosen_memory = _memory(who, memory, memory_turns)
-    with open_engine(model, context, force) as (engine, template):
+    with open_engine(model, context, force, threads) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
         settings = ReplySettings(params, instructions, template, chosen_memory, _moderation())
         conversation = Chat()
@@ -84,6 +85,7 @@ def generate(
     seed: Seed = None,
     context: Context = None,
     force: Force = False,
+    threads: Threads = None,
     lookup: Annotated[
         bool, typer.Option("--lookup/--no-lookup", help="Speculative decoding by prompt lookup; the reply is the same.")
     ] = True,
@@ -95,7 +97,7 @@ def generate(
     if not raw and is_blank(prompt):
         raise PromptError("There is nothing to send: give --prompt a text.")
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)
-    with open_engine(model, context, force) as (engine, template):
+    with open_engine(model, context, force, threads) as (engine, template):
         tokenizer = engine.tokenizer
         if raw:
             ids = [*tokenizer.opening, *tokenizer.encode(prompt)]
@@ -107,9 +109,9 @@ def generate(
         typer.echo(json_text({**_summary(model, chunks), "stage_bytes": engine.stage_bytes}))
 
 
-def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False) -> None:
+def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False, threads: Threads = None) -> None:
     """Answer three fixed prompts greedily."""
-    with open_engine(model, context, force) as (engine, template):
+    with open_engine(model, context, force, threads) as (engine, template):
         for prompt in DEMO_PROMPTS:
             typer.echo(f"> {prompt}")
             ids = encode_chat([Message("user", prompt)], template, engine.tokenizer)

@@ -49,6 +49,11 @@ def remove_unfinished_files() -> None:
     remove_unfinished((home(), *(home() / name for name in ("personas", "schemas", "images"))))
 
 
+def keep_kernels() -> None:
+    """Have what is compiled for this processor kept in the home, by the name that Numba has for it."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache"))
+
+
 def models_folder() -> Path:
     """The folder for the user's own models."""
     return home() / "models"

@@ -8,6 +8,7 @@ from menny.engine.args import ModelArgs, MoEArgs  # noqa: E402
 from menny.engine.checkpoints.background_convert import Conversion  # noqa: E402
 from menny.engine.checkpoints.convert import QuantizationConfig, fitting_group_size  # noqa: E402
 from menny.engine.checkpoints.load import load_model  # noqa: E402
+from menny.engine.cpu.kernels import must_compile  # noqa: E402
 from menny.engine.memory import active_memory  # noqa: E402
 from menny.engine.memory_plan import Machine, Plan, needs_at, needs_of, plan_for, this_machine  # noqa: E402
 from menny.engine.model import Mistral  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     "load_engine",
     "load_model",
     "load_tokenizer",
+    "must_compile",
     "needs_at",
     "needs_of",
     "plan_for",

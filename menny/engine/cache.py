@@ -6,10 +6,12 @@ Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim
 from typing import Protocol, Self
 
 import mlx.core as mx
+import numpy as np
 
 BLOCK = 256  # tokens by which a cache grows
 
 Mask = mx.array | str | None
+Views = tuple[np.ndarray, np.ndarray]  # keys and values [1, K, capacity, D]
 
 
 class LayerCache(Protocol):
@@ -53,6 +55,18 @@ class LayerCache(Protocol):
     def trim(self, offset: int) -> None:
         """Drop the tokens from this position on, to which `can_trim_to` must be true."""
 
+    def slots(self, n_tokens: int) -> tuple[int, int] | None:
+        """The first slot of the next tokens, and how many the first of them sees, from slot 0 on and itself included.
+
+        None where they don't lie one behind the other.
+        """
+
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
+        """The buffers of batch 1, with room for the next tokens, to be read and written in place: see `close`."""
+
+    def close(self, n_tokens: int) -> None:
+        """So many tokens were written into what `open` returned."""
+
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
@@ -62,6 +76,8 @@ class _Buffers:
         self._expected = 0  # the position that the buffers will reach when they grow
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
+        self._views: Views | None = None  # of the buffers as they are
+        self._is_shared = False  # perhaps another cache reads them too
 
     @property
     def nbytes(self) -> int:
@@ -76,12 +92,14 @@ class _Buffers:
         if self._keys is not None and self._values is not None:
             shape = (rows, *self._keys.shape[1:])
             other._keys, other._values = mx.broadcast_to(self._keys, shape), mx.broadcast_to(self._values, shape)
+        self._is_shared = other._is_shared = True
         other.offset = self.offset
 
     def _copy_into(self, other: "_Buffers", capacity: int, offset: int) -> None:
         """Share these buffers' first slots with another cache; MLX copies them when either is written to."""
         if self._keys is not None and self._values is not None:
             other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
+        self._is_shared = other._is_shared = True
         other.offset = offset
 
     def reserve(self, n_tokens: int) -> None:
@@ -114,13 +132,29 @@ class _Buffers:
             mx.concatenate([*old, mx.zeros((batch, heads, missing, dim), keys.dtype)], axis=2)
             for old in (([], []) if self._keys is None else ([self._keys], [self._values]))
         )
+        self._views, self._is_shared = None, False
 
     def _write(self, keys: mx.array, values: mx.array, slot: int) -> tuple[mx.array, mx.array]:
+        self._views = None  # or MLX would copy the buffers for their sake
         all_keys, all_values = self.state
         end = slot + keys.shape[2]
         all_keys[..., slot:end, :] = keys
         all_values[..., slot:end, :] = values
         return all_keys, all_values
+
+    def _open(self, capacity: int, n_heads: int, head_dim: int) -> Views:
+        self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
+        if self._views is None or self._is_shared:
+            views = [np.array(buffer, copy=False) for buffer in self.state]
+            if self._is_shared or not all(view.flags.c_contiguous for view in views):
+                self._keys, self._values = map(mx.array, views)
+                views = [np.array(buffer, copy=False) for buffer in self.state]
+            self._views, self._is_shared = (views[0], views[1]), False
+        return self._views
+
+    def close(self, n_tokens: int) -> None:
+        """So many tokens were written into what `open` returned."""
+        self.offset += n_tokens
 
 
 class KVCache(_Buffers):
@@ -137,6 +171,12 @@ class KVCache(_Buffers):
         all_keys, all_values = self._write(keys, values, start)
         self.offset = end
         return all_keys[..., :end, :], all_values[..., :end, :]
+
+    def slots(self, n_tokens: int) -> tuple[int, int] | None:  # noqa: ARG002 - however many
+        return self.offset, self.offset + 1
+
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
+        return self._open(self._blocks(self.offset + n_tokens), n_heads, head_dim)
 
     def can_trim_to(self, offset: int) -> bool:
         return offset <= self.offset
@@ -218,6 +258,14 @@ class RollingCache(_Buffers):
             self._write(new_keys[..., first:, :], new_values[..., first:, :], 0)
         self.offset = end
         return all_keys, all_values
+
+    def slots(self, n_tokens: int) -> tuple[int, int] | None:
+        if n_tokens > 1 and self.offset + n_tokens > self.window:
+            return None
+        return self.offset % self.window, min(self.offset + 1, self.window)
+
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
+        return self._open(min(self._blocks(self.offset + n_tokens), self.window), n_heads, head_dim)
 
     def _in_order(self, n_tokens: int) -> tuple[list[mx.array], list[mx.array]]:
         """The last `n_tokens` keys and values in order of time, in up to two pieces each."""

@@ -54,12 +54,10 @@ class Decoding:
         When closed, the cache holds no more tokens than were handed on. Raises EngineError for logits that aren't
         numbers.
         """
-        self._costs.begin(steady=self._params.seed is not None)
         try:
             before = self._before_the_first()
             yield from self._decode(before, self._sample(self._forward(mx.array([self._prompt[-1]])), before))
         finally:
-            self._costs.end()
             self._cache.trim(min(self._cache.offset, self._count))
 
     def _decode(self, before: Sampled, sampled: Sampled) -> Tokens:  # noqa: ARG002 - for drafts

@@ -18,6 +18,7 @@ from menny.engine.cache import BLOCK
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
 from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.cpu.kernels import have_kernels
 from menny.engine.generate import PREFILL_CHUNK
 from menny.engine.prefix_cache import default_limit
 from menny.engine.stage import Stage
@@ -139,6 +140,8 @@ def needs_at(args: ModelArgs, bits: int, machine: Machine) -> MemoryNeeds:
     per_weight = bits / 8 if bits >= PLAIN_BITS else bits / 8 + 2 * 2 / GROUP_SIZE
     if machine.kind != "cpu":
         return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 2, whole)
+    if have_kernels():
+        return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 4, whole)
     if bits >= PLAIN_BITS or is_expanded(args.n_parameters, machine.room):
         return MemoryNeeds(args, machine, 4 * args.n_parameters, 4, whole)
     return MemoryNeeds(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)
@@ -180,11 +183,24 @@ def _count(shapes: dict[str, tuple[int, ...]]) -> int:
 
 
 def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
-    """Bytes of the weights once loaded on a CPU: plain ones become float32, and quantized ones too where they fit."""
-    if is_expanded(_count(shapes), machine.room):
+    """Bytes of the weights once loaded on a CPU: as in the file where there are kernels for them.
+
+    Without kernels, plain ones become float32, and quantized ones too where they fit.
+    """
+    fits = is_expanded(_count(shapes), machine.room)
+    if have_kernels():
+        return sum(_bytes_packed(name, shape, source, fits) for name, shape in shapes.items())
+    if fits:
         return 4 * _count(shapes)
     packed = {name for name in shapes if f"{name}.scales" in source.listed or f"{name}.weight" in source.expanded}
     plain = sum(4 * math.prod(shape) for name, shape in shapes.items() if name not in packed)
     weights = sum(source.sizes.get(f"{name}.weight", 0) for name in packed)
     scales = sum(source.sizes.get(f"{name}.{kind}", 0) for name in packed for kind in ("scales", "biases"))
     return plain + weights + 2 * scales
+
+
+def _bytes_packed(name: str, shape: tuple[int, ...], source: Source, fits: bool) -> int:
+    """Bytes of a weight for kernels; vectors become float32, and what a file keeps in groups of 16 where it fits."""
+    if len(shape) == 1 or (fits and f"{name}.weight" in source.expanded):
+        return 4 * math.prod(shape)
+    return sum(source.sizes.get(f"{name}.{kind}", 0) for kind in KINDS)

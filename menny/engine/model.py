@@ -3,15 +3,21 @@
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_reduce
+from mlx.utils import tree_flatten
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
 from menny.engine.rope import rope_periods
 from menny.engine.stage import Stage
+
+if TYPE_CHECKING:
+    from menny.engine.cpu.matrix import Packed
 
 
 class RMSNorm(nn.Module):
@@ -145,7 +151,18 @@ class Mistral(nn.Module):
     @property
     def stage_bytes(self) -> tuple[int, ...]:
         """Bytes of the weights on each machine that holds a stage."""
-        return (tree_reduce(lambda total, weight: total + weight.nbytes, self.parameters(), 0),)
+        return (sum(self.weight_sizes.values()),)
+
+    @property
+    def packed(self) -> "Mapping[str, Packed]":
+        """The matrices that kernels of our own multiply, by the names of their modules: none here."""
+        return {}
+
+    @property
+    def weight_sizes(self) -> dict[str, int]:
+        """The size of every weight in bytes, by its name."""
+        weights: Any = tree_flatten(self.parameters())
+        return {name: weight.nbytes for name, weight in weights}
 
     def make_cache(self) -> Cache:
         """Make an empty cache, rolling where the model has a sliding window."""

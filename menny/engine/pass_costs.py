@@ -1,7 +1,5 @@
 """PassCosts: the measured times of passes on this machine, by which drafts and threads are chosen."""
 
-from menny.engine.cpu.blas import Threads
-
 _FIRST_EXTRA = 0.15  # of a pass of one token: the assumed cost of each further token until it is measured
 _LIMIT = 2.0  # times the usual: a slower pass of one token was delayed by something else
 _SLOWLY, _FAST = 0.05, 0.25  # weights of a new measurement: of frequent ones, and of rare ones
@@ -12,22 +10,8 @@ class PassCosts:
     """The times of passes by their number of tokens. They outlive replies, and belong to the engine's thread."""
 
     def __init__(self) -> None:
-        self._threads = Threads()
-        self._steady = False
         self._seconds = 0.0  # of a pass of one token; 0: not measured yet
         self._costs: dict[int, float] = {}
-
-    def begin(self, *, steady: bool) -> None:
-        """Begin decoding; if `steady`, with the same number of threads to its end.
-
-        Another number of threads may change the last digits, and with them a seed's reply.
-        """
-        self._steady = steady
-        self._threads.begin(steady=steady)
-
-    def end(self) -> None:
-        """End decoding."""
-        self._threads.end()
 
     def observe(self, tokens: int, seconds: float) -> None:
         """Record the time of a pass of `tokens` tokens."""
@@ -40,8 +24,6 @@ class PassCosts:
         self._seconds = _nearer(usual, min(seconds, _LIMIT * usual), _SLOWLY)
         for count, cost in self._costs.items():
             self._costs[count] = _nearer(cost, _first_cost(count), _FORGETTING)
-        if not self._steady:
-            self._threads.observe(seconds)
 
     def cost(self, tokens: int) -> float:
         """The time of a pass of `tokens` tokens, in passes of one token."""

@@ -292,19 +292,21 @@ def load_engine(
     force: bool = False,
     prefix_bytes: int | None = None,
     shared: Shared | None = None,
+    threads: int | None = None,
 ) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
     Prompt and reply together may have `context_length` tokens; by default, as many as fit into memory. A model that
     doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
-    `shared` names the other machines that hold their part of the model.
+    `shared` names the other machines that hold their part of the model. On a CPU, `threads` compute (default: one for
+    each physical core).
     """
     path = Path(os.path.expanduser(path))
 
     def prepare() -> tuple[Plan, Build]:
         args, source = open_model(path)
-        return plan_for_opened(args, source, context_length, force), partial(build_model, args, source)
+        return plan_for_opened(args, source, context_length, force), partial(build_model, args, source, threads=threads)
 
     if shared:
         stage = shared.plan(path, context_length, force)

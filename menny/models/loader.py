@@ -8,7 +8,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-from menny.engine import Engine, Machine, ModelArgs, MoEArgs, Plan, load_engine, needs_at, needs_of, this_machine
+from menny.engine import (
+    Engine,
+    Machine,
+    ModelArgs,
+    MoEArgs,
+    Plan,
+    load_engine,
+    must_compile,
+    needs_at,
+    needs_of,
+    this_machine,
+)
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, Spelled
 from menny.engine.remote.engine import RemoteEngine, connect
 from menny.engine.remote.server import Server, served_models
@@ -63,10 +74,14 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Options of loading: a context in tokens (None: as many as fit); `force` loads what doesn't seem to fit."""
+    """Options of loading: a context in tokens (None: as many as fit); `force` loads what doesn't seem to fit.
+
+    `threads` compute on a CPU; None: one for each physical core.
+    """
 
     context: int | None = None
     force: bool = False
+    threads: int | None = None
 
 
 AS_FITS = LoadOptions()
@@ -98,7 +113,7 @@ def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS)
         return load(source.place, source.options) if source else load(model.present(), options)
     if isinstance(model, ServerSource):
         return connect(server_of(model, options.context))
-    return load_engine(model, context_length=options.context, force=options.force)
+    return load_engine(model, context_length=options.context, force=options.force, threads=options.threads)
 
 
 def why_no_continuing(engine: object) -> str:
@@ -107,6 +122,11 @@ def why_no_continuing(engine: object) -> str:
     An engine of this machine always can. A server that isn't known is asked, once.
     """
     return engine.why_no_continuing() if isinstance(engine, RemoteEngine) else ""
+
+
+def prepares(source: ModelSource) -> bool:
+    """Return True where this processor has to be prepared for the model first, which takes some seconds, once."""
+    return not isinstance(source.place, ServerSource) and must_compile()
 
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:

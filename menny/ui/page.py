@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
+from menny.config.paths import keep_kernels
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
@@ -29,6 +30,7 @@ from menny.ui.sidebar.sidebar import Choices, draw_sidebar
 def main() -> None:
     """Draw the frame, and in it the requested page."""
     apply_style()
+    keep_kernels()
     if logo := picture("logo"):
         st.logo(logo, size="large")
     # Before the pages are named: else the browser would ask fonts.gstatic.com for a page's icon to show on its tab.

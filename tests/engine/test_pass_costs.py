@@ -7,9 +7,7 @@ from menny.engine.pass_costs import PassCosts
 
 @pytest.fixture
 def pace() -> PassCosts:
-    pace = PassCosts()
-    pace.begin(steady=True)
-    return pace
+    return PassCosts()
 
 
 def test_before_it_is_measured_a_pass_of_several_tokens_is_thought_to_cost_little(pace: PassCosts) -> None:
@@ -52,14 +50,3 @@ def test_what_was_dear_once_is_tried_again(pace: PassCosts) -> None:
     for _ in range(3000):
         pace.observe(1, 0.02)
     assert pace.cost(4) < 2
-
-
-def test_threads_are_watched_by_passes_of_one_token_of_replies_that_may_vary(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, seen = PassCosts(), []
-    monkeypatch.setattr(pace._threads, "observe", seen.append)
-    for steady in (True, False):
-        pace.begin(steady=steady)
-        pace.observe(1, 0.02)
-        pace.observe(8, 0.03)
-        pace.end()
-    assert seen == [0.02]

@@ -69,13 +69,13 @@ def test_a_shared_beginning_is_computed_once_and_what_follows_it_is_not_kept(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, prefixes, seen = MODELS[kind], PrefixCache(PLENTY), []
-    hidden = Mistral.hidden
+    hidden = type(model).hidden
 
     def watched(self: Mistral, x: mx.array, *rest: Any) -> Any:
         seen.append(x.shape[:2])
         return hidden(self, x, *rest)
 
-    monkeypatch.setattr(Mistral, "hidden", watched)
+    monkeypatch.setattr(type(model), "hidden", watched)
     told, labels = list(range(20)), [[1, 2, 3], [4], [5, 6]]
     for text in ([30, 31, 32, 33, 34], [40, 41, 42], [30, 31, 32, 33, 35]):
         scored(model, [*told, *text], labels, prefixes, shared=20)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten
 
 from menny.engine.model import Mistral
 
@@ -38,7 +37,7 @@ def _best(read: Callable[[], object]) -> float:
 
 def weights_bytes(model: Mistral) -> int:
     """The size of all weights in bytes."""
-    return sum(_sizes(model).values())
+    return sum(model.weight_sizes.values())
 
 
 def bytes_per_token(model: Mistral, position: int) -> int:
@@ -46,16 +45,10 @@ def bytes_per_token(model: Mistral, position: int) -> int:
     args = model.args
     seen = sum(min(position, args.window_of(layer) or position) for layer in range(args.n_layers))
     numbers = 2 * args.n_kv_heads * args.head_dim * seen
-    sizes = _sizes(model)
+    sizes = dict(model.weight_sizes)
     if args.moe:
         for name in sizes:
             if ".experts." in name:  # stacked
                 sizes[name] = sizes[name] * args.moe.num_experts_per_tok // args.moe.num_experts
     unread = 0 if args.tie_word_embeddings else sizes["tok_embeddings.weight"]  # but for one row
     return sum(sizes.values()) - unread + numbers * model.norm.weight.dtype.size
-
-
-def _sizes(model: Mistral) -> dict[str, int]:
-    """The size of every weight in bytes, by name."""
-    weights: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
-    return {name: weight.nbytes for name, weight in weights.items()}

@@ -15,16 +15,20 @@ import mlx.core as mx
 import psutil
 
 from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
-from menny.engine.benchmarks.mlx_lm import Baseline, Generate
+from menny.engine.benchmarks.baseline import Baseline, Generate
+from menny.engine.benchmarks.llama_cpp import LlamaCpp
+from menny.engine.benchmarks.mlx_lm import MlxLm
 from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
-from menny.engine.checkpoints.export import export_folder
 from menny.engine.checkpoints.load import load_model
 from menny.engine.worker import Engine, load_engine
 from menny.errors import EngineError
+from menny.model_files import find_model
 
 WARM_UP_TOKENS = 16
 MOST_AT_ONCE = 256
+
+BASELINES: dict[str, Callable[[], Baseline]] = {"mlx-lm": MlxLm, "llama.cpp": LlamaCpp}
 
 OnStep = Callable[[str], None]
 
@@ -38,11 +42,15 @@ class BenchSettings:
     concurrency: Sequence[int] = (1,)  # numbers of requests at once, one measurement each
     runs: int = 3
     against: str | None = None
+    threads: int | None = None  # that multiply on a CPU
 
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "new_tokens", "runs"):
             if getattr(self, name) < 1:
                 raise EngineError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.against not in (None, *BASELINES):
+            known = ", ".join(BASELINES)
+            raise EngineError(f"There is nothing to measure against by the name {self.against!r}: only {known}.")
         if not self.concurrency or not all(1 <= at_once <= MOST_AT_ONCE for at_once in self.concurrency):
             raise EngineError(f"concurrency is {list(self.concurrency)}, but must be from 1 to {MOST_AT_ONCE}")
 
@@ -72,6 +80,8 @@ class Comparison:
     prefill_ratio: float
     decode_ratio: float
     same_tokens: float  # the share of runs with the same tokens from both
+    memory: int  # bytes by which the process grew for it
+    bandwidth_share: float  # of its decoding, if it reads as many bytes as Menny's
 
 
 @dataclass(frozen=True)
@@ -104,19 +114,21 @@ class _Runs:
 
 def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _: None) -> Report:
     """Measure the model at this path; `on_step` gets the name of each step. Raises MennyError."""
-    baseline = Baseline(settings.against) if settings.against else None
+    model_path = find_model(Path(path))
+    baseline = _baseline(settings.against) if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         on_step("loading the model")
-        weights, per_token = _prepare(path, settings, Path(folder) if baseline else None)
-        with load_engine(path, force=True) as engine:  # the caller has checked that it fits
+        weights, per_token, packed = _prepare(model_path, settings)
+        with load_engine(model_path, force=True, threads=settings.threads) as engine:
             _check_length(engine, settings)
             on_step("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
-            memory = mx.get_peak_memory(), psutil.Process().memory_info().rss
-            generate = baseline.load(Path(folder)) if baseline else None
+            memory = mx.get_peak_memory() + packed, psutil.Process().memory_info().rss
+            generate = baseline.load(model_path, Path(folder), settings.threads) if baseline else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
+            their_memory = psutil.Process().memory_info().rss - memory[1]
             runs = _measure(engine, generate, settings, on_step)
             on_step("the fifth turn of a conversation")
             reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
@@ -137,19 +149,21 @@ def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _:
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
         reuse=reuse,
         lookup=lookup,
-        against=_compare(baseline, runs) if baseline else None,
+        against=_compare(baseline, runs, their_memory, per_token / bandwidth) if baseline else None,
     )
 
 
-def _prepare(path: str | Path, settings: BenchSettings, folder: Path | None) -> tuple[int, int]:
-    """Bytes of the weights, and of those read for a token; exports the model into the folder, for the baseline."""
+def _baseline(name: str) -> Baseline:
+    if name not in BASELINES:
+        raise EngineError(f"The benchmark knows no baseline {name!r}: choose {', '.join(BASELINES)}.")
+    return BASELINES[name]()
+
+
+def _prepare(path: Path, settings: BenchSettings) -> tuple[int, int, int]:
+    """Bytes of the weights, of those read for a token, and of those that MLX doesn't hold."""
     model = load_model(path)
-    if folder:
-        try:
-            export_folder(model, folder)
-        except OSError as error:
-            raise EngineError(f"The weights can't be exported for mlx-lm ({error}): free some disk space.") from error
-    return weights_bytes(model), bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
+    per_token = bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
+    return weights_bytes(model), per_token, sum(packed.nbytes for packed in model.packed.values())
 
 
 def _check_length(engine: Engine, settings: BenchSettings) -> None:
@@ -216,7 +230,7 @@ def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_pe
     )
 
 
-def _compare(baseline: Baseline, runs: _Runs) -> Comparison:
+def _compare(baseline: Baseline, runs: _Runs, memory: int, seconds_per_token: float) -> Comparison:
     prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
     same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
     return Comparison(
@@ -228,6 +242,8 @@ def _compare(baseline: Baseline, runs: _Runs) -> Comparison:
         prefill_ratio=_median(runs.alone, "prefill_tps") / prefill,
         decode_ratio=_median(runs.alone, "decode_tps") / decode if decode else 1.0,
         same_tokens=sum(same) / len(same),
+        memory=memory,
+        bandwidth_share=decode * seconds_per_token,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from menny.engine.benchmarks.mlx_lm import Generate
+from menny.engine.benchmarks.baseline import Generate
 from menny.engine.sampling import SamplingParams
 from menny.engine.worker import Engine
 

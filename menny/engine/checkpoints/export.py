@@ -92,10 +92,13 @@ def half_split(rows: mx.array, n_heads: int) -> mx.array:
 def _quantization(model: Mistral) -> dict[str, Any]:
     """Return the commonest form of the quantized modules, and by name those of another form; empty without any."""
     forms: dict[str, tuple[int, int]] = {}
+    quantized = {name: (packed.group, packed.bits) for name, packed in model.packed.items() if packed.group}
     for name, module in model.named_modules():
         if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding | QuantizedExpertLinear):
-            for part in _apart(f"{name}.weight", mx.zeros((0, 1)), model.args):
-                forms[HUB.theirs(part).removesuffix(".weight")] = module.group_size, module.bits
+            quantized[name] = module.group_size, module.bits
+    for name, form in quantized.items():
+        for part in _apart(f"{name}.weight", mx.zeros((0, 1)), model.args):
+            forms[HUB.theirs(part).removesuffix(".weight")] = form
     if not forms:
         return {}
     (common, _), *_ = Counter(forms.values()).most_common(1)

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -16,10 +17,15 @@ import psutil
 from menny.engine.args import ModelArgs, MoEArgs
 from menny.engine.checkpoints.checkpoint import Source, Weights, open_model
 from menny.engine.checkpoints.weight_names import GGUF, KINDS
+from menny.engine.cpu.kernels import packed_mistral
+from menny.engine.cpu.matrix import can_pack, is_packable
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.model import Mistral
 from menny.engine.stage import Stage
 from menny.errors import ModelError, quoted
+
+if TYPE_CHECKING:
+    from menny.engine.cpu.packed_model import PackedMistral
 
 QuantFormat = tuple[int, int]  # of a quantized weight: group_size, bits
 
@@ -28,21 +34,26 @@ _BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
 WHOLE = "Is this the whole model, and its own config?"
 
 
-def load_model(path: str | Path) -> Mistral:
+def load_model(path: str | Path, *, pack: bool = True, threads: int | None = None) -> Mistral:
     """Load a folder in any of checkpoint.py's formats, or a .gguf file, in the form that is fast on this machine.
 
-    On a CPU the weights become float32, and quantized ones are expanded where that fits into half of the free memory.
-    On a GPU they stay as they are, but for GGUF's float32 numbers, which become half precision where the others are.
-    Every weight is evaluated. Raises ModelError, naming file and key, for a model that can't be loaded.
+    Weights stay as the file has them. On a CPU they are packed for the kernels of `menny.engine.cpu`, multiplied by
+    `threads` (default: one for each core); without kernels, or if not `pack`, they become float32, and quantized ones
+    are expanded where that fits into half of the free memory. On a GPU, GGUF's float32 numbers become half precision
+    where the others are. Every weight is evaluated. Raises ModelError, naming file and key, for a model that can't be
+    loaded.
     """
-    return build_model(*open_model(Path(os.path.expanduser(path))))
+    return build_model(*open_model(Path(os.path.expanduser(path))), pack=pack, threads=threads)
 
 
-def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> Mistral:
+def build_model(
+    args: ModelArgs, source: Source, stage: Stage | None = None, *, pack: bool = True, threads: int | None = None
+) -> Mistral:
     """Build a Mistral, or a stage of it, from the source's weights; those that it hasn't read yet are read.
 
     The weights are taken out of the source one by one, so that memory holds them once.
     """
+    packed = packed_mistral() if pack else None
     stage = stage or Stage.whole(args.n_layers)
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
@@ -56,14 +67,19 @@ def build_model(args: ModelArgs, source: Source, stage: Stage | None = None) -> 
     forms = check_forms(shapes, source)
     try:
         if on_cpu and fits:
-            _dequantize(list(forms), forms, weights, mx.float32)
-        _cast(weights, mx.float32 if on_cpu else _short(source))
-        _stack(args, stage, forms, weights)
-        model = Mistral(args, stage)
+            slow = [name for name in forms if not (packed and can_pack(shapes[name], *forms[name]))]
+            _dequantize(slow, forms, weights, mx.float32)
+        slow = [name for name, weight in weights.items() if not (packed and is_packable(weight))]
+        _cast(slow, weights, mx.float32 if on_cpu else _short(source))
+        _stack(args, stage, forms, weights, mx.float32 if on_cpu else None)
+        model = packed(args, stage) if packed else Mistral(args, stage)
         _quantize_like(model, {stage.local(name): form for name, form in forms.items()})
         model.load_weights([(stage.local(name), weight) for name, weight in weights.items()])
         model.eval()
         mx.eval(model.parameters())
+        weights.clear()
+        if packed:
+            cast("PackedMistral", model).pack(threads)
     except RuntimeError as error:
         reason = quoted(str(error), 200)
         raise ModelError(f"{source.path}: the weights can't be read ({reason}): download the model again.") from error
@@ -211,25 +227,27 @@ def _short(source: Source) -> mx.Dtype | None:
     return mx.bfloat16 if mx.bfloat16 in short else mx.float16
 
 
-def _cast(weights: Weights, dtype: mx.Dtype | None) -> None:
-    """Cast plain numbers and scales to this type. Half precision is slow on a CPU, and float32 on a GPU."""
-    for name, weight in weights.items():
-        if dtype is not None and weight.dtype not in (mx.uint32, dtype):
-            weights[name] = weight.astype(dtype)
+def _cast(names: list[str], weights: Weights, dtype: mx.Dtype | None) -> None:
+    """Cast these plain numbers and scales to this type. Half precision is slow on a CPU, and float32 on a GPU."""
+    for name in names:
+        if dtype is not None and weights[name].dtype not in (mx.uint32, dtype):
+            weights[name] = weights[name].astype(dtype)
             mx.eval(weights[name])
 
 
-def _stack(args: ModelArgs, stage: Stage, forms: dict[str, QuantFormat], weights: Weights) -> None:
+def _stack(
+    args: ModelArgs, stage: Stage, forms: dict[str, QuantFormat], weights: Weights, dtype: mx.Dtype | None
+) -> None:
     """Stack every block's wq, wk and wv into the one matrix that Attention has, and single experts into one array."""
     for number in stage.blocks:
         attention = f"layers.{number}.attention"
         parts = [f"{attention}.{name}" for name in ("wq", "wk", "wv")]
-        _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights)
+        _join(f"{attention}.wqkv", parts, mx.concatenate, forms, weights, dtype)
         experts = f"layers.{number}.feed_forward.experts"
         for name in ("w1", "w2", "w3"):
             if args.moe and f"{experts}.{name}.weight" not in weights:
                 parts = [f"{experts}.{expert}.{name}" for expert in range(args.moe.num_experts)]
-                _join(f"{experts}.{name}", parts, mx.stack, forms, weights)
+                _join(f"{experts}.{name}", parts, mx.stack, forms, weights, dtype)
 
 
 def _join(
@@ -238,10 +256,11 @@ def _join(
     join: Callable[[list[mx.array]], mx.array],
     forms: dict[str, QuantFormat],
     weights: Weights,
+    dtype: mx.Dtype | None,
 ) -> None:
     """Replace these parts by the one weight that they make together."""
     if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
-        _dequantize([part for part in parts if part in forms], forms, weights)
+        _dequantize([part for part in parts if part in forms], forms, weights, dtype)
     form = [forms.pop(part) for part in parts if part in forms]
     if form:
         forms[whole] = form[0]

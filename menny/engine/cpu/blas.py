@@ -1,8 +1,7 @@
 """A fast BLAS under MLX on Linux: OpenBLAS is loaded before MLX, whose wheel carries the 15x slower reference BLAS.
 
 MLX's shared library looks `cblas_sgemm` up in the process's global scope first, so an OpenBLAS that is already there
-with `RTLD_GLOBAL` takes the place of the one that MLX brought. Nothing of MLX is changed. Where there is a C compiler
-(`cc`; MLX's own `mx.compile` needs one on a CPU too), one_row.c goes before OpenBLAS and makes decoding faster still.
+with `RTLD_GLOBAL` takes the place of the one that MLX brought. Nothing of MLX is changed.
 On macOS MLX uses Accelerate and Metal, and there is nothing to do.
 """
 
@@ -11,19 +10,13 @@ import ctypes.util
 import importlib.metadata
 import logging
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _GFORTRAN = b"libgfortran.so.5"
-_ONE_ROW = Path(__file__).with_name("one_row.c")
-_COMPILER_SECONDS = 30
 
 
 def preload() -> str | None:
@@ -65,33 +58,10 @@ def _candidates() -> Iterator[str]:
 
 
 def _put_into_scope(library: str) -> str:
-    """Load an OpenBLAS where MLX looks, after what serves products of one row; returns its description."""
-    openblas = _load(library)
-    description = _describe(openblas)
-    if not hasattr(ctypes.CDLL(None), "openblas_get_config"):  # else the order of the scope is settled
-        _put_one_row_into_scope(openblas)
+    """Load an OpenBLAS where MLX looks; returns its description."""
+    description = _describe(_load(library))
     ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
     return description
-
-
-def _put_one_row_into_scope(openblas: ctypes.CDLL) -> None:
-    """Compile one_row.c and load it; without a compiler, or where what it made can't be loaded, all goes on without."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        log.info("There is no C compiler (cc), so decoding on this CPU is slower than it could be.")
-        return
-    with tempfile.TemporaryDirectory(prefix="menny-") as folder:
-        made = str(Path(folder, "one_row.so"))
-        command = [compiler, "-O1", "-shared", "-fPIC", "-o", made, str(_ONE_ROW)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_COMPILER_SECONDS)  # noqa: S603 - our own
-            one_row = ctypes.CDLL(made)
-            for name in ("sgemm", "sgemv"):
-                pointer = ctypes.c_void_p.in_dll(one_row, f"menny_{name}")
-                pointer.value = ctypes.cast(getattr(openblas, f"cblas_{name}"), ctypes.c_void_p).value
-            ctypes.CDLL(made, ctypes.RTLD_GLOBAL)
-        except (OSError, AttributeError, ValueError, subprocess.SubprocessError) as error:
-            log.info("Decoding on this CPU is slower than it could be: one_row.c was not put to use. %s", error)
 
 
 def _load(library: str) -> ctypes.CDLL:
@@ -139,93 +109,15 @@ def _describe(library: ctypes.CDLL) -> str:
     return str(library.openblas_get_config().decode())
 
 
-@contextmanager
-def openblas_alone() -> Iterator[None]:
-    """OpenBLAS as any program would have it, without one_row.c, to measure others under the same BLAS."""
-    try:
-        switch = ctypes.c_int.in_dll(ctypes.CDLL(None), "menny_one_row")
-    except ValueError:  # it is not in use
-        yield
-        return
-    switch.value = 0
-    try:
-        yield
-    finally:
-        switch.value = 1
+def n_threads() -> int:
+    """How many threads OpenBLAS uses; as many as there are cores, where it isn't in use."""
+    library = ctypes.CDLL(None)  # the process: preload() has put OpenBLAS into its scope
+    found = hasattr(library, "openblas_get_num_threads")
+    return int(library.openblas_get_num_threads()) if found else os.cpu_count() or 1
 
 
 def share_cores(n_processes: int) -> None:
-    """Leave room for other processes of the same work on this machine; before any `Threads` is made."""
+    """Leave room for other processes of the same work on this machine; before any model is loaded."""
     library = ctypes.CDLL(None)
     if hasattr(library, "openblas_set_num_threads"):
         library.openblas_set_num_threads(max(1, library.openblas_get_num_threads() // n_processes))
-
-
-class Threads:
-    """How many threads OpenBLAS uses for a decoding step: all while that pays, one while others need the cores.
-
-    A decoding step is some hundred small products, and after each all threads wait for the slowest. Where another
-    program holds a core, as a browser on a small machine does, that wait makes all threads many times slower than one.
-    So after a slow step the next ones are done by one thread, and later all are tried again, ever more rarely.
-    """
-
-    SLOW = 1.8  # times the usual step
-    TRIAL = 4  # first steps, done by one thread to know what it takes
-    FIRST_PAUSE, LAST_PAUSE = 32, 1024  # steps done by one thread before all are tried again
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(None)  # the process: preload() has put OpenBLAS into its scope
-        self._set = getattr(library, "openblas_set_num_threads", None)
-        self._get = getattr(library, "openblas_get_num_threads", None)
-        self._all = library.openblas_get_num_threads() if self._set else 1
-        self._usual: float | None = None  # seconds of a step
-        self._pause = self.FIRST_PAUSE
-        self._left = 0  # steps still to be done by one thread
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether one thread is used, though there are more."""
-        return self._all > 1 and self._get is not None and self._get() == 1
-
-    def follow(self, is_alone: bool) -> None:
-        """Do as another process does."""
-        if self._set:
-            self._set(1 if is_alone else self._all)
-
-    def begin(self, *, steady: bool = False) -> None:
-        """Decoding begins: go on as the last reply ended.
-
-        A `steady` reply isn't observed: it keeps its threads to the end, and leaves a core to whoever needs one.
-        """
-        if self._set and steady:
-            self._set(max(1, self._all - 1))
-        elif self._set and self._left:
-            self._set(1)
-
-    def end(self) -> None:
-        """Decoding is over: all threads again, which any prefill gains from, and which another engine counts."""
-        if self._set:
-            self._set(self._all)
-
-    def observe(self, seconds: float) -> None:
-        """Take in what a step took, and choose the threads of the next."""
-        if self._set is None or self._all == 1:
-            return
-        if self._left:
-            self._left -= 1
-            if self._left == 0:
-                self._usual = seconds  # by one thread: all should not take longer
-                self._set(self._all)
-        elif self._usual is None:
-            self._go_alone(self.TRIAL)
-        elif seconds > self.SLOW * self._usual:
-            self._go_alone(self._pause)
-            self._pause = min(2 * self._pause, self.LAST_PAUSE)
-        else:
-            self._usual = min(1.02 * self._usual, seconds)
-            self._pause = max(self.FIRST_PAUSE, self._pause - 1)
-
-    def _go_alone(self, steps: int) -> None:
-        self._left = steps
-        if self._set:
-            self._set(1)

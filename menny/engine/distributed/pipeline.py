@@ -19,7 +19,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from menny.engine.cache import Cache, LayerCache
-from menny.engine.cpu.blas import Threads
 from menny.engine.distributed.ring import Opcode, Ring, lost
 from menny.engine.distributed.setup import PlannedStage, build_together, plan_together, receive_request
 from menny.engine.model import Mistral
@@ -74,7 +73,6 @@ class Pipeline(Mistral):
         self.tok_embeddings, self.layers = first.tok_embeddings, first.layers
         self._ring = ring
         self._stage_bytes = stage_bytes
-        self._threads = Threads()
         self._n_caches = 0
         self._dropped: list[int] = []
         x = self.hidden(self.tok_embeddings(mx.zeros((1, 1), mx.int32)), super().make_cache())
@@ -120,7 +118,7 @@ class Pipeline(Mistral):
     def _forward(self, order: Opcode, tokens: mx.array, cache: Cache) -> None:
         assert isinstance(cache, SharedCache)  # noqa: S101 - of make_cache
         x = self.hidden(self.tok_embeddings(tokens), cache)
-        self.order(order, cache.number, *tokens.shape, TYPES.index(x.dtype), self._threads.is_alone)
+        self.order(order, cache.number, *tokens.shape, TYPES.index(x.dtype))
         self._ring.send(x)
 
 
@@ -130,7 +128,6 @@ class Follower:
     def __init__(self, ring: Ring, find: Find) -> None:
         self._ring = ring
         self._find = find
-        self._threads = Threads()
         self._model: Mistral  # set by the first order, LOAD
         self._caches: dict[int, Cache] = {}
         self._n_forwards = 0
@@ -170,13 +167,12 @@ class Follower:
         self._ring.order(order, TYPES.index((self._model.logits(x) if self._ring.is_last else x).dtype))
 
     def _forward(self, order: Opcode, numbers: list[int]) -> None:
-        number, rows, tokens, kind, is_alone = numbers
-        self._threads.follow(bool(is_alone))
+        number, rows, tokens, kind = numbers
         cache = self._cache(number)
         x = self._ring.receive((rows, tokens, self._model.args.dim), TYPES[kind])
         x = self._model.hidden(x, cache)
         if not self._ring.is_last:
-            self._ring.order(order, number, rows, tokens, TYPES.index(x.dtype), is_alone)
+            self._ring.order(order, number, rows, tokens, TYPES.index(x.dtype))
             self._ring.send(x)
         elif order is Opcode.FORWARD:
             self._ring.send(self._model.logits(x))

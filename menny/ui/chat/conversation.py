@@ -232,6 +232,8 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
     match progress.phase:
         case "loading":
             return f"Loading {model_name} …"
+        case "preparing":
+            return "Preparing this processor …"
         case "busy":
             return f"Waiting: another chat is using the engine. {model_name} is next …"
         case "summarizing":

@@ -11,7 +11,7 @@ import streamlit as st
 from menny.config.settings import load_settings
 from menny.engine_protocols import Engine, Phase
 from menny.errors import ConfigError, TooLargeError
-from menny.models.loader import ModelSource, load
+from menny.models.loader import ModelSource, load, prepares
 
 
 class LoanCancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -25,8 +25,12 @@ class SharedEngine:
     own; one of another model waits until the engine is idle, and those behind wait too, so that nobody starves.
     """
 
-    def __init__(self, load: Callable[[ModelSource], Engine]) -> None:
+    def __init__(
+        self, load: Callable[[ModelSource], Engine], prepares: Callable[[ModelSource], bool] = lambda _: False
+    ) -> None:
+        """`prepares` tells whether loading a model begins with preparing the processor for it."""
         self._load = load
+        self._prepares = prepares
         self._engine: Engine | None = None
         self._path: ModelSource | None = None
         self._users = 0
@@ -85,7 +89,7 @@ class SharedEngine:
     def borrow(
         self, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[Engine]:
-        """Lend the engine of a model; `on_phase` is called with "busy" while others use another model, and "loading".
+        """Lend the engine of a model; `on_phase` gets "busy" while others use another model, "preparing" or "loading".
 
         Raises ModelError where the model can't be loaded (the next borrower tries again), and LoanCancelled where
         `is_cancelled` becomes true while waiting.
@@ -97,7 +101,7 @@ class SharedEngine:
             self._wait_for_turn(ticket, path, on_phase, is_cancelled)
             engine = self._engine if self._path == path else None
             if engine is None:
-                on_phase("loading")
+                on_phase("preparing" if self._prepares(path) else "loading")
                 engine = self._replace(path)
             with self._changed:
                 self._users += 1
@@ -165,7 +169,7 @@ def load_engine(source: ModelSource) -> Engine:
 @st.cache_resource(show_spinner=False)
 def shared_engine() -> SharedEngine:
     """Return the engine of this process, with the timer that the user has set."""
-    engines = SharedEngine(load_engine)
+    engines = SharedEngine(load_engine, prepares)
     with suppress(ConfigError):  # the page of models shows it
         engines.idle_seconds = load_settings().unload_after
     return engines

@@ -3,10 +3,8 @@
 import ctypes
 import logging
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -57,73 +55,6 @@ def test_importing_the_engine_puts_openblas_under_mlx_and_products_are_right():
 def test_the_symbol_that_mlx_looks_up_is_openblass():
     where = "import menny.engine, ctypes; print(hasattr(ctypes.CDLL(None), 'openblas_get_config'))"
     assert in_a_new_process(where) == "True"
-
-
-ONE_ROW = """
-import ctypes
-import menny.engine
-import mlx.core as mx
-import numpy as np
-
-draw = np.random.default_rng(0).standard_normal
-for k, n in ((130, 33), (576, 1536), (1, 1), (1, 7), (2048, 3)):
-    row, matrix = draw((1, k)).astype(np.float32), draw((k, n)).astype(np.float32)
-    expected = row.astype(np.float64) @ matrix
-    x, w = mx.array(row), mx.array(matrix)
-    turned = mx.contiguous(w.T).T  # the layout of a linear layer's weights
-    column = mx.contiguous(mx.concatenate([x.T, x.T], axis=1))[:, :1].T  # a row whose numbers lie apart
-    for product in (x @ w, x @ turned, column @ w, column @ turned, mx.addmm(mx.ones((1, n)), x, turned) - 1):
-        assert np.abs(np.array(product) - expected).max() < 1e-3, (k, n)
-    batch = mx.stack([x, 2 * x]) @ mx.stack([turned, turned])
-    assert np.abs(np.array(batch[1]) - 2 * expected).max() < 1e-3
-print(hasattr(ctypes.CDLL(None), "menny_sgemv"))
-"""
-
-ALONE = """
-from menny.engine.cpu.blas import openblas_alone
-import ctypes
-import mlx.core as mx
-
-process = ctypes.CDLL(None)
-served = []
-kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int] * 4, ctypes.c_float, *[ctypes.c_void_p, ctypes.c_int] * 2, ctypes.c_float,
-                        ctypes.c_void_p, ctypes.c_int)
-listener = kind(lambda *_: served.append(1))
-ctypes.c_void_p.in_dll(process, "menny_sgemv").value = ctypes.cast(listener, ctypes.c_void_p).value
-
-def multiply():
-    mx.eval(mx.ones((1, 64)) @ mx.ones((64, 64)))
-    return len(served)
-
-before = multiply()
-with openblas_alone():
-    during = multiply()
-print(before, during, multiply())
-"""
-
-
-@ON_LINUX
-@WITH_WHEEL
-def test_products_of_one_row_are_right_by_way_of_sgemv():
-    assert in_a_new_process(ONE_ROW) == str(shutil.which("cc") is not None)
-
-
-@ON_LINUX
-@WITH_WHEEL
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_one_row_goes_to_sgemv_unless_openblas_is_to_be_measured_alone():
-    assert in_a_new_process(ALONE) == "1 1 2"
-
-
-@ON_LINUX
-@WITH_WHEEL
-@pytest.mark.parametrize("compiler", ["", "exit 1", "exit 0", 'echo nonsense > "$5"'])
-def test_without_a_compiler_that_works_products_are_right_all_the_same(tmp_path: Path, compiler: str):
-    if compiler:
-        fake = tmp_path / "cc"
-        fake.write_text(f"#!/bin/sh\n{compiler}\n")
-        fake.chmod(0o755)
-    assert in_a_new_process(ONE_ROW, PATH=str(tmp_path)) == "False"
 
 
 @ON_LINUX

@@ -169,7 +169,7 @@ def test_where_memory_is_short_a_model_stays_small_and_says_the_same(
     truth = logits_of(args, weights, TOKENS)
     if not args.moe:  # at a near tie, a gate chooses another expert
         exact = kind in GROUPED
-        assert np.abs(logits(model) - truth).max() < (1e-4 if exact else 0.02) * np.abs(truth).max()
+        assert np.abs(logits(model) - truth).max() < (2e-4 if exact else 0.02) * np.abs(truth).max()
 
 
 @pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"])

@@ -1,0 +1,97 @@
+"""What becomes of a vector between two products: normed, gated, and written in 16-bit integers.
+
+Legend of shapes: T tokens, K numbers a vector, G groups.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from menny.engine.cpu.compiling import maths
+from menny.engine.cpu.vectors import EXP, HIGHEST, LN2, LOG2E, LOWEST, floats
+from menny.engine.cpu.vectors import Vectors as Vectors16
+
+LARGEST = np.float32(32767)
+
+
+class Vectors(NamedTuple):
+    """Vectors to be multiplied, flat: x [T K], and as integers n [T K], with each group's scale u and sum v [T G]."""
+
+    x: np.ndarray
+    n: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+@intrinsic
+def _float_of(_: Any, bits: Any) -> Any:
+    """The float32 that these 32 bits stand for."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), lower
+
+
+@maths
+def exp(x: Any) -> Any:
+    """e to the x: 2 to a whole number, and a polynomial for the rest (Cephes, expf)."""
+    x = min(max(x, np.float32(LOWEST)), np.float32(HIGHEST)) if x == x else x
+    whole = np.floor(x * np.float32(LOG2E) + np.float32(0.5))
+    rest = x - whole * np.float32(LN2[0]) - whole * np.float32(LN2[1])
+    power = np.float32(EXP[0])
+    for factor in EXP[1:]:
+        power = power * rest + np.float32(factor)
+    return (power * rest * rest + rest + np.float32(1)) * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
+
+
+@intrinsic
+def gate(_: Any, a: Any, b: Any, out: Any) -> Any:
+    """silu(a) b = a b / (1 + e^-a), of 16 numbers at each of these addresses."""
+
+    def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
+        vectors = Vectors16(builder)
+        gated, factor = (vectors.load(floats, address, align=4) for address in args[:2])
+        opening = builder.fadd(vectors.exp(builder.fneg(gated)), vectors.constant(1.0))
+        vectors.store(builder.fdiv(builder.fmul(gated, factor), opening), args[2])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), lower
+
+
+@maths
+def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> None:
+    """x / √(mean(x²) + ε) · w."""
+    squares = np.float32(0)
+    for place in range(len(x)):
+        squares += x[place] * x[place]
+    factor = np.float32(1) / np.sqrt(squares / np.float32(len(x)) + np.float32(eps))
+    for place in range(len(x)):
+        out[place] = x[place] * factor * weight[place]
+
+
+@maths
+def to_integers(x: np.ndarray, group: int, n: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    """Write a vector as u n, with n whole numbers up to 32767, u = max|x| / 32767 in each group and v the group's sum.
+
+    Columns of every eight are written in the order 0 4 1 5 2 6 3 7, in which tiles multiply them.
+    """
+    for number in range(len(x) // group):
+        start = number * group
+        most, check = np.float32(0), np.float32(0)
+        for place in range(start, start + group):
+            most = max(most, abs(x[place]))
+            check += np.float32(0) * x[place]  # NaN if there is any, or infinity
+        factor = LARGEST / most if most > 0 else np.float32(0)
+        total = np.int32(0)
+        for eight in range(start, start + group, 8):
+            for place in range(4):
+                low, high = np.rint(x[eight + place] * factor), np.rint(x[eight + place + 4] * factor)
+                n[eight + 2 * place] = np.int16(low)
+                n[eight + 2 * place + 1] = np.int16(high)
+                total += np.int32(low) + np.int32(high)
+        u[number] = most / LARGEST + check
+        v[number] = u[number] * np.float32(total)

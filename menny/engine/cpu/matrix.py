@@ -1,0 +1,171 @@
+"""A matrix of weights as a processor's kernels read it: as it is in the file, with every 16 rows interleaved.
+
+| form | words [rows / 16, columns / c, 16] | scales and biases [rows / 16, groups, 16] |
+| --- | --- | --- |
+| 4 bits, 8 bits | uint32 with c = 8 or 4 columns | float16 where that is exact, else float32 |
+| bfloat16, float16, float32 | one number, c = 1 | |
+
+Rows are filled up with zeros to a multiple of 16; in a stack of experts' matrices, those of each.
+"""
+
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+
+TILE = 16  # rows
+GROUP_SIZES = (32, 64, 128)
+WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
+
+_FIELDS = "words", "scales", "biases", "half_scales", "rows", "row_bytes", "width", "group", "tile", "tile_of_four"
+DESCRIPTION = np.dtype([(name, np.int64) for name in _FIELDS])
+_TYPES = {mx.bfloat16: "bfloat16", mx.float16: "float16", mx.float32: "float32"}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights [..., out, in]; with scales and biases if they are whole numbers in groups."""
+
+    form: str
+    shape: tuple[int, ...]
+    words: np.ndarray
+    scales: np.ndarray | None = None
+    biases: np.ndarray | None = None
+    group: int = 0  # columns that share a scale; 0: there are no scales
+    scale_type: mx.Dtype = mx.float32  # that the scales had before
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight."""
+        return int(self.form.split()[0]) if self.group else 8 * self.words.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights; rows that fill it up aren't counted."""
+        whole = sum(part.nbytes for part in (self.words, self.scales, self.biases) if part is not None)
+        return whole * self.shape[-2] // self.rows
+
+    @property
+    def rows(self) -> int:
+        """Rows of one matrix of the stack, filled up."""
+        return -(-self.shape[-2] // TILE) * TILE
+
+    def description(self, tile: int, tile_of_four: int) -> tuple[int, ...]:
+        """DESCRIPTION's numbers, with the addresses of its form's tiles. The arrays must outlive it."""
+        scales, biases = (0 if part is None else part.ctypes.data for part in (self.scales, self.biases))
+        is_half = self.scales is not None and self.scales.dtype == np.uint16
+        rows, width = self.rows, self.shape[-1]
+        row_bytes = self.words.nbytes // (TILE * self.words.shape[0])
+        return (
+            self.words.ctypes.data, scales, biases, int(is_half), rows, row_bytes, width, self.group, tile, tile_of_four
+        )  # fmt: skip
+
+    def weights(self) -> mx.array:
+        """The plain weights again, as they were."""
+        numbers = _separate(self.words, self.shape)
+        return mx.array(numbers).view(_type_of(self.form)) if self.form != "float32" else mx.array(numbers)
+
+    def quantized(self) -> tuple[mx.array, mx.array, mx.array]:
+        """Words, scales and biases again, as MLX has them."""
+        assert self.scales is not None  # noqa: S101
+        assert self.biases is not None  # noqa: S101
+        words = _separate(self.words, (*self.shape[:-1], self.shape[-1] * self.bits // 32))
+        if self.form == "8 bits":
+            words = _swap_halves(words)
+        groups = (*self.shape[:-1], self.shape[-1] // self.group)
+        scales, biases = (
+            mx.array(part.view(np.float16) if part.dtype == np.uint16 else part).astype(self.scale_type)
+            for part in (_separate(self.scales, groups), _separate(self.biases, groups))
+        )
+        return mx.array(words), scales, biases
+
+    def rows_at(self, numbers: np.ndarray) -> np.ndarray:
+        """These rows of a single matrix as float32 [n, width]."""
+        block, place = np.divmod(numbers, TILE)
+        words = np.ascontiguousarray(self.words[block, :, place])
+        if self.scales is None or self.biases is None:
+            return _floats(words, self.form)
+        if self.form == "8 bits":
+            words = _swap_halves(words)
+        shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
+        whole = (words[..., None] >> shifts) & np.uint32((1 << self.bits) - 1)
+        scales, biases = (
+            _floats(part[block, :, place], "float16" if part.dtype == np.uint16 else "float32")[..., None]
+            for part in (self.scales, self.biases)
+        )
+        grouped = whole.reshape(len(numbers), -1, self.group).astype(np.float32)
+        return (grouped * scales + biases).reshape(len(numbers), -1)
+
+
+def can_pack(shape: tuple[int, ...], group: int | None = None, bits: int | None = None) -> bool:
+    """Whether there are kernels for weights of this shape, and quantization."""
+    if group is None:
+        return shape[-1] % WIDTH_UNIT == 0
+    return group in GROUP_SIZES and bits in (4, 8) and shape[-1] % group == 0
+
+
+def is_packable(weight: mx.array) -> bool:
+    """Whether an array of a file is packed as it is: vectors aren't, nor numbers of another type."""
+    return weight.ndim > 1 and (weight.dtype == mx.uint32 or weight.dtype in _TYPES)
+
+
+def pack(weight: mx.array) -> Packed:
+    """Plain weights, packed."""
+    form = _TYPES[weight.dtype]
+    numbers = np.array(weight if form == "float32" else weight.view(mx.uint16), copy=False)
+    return Packed(form, weight.shape, _interleave(numbers))
+
+
+def pack_quantized(weight: mx.array, scales: mx.array, biases: mx.array, group: int, bits: int) -> Packed:
+    """MLX's words, scales and biases, packed."""
+    words = np.array(weight, copy=False)
+    if bits == 8:
+        words = _swap_halves(words)
+    shape = (*weight.shape[:-1], weight.shape[-1] * 32 // bits)
+    parts = [np.array(part.astype(mx.float32)) for part in (scales, biases)]
+    if all(map(_fits_half, parts)):
+        parts = [part.astype(np.float16).view(np.uint16) for part in parts]
+    kept_scales, kept_biases = map(_interleave, parts)
+    return Packed(f"{bits} bits", shape, _interleave(words), kept_scales, kept_biases, group, scales.dtype)
+
+
+def _type_of(form: str) -> mx.Dtype:
+    return next(kind for kind, name in _TYPES.items() if name == form)
+
+
+def _fits_half(numbers: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.array_equal(numbers.astype(np.float16).astype(np.float32), numbers, equal_nan=True))
+
+
+def _interleave(numbers: np.ndarray) -> np.ndarray:
+    """[..., rows, n] → [blocks, n, 16], the last block of each stacked matrix filled up."""
+    *stack, rows, width = numbers.shape
+    missing = -rows % TILE
+    if missing:
+        numbers = np.pad(numbers, [*[(0, 0)] * len(stack), (0, missing), (0, 0)])
+    return np.ascontiguousarray(numbers.reshape(-1, TILE, width).swapaxes(1, 2))
+
+
+def _separate(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What was interleaved, in its own shape [..., rows, n]."""
+    *stack, rows, width = shape
+    filled = blocks.swapaxes(1, 2).reshape(*stack, -(-rows // TILE) * TILE, width)
+    return np.ascontiguousarray(filled[..., :rows, :])
+
+
+def _swap_halves(words: np.ndarray) -> np.ndarray:
+    """Of two words of four bytes, put both low halves in one and both high halves in the other; twice is once back.
+
+    Columns 0 and 4, 1 and 5, … then lie 16 bits apart, as they do in a word of eight columns in 4 bits.
+    """
+    halves = words.view(np.uint16).reshape(*words.shape[:-1], -1, 2, 2)
+    return np.ascontiguousarray(halves.swapaxes(-1, -2)).view(np.uint32).reshape(words.shape)
+
+
+def _floats(numbers: np.ndarray, form: str) -> np.ndarray:
+    if form == "float32":
+        return numbers.astype(np.float32)
+    if form == "float16":
+        return np.ascontiguousarray(numbers).view(np.float16).astype(np.float32)
+    return (numbers.astype(np.uint32) << np.uint32(16)).view(np.float32)

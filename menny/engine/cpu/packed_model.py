@@ -1,0 +1,136 @@
+"""A Mistral whose matrices our kernels multiply, as the file has them."""
+
+from typing import Any, cast
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+from menny.engine.cache import Cache
+from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.cpu.block_runner import BlockRunner, PackedBlock
+from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
+from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
+from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedLinear, PackedMoE, rows_of
+from menny.engine.cpu.pool import Pool
+from menny.engine.model import Block, Mistral
+from menny.engine.moe import MoEFeedForward
+
+SWIGLU = ("w1", "w2", "w3")
+
+
+class PackedMistral(Mistral):
+    """The model of model.py, with its matrices packed: by `pack`, once it has its weights."""
+
+    _runner: BlockRunner | None = None
+
+    def pack(self, threads: int | None = None) -> None:
+        """Put packed matrices in the places of MLX's, one by one, wherever there is a kernel for them."""
+        pool = Pool(threads)
+        blocks = [_pack_block(block, pool) for block in self.layers]
+        _replace(self, "tok_embeddings", PackedEmbedding, pool)
+        _replace(self, "output", PackedLinear, pool)
+        whole = [block for block in blocks if block is not None]
+        if len(whole) == len(blocks) and blocks:
+            norms = [
+                [np.array(norm.weight) for norm in (block.attention_norm, block.ffn_norm)] for block in self.layers
+            ]
+            attention = self.layers[0].attention
+            rope, scale = attention._rope, attention.scale
+            self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), rope, scale, pool)
+
+    def parameters(self) -> dict[str, Any]:
+        """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""
+        flat: Any = tree_flatten(super().parameters())
+        for name, packed in self.packed.items():
+            parts = packed.quantized() if packed.group else (packed.weights(),)
+            flat += [(f"{name}.{kind}", part) for kind, part in zip(KINDS, parts, strict=False)]
+        return cast(dict[str, Any], tree_unflatten(flat))
+
+    @property
+    def packed(self) -> dict[str, Packed]:
+        """The packed matrices by the names of their modules."""
+        found = {}
+        for name, module in self.named_modules():
+            if isinstance(module, PackedLinear):
+                found[name] = module.packed
+            elif isinstance(module, PackedFeedForward):
+                found |= {f"{name}.{which}": packed for which, packed in zip(SWIGLU, module.packed, strict=True)}
+        return found
+
+    @property
+    def weight_sizes(self) -> dict[str, int]:
+        """Bytes of every weight, by its name."""
+        plain: Any = tree_flatten(super().parameters())
+        sizes = {name: weight.nbytes for name, weight in plain}
+        return sizes | {f"{name}.weight": packed.nbytes for name, packed in self.packed.items()}
+
+    def hidden(self, x: mx.array, cache: Cache) -> mx.array:
+        """[B, L, dim] before the blocks → [B, L, dim] behind them."""
+        if self._runner and x.shape[0] == 1 and self._runner.takes(x.shape[1], cache):
+            return mx.array(self._runner(rows_of(x), cache))[None]
+        return super().hidden(x, cache)
+
+
+def _form(module: Any) -> tuple[int, int] | None:
+    """Group size and bits of a module's weights; None: they are plain."""
+    return (module.group_size, module.bits) if "scales" in module else None
+
+
+def _can_pack(module: Any) -> bool:
+    form = _form(module)
+    if form is None:
+        return is_packable(module.weight) and can_pack(module.weight.shape)
+    columns = module.weight.shape[-1] * 32 // form[1]
+    return can_pack((*module.weight.shape[:-1], columns), *form)
+
+
+def _take(owner: nn.Module, name: str) -> Packed:
+    """Pack the weights of a module and drop it, so that memory holds them once."""
+    module: Any = owner.pop(name)
+    form = _form(module)
+    packed = pack_quantized(module.weight, module.scales, module.biases, *form) if form else pack(module.weight)
+    del module
+    mx.clear_cache()
+    return packed
+
+
+def _replace(owner: nn.Module, name: str, kind: type[PackedLinear], pool: Pool) -> Packed | None:
+    """Put a packed module in the place of this one, if there is a kernel for it."""
+    if name not in owner or not _can_pack(owner[name]):
+        return None
+    packed = _take(owner, name)
+    owner[name] = kind(packed, pool)
+    return packed
+
+
+def _pack_block(block: Block, pool: Pool) -> PackedBlock | None:
+    """Pack a block; its matrices, if kernels take all of them."""
+    matrices = {
+        WQKV: _replace(block.attention, "wqkv", PackedLinear, pool),
+        WO: _replace(block.attention, "wo", PackedLinear, pool),
+    }
+    feed_forward: Any = block.feed_forward
+    is_sparse = isinstance(feed_forward, MoEFeedForward)
+    owner = feed_forward.experts if is_sparse else feed_forward
+    if not _is_swiglu(owner) or (is_sparse and not _can_pack(feed_forward.gate)):
+        for name in () if is_sparse else SWIGLU:
+            _replace(owner, name, PackedLinear, pool)
+        return None
+    w1, w2, w3 = (_take(owner, name) for name in SWIGLU)
+    swiglu = PackedFeedForward(w1, w2, w3, pool)
+    if is_sparse:
+        matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool)
+        block["feed_forward"] = PackedMoE(feed_forward.gate, swiglu, feed_forward.num_experts_per_tok)
+    else:
+        block["feed_forward"] = swiglu
+    whole = {which: packed for which, packed in (matrices | {W1: w1, W2: w2, W3: w3}).items() if packed}
+    return whole if len(whole) == len(matrices) + len(SWIGLU) else None
+
+
+def _is_swiglu(owner: Any) -> bool:
+    """Whether kernels take w1, w2 and w3, and w1 and w3 the same integers."""
+    w1, w3 = _form(owner.w1), _form(owner.w3)
+    same = (w1 and w1[0]) == (w3 and w3[0])
+    return same and all(_can_pack(owner[name]) for name in SWIGLU)

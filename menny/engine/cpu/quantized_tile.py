@@ -1,0 +1,122 @@
+"""The tile of a quantized matrix: 16 rows times one vector, or four of them at once, which read the matrix once.
+
+    y[t, r] = sum over groups g of  s[r, g] u[t, g] (sum over columns k of g: q[r, k] n[t, k])  +  b[r, g] v[t, g]
+
+q are the weights' whole numbers, s and b their scales and biases; n are a vector's 16-bit numbers, u its scale in the
+group and v its sum there. Rows are interleaved, so that one load brings the same columns of all 16. What is summed in
+integers is exact, and the rest is summed in one order: a vector's product is the same to the last bit, whichever others
+share its tile.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from menny.engine.cpu.tiles import TOKENS, UNROLLED, Generate, typed
+from menny.engine.cpu.vectors import Vectors, f32, floats, halves, i32, i64, ints, pairs
+
+_AHEAD = 4096  # bytes before they are read, that weights are asked of the memory
+
+
+def _quantized(bits: int, tokens: int) -> Generate:
+    def generate(vectors: Vectors, args: Any) -> None:
+        build = vectors.builder
+        words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step = args
+        sums = [vectors.variable(vectors.zero(floats)) for _ in range(tokens)]
+        with cgutils.for_range(build, groups) as group:
+            exact = _sums_of_group(vectors, bits, tokens, words, build.mul(group.index, per_group), per_group, n, width)
+            scale, bias = (_either(vectors, each, group.index, half_scales) for each in (scales, biases))
+            for token in range(tokens):
+                of_x, sum_of_x = (
+                    vectors.splat(vectors.load(f32, vectors.at(each, (group.index, 4), (groups, 4 * token)), align=4))
+                    for each in (u, v)
+                )
+                vectors.add_product(build.fmul(scale, of_x), build.sitofp(exact[token], floats), sums[token])
+                vectors.add_product(bias, sum_of_x, sums[token])
+        for token, total in enumerate(sums):
+            vectors.store(build.load(total), vectors.at(y, (step, 4 * token)))
+
+    return generate
+
+
+def _sums_of_group(
+    vectors: Vectors, bits: int, tokens: int, words: Any, first: Any, per_group: Any, n: Any, width: Any
+) -> list[Any]:
+    """Each token's sum over a group's columns of q n, whose first word is `first`."""
+    build = vectors.builder
+    parts = 16 // bits  # numbers in half a word
+    chains = 4 if tokens == 1 else 1  # sums that needn't wait for each other
+    exact = [[vectors.variable(vectors.zero(ints)) for _ in range(chains)] for _ in range(tokens)]
+    with cgutils.for_range(build, build.sdiv(per_group, ir.Constant(i64, UNROLLED))) as four:
+        at = build.add(first, build.mul(four.index, ir.Constant(i64, UNROLLED)))
+        for unrolled in range(UNROLLED):
+            place = vectors.at(words, (at, 64), (unrolled, 64))
+            word = vectors.load(pairs, place, align=4)
+            vectors.fetch(vectors.at(place, (_AHEAD, 1)))
+            for part, numbers in enumerate(vectors.bits_of(word, bits)):
+                for token in range(tokens):
+                    place = vectors.at(n, (at, 4 * parts), (parts * unrolled + part, 4), (width, 2 * token))
+                    x = build.bitcast(vectors.splat(vectors.load(i32, place, align=4)), pairs)
+                    vectors.add_products_of_pairs(numbers, x, exact[token][part % chains])
+    totals = []
+    for sums in exact:
+        total = build.load(sums[0])
+        for chain in sums[1:]:
+            total = build.add(total, build.load(chain))
+        totals.append(total)
+    return totals
+
+
+def _either(vectors: Vectors, numbers: Any, group: Any, are_half: Any) -> Any:
+    """Sixteen rows' scales, or biases, of a group; kept as float16 or as float32."""
+    build = vectors.builder
+    result = vectors.variable(vectors.zero(floats))
+    is_half = build.icmp_signed("!=", are_half, ir.Constant(i64, 0))
+    with build.if_else(is_half) as (then, otherwise):
+        with then:
+            build.store(build.fpext(vectors.load(halves, vectors.at(numbers, (group, 32))), floats), result)
+        with otherwise:
+            build.store(vectors.load(floats, vectors.at(numbers, (group, 64)), align=4), result)
+    return build.load(result)
+
+
+@intrinsic
+def _four_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    return typed(_quantized(4, 1))
+
+
+def four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    """See above."""
+    _four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+
+
+@intrinsic
+def _four_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    return typed(_quantized(4, TOKENS))
+
+
+def four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    """See above."""
+    _four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+
+
+@intrinsic
+def _eight_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    return typed(_quantized(8, 1))
+
+
+def eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    """See above."""
+    _eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+
+
+@intrinsic
+def _eight_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    return typed(_quantized(8, TOKENS))
+
+
+def eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    """See above."""
+    _eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)

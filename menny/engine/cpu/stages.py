@@ -1,0 +1,205 @@
+"""The stages of a block for a few tokens: what model.py and moe.py compute, each stage shared by all threads.
+
+What a stage needs of vectors, every thread prepares for itself; what it writes, all read in the next.
+
+Legend of shapes: T tokens, H heads, K KV heads, D head_dim, k experts a token.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
+
+from menny.engine.cpu.activations import Vectors, gate, rms_norm
+from menny.engine.cpu.attention import attend, rotate
+from menny.engine.cpu.compiling import kernel
+from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.tiles import TOKENS
+from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
+
+KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a block's cache: addresses, slots, the first token's slot, and what
+CACHE_NUMBERS = 5  # it sees, itself included
+
+
+class Numbers(NamedTuple):
+    """The args of a model, as far as blocks need them."""
+
+    dim: int
+    hidden: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    eps: float
+    neighbours: bool  # are rotary pairs
+    experts: int
+    chosen: int  # experts a token
+    scale: float  # of products of queries and keys
+
+
+class Shared(NamedTuple):
+    """What all threads read and write, flat; rows of vectors are as long as their matrix's."""
+
+    x: np.ndarray  # [T, dim], from block to block
+    qkv: np.ndarray  # [T, (H + 2K) D]
+    mixed: np.ndarray  # [T, H D]
+    hidden: np.ndarray  # [T, k, hidden]
+    experts: np.ndarray  # [T, k]
+    shares: np.ndarray  # [T, k]
+
+
+class Own(NamedTuple):
+    """What a thread keeps to itself."""
+
+    normed: np.ndarray  # [T, dim]
+    n: np.ndarray  # the vectors that it multiplies, in integers
+    u: np.ndarray
+    v: np.ndarray
+    tiles: np.ndarray  # [2, 4, 16]
+    head: np.ndarray  # [D]
+    scores: np.ndarray  # as many as tokens are seen
+
+
+@intrinsic
+def _floats_at(_: Any, place: Any) -> Any:
+    """A pointer to float32 numbers at an address."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(types.int64), lower
+
+
+@kernel
+def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own) -> Vectors:
+    """The normed vectors of all tokens, to be multiplied."""
+    dim = numbers.dim
+    for token in range(tokens):
+        at = token * dim
+        rms_norm(s.x[at : at + dim], weight, numbers.eps, own.normed[at : at + dim])
+    return Vectors(own.normed, own.n, own.u, own.v)
+
+
+@kernel
+def project(s: Shared, wqkv: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
+    """qkv = wqkv norm(x)."""
+    pieces = pieces_of(wqkv)
+    if has_pieces(stage, pieces):
+        a = norm(s, weight, numbers, tokens, own)
+        prepare(wqkv, a, 0, tokens)
+        piece = next_piece(stage)
+        while piece < pieces:
+            begin, end = rows_of_piece(wqkv, piece)
+            multiply_rows(wqkv, 0, begin, end, a, tokens, s.qkv)
+            finish_piece(stage)
+            piece = next_piece(stage)
+    wait_until_done(stage, pieces)
+
+
+@kernel
+def store(s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int) -> None:
+    """Put the tokens' rotated keys, and their values, into the cache; `row` is the length of qkv's."""
+    dim, heads = numbers.head_dim, numbers.n_kv_heads
+    pieces = tokens * heads
+    piece = next_piece(stage)
+    while piece < pieces:
+        token, head = piece // heads, piece % heads
+        place = 4 * dim * (head * cache[CAPACITY] + cache[SLOT] + token)
+        key = token * row + (numbers.n_heads + head) * dim
+        value = key + heads * dim
+        cos, sin = turns[token, 0], turns[token, 1]
+        rotate(
+            s.qkv[key : key + dim],
+            cos,
+            sin,
+            numbers.neighbours,
+            np.float32(1),
+            carray(_floats_at(cache[KEYS] + place), dim),
+        )
+        kept = carray(_floats_at(cache[VALUES] + place), dim)
+        for number in range(dim):
+            kept[number] = s.qkv[value + number]
+        finish_piece(stage)
+        piece = next_piece(stage)
+    wait_until_done(stage, pieces)
+
+
+@kernel
+def attend_heads(
+    s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+) -> None:
+    """mixed = each head's attention over the tokens that are seen."""
+    dim, heads = numbers.head_dim, numbers.n_heads
+    scale = np.float32(numbers.scale)
+    pieces = tokens * heads
+    piece = next_piece(stage)
+    while piece < pieces:
+        token, head = piece // heads, piece % heads
+        query = token * row + head * dim
+        rotate(s.qkv[query : query + dim], turns[token, 0], turns[token, 1], numbers.neighbours, scale, own.head)
+        shape = cache[SEEN] + token, dim
+        place = 4 * dim * cache[CAPACITY] * (head * numbers.n_kv_heads // heads)
+        keys = carray(_floats_at(cache[KEYS] + place), shape)
+        values = carray(_floats_at(cache[VALUES] + place), shape)
+        at = (token * heads + head) * dim
+        attend(own.head, keys, values, own.scores, s.mixed[at : at + dim])
+        finish_piece(stage)
+        piece = next_piece(stage)
+    wait_until_done(stage, pieces)
+
+
+@kernel
+def add_product(
+    matrix: Matrix, vectors: np.ndarray, x: np.ndarray, dim: int, tokens: int, own: Own, stage: int
+) -> None:
+    """x += matrix · vectors."""
+    pieces = pieces_of(matrix)
+    if has_pieces(stage, pieces):
+        a = Vectors(vectors, own.n, own.u, own.v)
+        prepare(matrix, a, 0, tokens)
+        piece = next_piece(stage)
+        while piece < pieces:
+            begin, end = rows_of_piece(matrix, piece)
+            for first in range(0, tokens, TOKENS):
+                for row in range(begin, end, ROWS):
+                    multiply(matrix, row, a, first, tokens > 1, address(own.tiles), ROWS)
+                    for token in range(first, min(first + TOKENS, tokens)):
+                        for number in range(min(ROWS, dim - row)):
+                            x[token * dim + row + number] += own.tiles[(token - first) * ROWS + number]
+            finish_piece(stage)
+            piece = next_piece(stage)
+    wait_until_done(stage, pieces)
+
+
+@kernel
+def gate_tiles(w1: Matrix, w3: Matrix, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
+    """silu(w1 x) w3 x for 16 rows and one token's vector, or four → own.tiles [tokens, 16]."""
+    first, second = address(own.tiles), address(own.tiles) + 4 * TOKENS * ROWS
+    multiply(w1, part * w1.rows + row, a, token, several, first, ROWS)
+    multiply(w3, part * w3.rows + row, a, token, several, second, ROWS)
+    for number in range(TOKENS if several else 1):
+        gate(first + 4 * number * ROWS, second + 4 * number * ROWS, first + 4 * number * ROWS)
+
+
+@kernel
+def open_gates(
+    s: Shared, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+) -> None:
+    """hidden = silu(w1 norm(x)) w3 norm(x)."""
+    pieces, width = pieces_of(w1), numbers.hidden
+    if has_pieces(stage, pieces):
+        a = norm(s, weight, numbers, tokens, own)
+        prepare(w1, a, 0, tokens)
+        piece = next_piece(stage)
+        while piece < pieces:
+            begin, end = rows_of_piece(w1, piece)
+            for first in range(0, tokens, TOKENS):
+                for row in range(begin, end, ROWS):
+                    gate_tiles(w1, w3, 0, row, a, first, tokens > 1, own)
+                    for token in range(first, min(first + TOKENS, tokens)):
+                        for number in range(min(ROWS, width - row)):
+                            s.hidden[token * width + row + number] = own.tiles[(token - first) * ROWS + number]
+            finish_piece(stage)
+            piece = next_piece(stage)
+    wait_until_done(stage, pieces)

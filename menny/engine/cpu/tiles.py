@@ -1,0 +1,49 @@
+"""Tiles as Numba compiles and calls them: machine code at an address, with one signature whatever the matrix's form.
+
+A tile is 16 rows of a matrix times one vector, or four. Each is compiled once, and called by address, so that it isn't
+compiled again into every function that multiplies.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from menny.engine.cpu.vectors import Vectors, i64
+
+TOKENS = 4  # vectors in a tile of several
+UNROLLED = 4  # words, or columns, between two looks at the end of a loop
+_N_ARGS = 12
+
+Generate = Callable[[Vectors, Any], None]
+
+SIGNATURE = types.void(*[types.int64] * _N_ARGS)
+"""Addresses and counts: words, scales, biases, half_scales, groups, words_per_group, n, u, v, width, y, step.
+
+n is [tokens, width], u and v are [tokens, groups], and y is [tokens, step]. Plain tiles read words, n (which is x, in
+float32), width, y and step.
+"""
+
+
+def typed(generate: Generate) -> Any:
+    """The type of a tile, and how it is compiled: as Numba asks of an intrinsic."""
+
+    def lower(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        generate(Vectors(builder), args)
+        return context.get_dummy_value()
+
+    return SIGNATURE, lower
+
+
+@intrinsic
+def call_tile(_, tile, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+    """Run the machine code of a tile at an address."""
+
+    def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [i64] * _N_ARGS)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (1 + _N_ARGS)), lower

@@ -1,0 +1,124 @@
+"""Sixteen numbers at a time, as LLVM's instructions: what Numba's own loops would leave to scalars.
+
+LLVM finds each processor's way to do them, such as `vpdpwssd` or `vpmaddwd` on x86-64 and `smlal` on arm64 for products
+of 16-bit integers.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+WIDTH = 16  # numbers in a vector
+
+half, f32, i16, i32, i64 = ir.HalfType(), ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+floats, halves, ints, shorts = (ir.VectorType(kind, WIDTH) for kind in (f32, half, i32, i16))
+pairs = ir.VectorType(i16, 2 * WIDTH)  # of 16-bit integers
+
+LOG2E, LN2 = 1.4426950408889634, (0.693359375, -2.12194440e-4)
+EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+LOWEST, HIGHEST = -87.0, 88.0  # of what exp takes; beyond them it would leave float32
+
+_wide = ir.VectorType(i32, 2 * WIDTH)
+_EVEN, _ODD = (ir.Constant(ints, list(range(start, 2 * WIDTH, 2))) for start in (0, 1))
+
+
+class Vectors:
+    """Writes vector instructions into a function that is being compiled."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def at(self, address: Any, *parts: tuple[Any, int]) -> Any:
+        """An address moved on by index x bytes, for each pair of these."""
+        for index, nbytes in parts:
+            step = ir.Constant(i64, index * nbytes) if isinstance(index, int) else self._times(index, nbytes)
+            address = self.builder.add(address, step)
+        return address
+
+    def _times(self, index: Any, nbytes: int) -> Any:
+        return self.builder.mul(index, ir.Constant(i64, nbytes))
+
+    def load(self, kind: Any, address: Any, align: int = 2) -> Any:
+        """The value of this type at an address."""
+        value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
+        value.align = align
+        return value
+
+    def zero(self, kind: Any) -> Any:
+        """A vector of zeros."""
+        return ir.Constant(kind, [0] * WIDTH)
+
+    def constant(self, number: float) -> Any:
+        """A vector of this float32."""
+        return ir.Constant(floats, [number] * WIDTH)
+
+    def exp(self, x: Any) -> Any:
+        """e to the x: 2 to a whole number, times a polynomial for the rest (Cephes, expf); NaN stays NaN."""
+        build = self.builder
+        for relation, bound in (("<", LOWEST), (">", HIGHEST)):
+            limit = self.constant(bound)
+            x = build.select(build.fcmp_ordered(relation, x, limit), limit, x)
+        floor = cgutils.get_or_insert_function(
+            build.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{WIDTH}f32"
+        )
+        whole = build.call(floor, [self.fma(x, self.constant(LOG2E), self.constant(0.5))])
+        rest = self.fma(whole, self.constant(-LN2[1]), self.fma(whole, self.constant(-LN2[0]), x))
+        power = self.constant(EXP[0])
+        for factor in EXP[1:]:
+            power = self.fma(power, rest, self.constant(factor))
+        power = self.fma(build.fmul(power, rest), rest, build.fadd(rest, self.constant(1.0)))
+        exponent = build.add(build.fptosi(whole, ints), ir.Constant(ints, [127] * WIDTH))
+        return build.fmul(power, build.bitcast(build.shl(exponent, ir.Constant(ints, [23] * WIDTH)), floats))
+
+    def fetch(self, address: Any) -> None:
+        """Have the memory at an address brought near, which will be read soon."""
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        reading, keep, data = (ir.Constant(i32, number) for number in (0, 3, 1))
+        self.builder.call(prefetch, [self.builder.inttoptr(address, pointer), reading, keep, data])
+
+    def store(self, value: Any, address: Any) -> None:
+        """Put float32 numbers at an address."""
+        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer())).align = 4
+
+    def variable(self, start: Any) -> Any:
+        """A place for a value that changes; LLVM keeps it in a register."""
+        place = cgutils.alloca_once(self.builder, start.type)
+        self.builder.store(start, place)
+        return place
+
+    def splat(self, value: Any) -> Any:
+        """A vector of this number."""
+        kind = ir.VectorType(value.type, WIDTH)
+        nothing = ir.Constant(kind, ir.Undefined)
+        first = self.builder.insert_element(nothing, value, ir.Constant(i32, 0))
+        return self.builder.shuffle_vector(first, nothing, ir.Constant(ints, [0] * WIDTH))
+
+    def fma(self, a: Any, x: Any, y: Any) -> Any:
+        """a x + y, in float32, rounded once."""
+        name = f"llvm.fma.v{WIDTH}f32"
+        kind = ir.FunctionType(floats, [floats] * 3)
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, x, y])
+
+    def add_product(self, a: Any, x: Any, total: Any) -> None:
+        """total += a x."""
+        self.builder.store(self.fma(a, x, self.builder.load(total)), total)
+
+    def add_products_of_pairs(self, a: Any, x: Any, total: Any) -> None:
+        """total += a0 x0 + a1 x1, for each of 16 pairs of 16-bit integers, in int32."""
+        build = self.builder
+        products = build.mul(build.sext(a, _wide), build.sext(x, _wide))
+        nothing = ir.Constant(_wide, ir.Undefined)
+        even, odd = (build.shuffle_vector(products, nothing, which) for which in (_EVEN, _ODD))
+        build.store(build.add(build.load(total), build.add(even, odd)), total)
+
+    def bits_of(self, word: Any, bits: int) -> list[Any]:
+        """Whole numbers of so many bits in each 16, lowest first, as 16-bit integers."""
+        shifted = [
+            self.builder.lshr(word, ir.Constant(pairs, [start] * 2 * WIDTH)) if start else word
+            for start in range(0, 16, bits)
+        ]
+        mask = ir.Constant(pairs, [(1 << bits) - 1] * 2 * WIDTH)
+        return [self.builder.and_(number, mask) for number in shifted[:-1]] + shifted[-1:]

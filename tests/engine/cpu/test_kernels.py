@@ -1,0 +1,66 @@
+"""Kernels are compiled once, kept, and done without where they can't be had."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from menny.config.paths import PROJECT
+from menny.engine.cpu.kernels import packed_mistral
+
+if packed_mistral() is None:
+    pytest.skip("there are no kernels here", allow_module_level=True)
+
+SCRIPT = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level=logging.INFO)
+import menny.engine
+assert "numba" not in sys.modules
+from menny.engine import must_compile
+from menny.engine.cpu.kernels import packed_mistral
+before = must_compile()
+print(before, packed_mistral() and packed_mistral().__name__, must_compile())
+"""
+
+WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None" + SCRIPT.replace('assert "numba" not in sys.modules', "")
+
+
+def in_a_new_process(script: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_without_numba_mlx_multiplies_and_one_line_says_so() -> None:
+    told = in_a_new_process(WITHOUT_NUMBA)
+    assert told.endswith("None False")
+    assert told.count("pip install numba") == 1
+
+
+@pytest.mark.slow
+def test_what_was_compiled_is_kept_and_compiled_anew_where_it_was_damaged(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    assert in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(folder)) == "True PackedMistral False"
+    assert in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(folder)) == "False PackedMistral False"
+    (kept,) = folder.iterdir()  # and nothing of the processes that have ended
+    for path in kept.rglob("*.nb?"):
+        path.write_bytes(path.read_bytes()[:-9])
+    assert in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(folder)) == "True PackedMistral False"
+    assert in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(folder)) == "False PackedMistral False"
+
+
+@pytest.mark.slow
+def test_a_folder_that_cant_be_written_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert told.endswith("True PackedMistral False")
+    assert "can't be kept" in told

@@ -1,0 +1,169 @@
+"""A packed model says what MLX says of the expanded weights, however its tokens are put to it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from menny.engine import Mistral, load_model
+from menny.engine.args import MoEArgs
+from menny.engine.benchmarks.verify import verify_model
+from menny.engine.cache import Cache
+from menny.engine.cpu.kernels import packed_mistral
+from menny.engine.runtime import Runtime
+from menny.engine.sampling import SamplingParams
+from menny.engine.speculative import decoding_of
+from menny.errors import EngineError
+from tests.engine.tiny_models import quantize, random_weights, tiny_args, write_folder
+
+if packed_mistral() is None:
+    pytest.skip("there are no kernels here", allow_module_level=True)
+
+from menny.engine.cpu.block_runner import BlockRunner
+from menny.engine.cpu.packed_model import PackedMistral
+
+TOKENS = np.random.default_rng(3).integers(0, 50, 60).tolist()
+MODELS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "odd widths": {"dim": 96, "hidden_dim": 160, "vocab_size": 53},
+    "tied": {"tie_word_embeddings": True},
+    "window": {"sliding_window": 16},
+    "windows in some blocks": {"sliding_window": 16, "windowed_layers": (True, False)},
+    "neighbours": {"rope_traditional": True},
+    "sparse": {"moe": MoEArgs(8, 2)},
+    "sparse with a window": {"moe": MoEArgs(3, 1), "sliding_window": 16},
+}
+
+
+def load(tmp_path: Any, changes: dict[str, Any], bits: int | None) -> tuple[PackedMistral, Mistral]:
+    """A model by kernels, and the same by MLX with its weights expanded."""
+    args = tiny_args(**({"hidden_dim": 128, "head_dim": 16} | changes))
+    weights: Any = random_weights(replace(args, rope_traditional=False))
+    if bits:
+        weights = quantize(weights, 32, bits, only=lambda name: "gate.weight" not in name or "mlp" in name)
+    folder = write_folder(tmp_path, replace(args, rope_traditional=False), weights)
+    packed, plain = load_model(folder, threads=2), load_model(folder, pack=False)
+    for model in (packed, plain):
+        for block in model.layers:
+            block.attention.rope_traditional = args.rope_traditional
+    if args.rope_traditional:
+        packed._runner._numbers = packed._runner._numbers._replace(neighbours=True)
+        packed._runner._neighbours = True
+    assert isinstance(packed, PackedMistral)
+    return packed, plain
+
+
+def in_chunks(model: Mistral, *lengths: int, cache: Cache | None = None) -> np.ndarray:
+    start, logits = 0, []
+    for length in lengths:
+        part, cache = model(mx.array([TOKENS[start : start + length]]), cache)
+        logits.append(np.array(part[0]))
+        start += length
+    return np.concatenate(logits)
+
+
+def runtime_of(model: Mistral) -> Runtime:
+    """A runtime with a vocabulary of 50 tokens."""
+    return Runtime(model, SimpleNamespace(vocab_size=50, eos_ids=frozenset()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bits", [None, 4, 8])
+@pytest.mark.parametrize("kind", MODELS)
+def test_logits_are_those_of_the_expanded_weights(tmp_path: Any, kind: str, bits: int | None) -> None:
+    packed, plain = load(tmp_path, MODELS[kind], bits)
+    truth = in_chunks(plain, 60)
+    largest = np.abs(truth).max()
+    for chunks in ([60], [30, *[1] * 30], [1, 2, 3, 4, 5, 15, 16, 14], [*[1] * 20, 40], [15, 1, 1, 9, 1, 16, 17]):
+        assert np.abs(in_chunks(packed, *chunks) - truth).max() < 1e-3 * largest, chunks
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_logits_are_the_same_to_the_bit_whichever_tokens_share_a_pass(tmp_path: Any, bits: int | None) -> None:
+    packed, _ = load(tmp_path, {}, bits)
+    one_by_one = in_chunks(packed, *[1] * 40)
+    assert np.array_equal(in_chunks(packed, 4, 16, 3, 15, 1, 1), one_by_one)
+
+
+@pytest.mark.parametrize("kind", ["dense", "window", "sparse"])
+def test_greedy_tokens_are_those_of_the_expanded_weights(tmp_path: Any, kind: str) -> None:
+    for model in (pair := load(tmp_path, MODELS[kind], 4)):
+        assert verify_model(model).agrees
+    params = SamplingParams(temperature=0, max_tokens=40)
+    replies = []
+    for model in pair:
+        cache = model.make_cache()
+        model.prefill(mx.array([TOKENS[:19]]), cache)
+        tokens = decoding_of(runtime_of(model), cache, TOKENS[:20], params).tokens()
+        replies.append([next(tokens) for _ in range(40)])
+    assert replies[0] == replies[1]
+
+
+@pytest.mark.parametrize("kind", ["dense", "window"])
+def test_caches_that_part_dont_write_into_each_other(tmp_path: Any, kind: str) -> None:
+    packed, plain = load(tmp_path, MODELS[kind], 4)
+    truth = in_chunks(plain, 12)
+
+    cache = packed.make_cache()
+    packed(mx.array([TOKENS[:8]]), cache)
+    other = cache.prefix(8)
+    packed(mx.array([[7]]), other)
+    packed(mx.array([[9]]), other.prefix(9))
+    last = np.array(packed(mx.array([TOKENS[8:10]]), cache)[0][0])
+    assert np.abs(last - truth[8:10]).max() < 1e-3 * np.abs(truth).max()
+    rows = cache.broadcast(2)
+    packed(mx.array([[5], [6]]), rows)
+    cache.trim(9)
+    last = np.array(packed(mx.array([TOKENS[9:12]]), cache)[0][0])
+    assert np.abs(last - truth[9:]).max() < 1e-3 * np.abs(truth).max()
+
+
+def test_a_batch_goes_through_the_modules(tmp_path: Any) -> None:
+    packed, plain = load(tmp_path, {}, 4)
+    tokens = mx.array([TOKENS[:5], TOKENS[5:10]])
+    got, truth = np.array(packed(tokens)[0]), np.array(plain(tokens)[0])
+    assert np.abs(got - truth).max() < 1e-3 * np.abs(truth).max()
+
+
+def test_logits_that_overflow_end_a_reply_with_a_sentence(tmp_path: Any) -> None:
+    packed, _ = load(tmp_path, {}, 4)
+    assert packed._runner is not None
+    packed.packed["layers.1.attention.wo"].scales.fill(np.nan)
+    decoding = decoding_of(runtime_of(packed), packed.make_cache(), [1], SamplingParams(temperature=0))
+    with pytest.raises(EngineError, match="overflowed"):
+        next(decoding.tokens())
+
+
+def test_forms_without_a_kernel_are_computed_the_old_way(tmp_path: Any) -> None:
+    args = tiny_args(hidden_dim=128, head_dim=16)
+    folder = write_folder(tmp_path, args, quantize(random_weights(args), 32, 6))
+    packed, plain = load_model(folder), load_model(folder, pack=False)
+    assert {form.form for form in packed.packed.values()} == {"float32"}
+    assert np.abs(in_chunks(packed, 9) - in_chunks(plain, 9)).max() < 1e-4
+
+
+def test_a_model_with_matrices_that_no_kernel_takes_is_packed_in_part(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 0}))
+    args = tiny_args(hidden_dim=128, head_dim=16)
+    weights = random_weights(args)
+    odd = quantize(weights, 32, 6, only=lambda name: "down_proj" in name)
+    folder = write_folder(tmp_path, args, odd)
+    packed = load_model(folder)
+    assert packed._runner is None
+    monkeypatch.undo()
+    assert np.abs(in_chunks(packed, 9) - in_chunks(load_model(folder, pack=False), 9)).max() < 1e-3
+
+
+def test_a_few_tokens_of_one_sequence_take_one_call_for_all_blocks(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, _ = load(tmp_path, {"sliding_window": 16}, 4)
+    calls = []
+    runner = BlockRunner.__call__
+    monkeypatch.setattr(BlockRunner, "__call__", lambda self, x, cache: calls.append(len(x)) or runner(self, x, cache))
+    in_chunks(packed, 1, 12, 17, 3, 1, 1)
+    assert calls == [1, 12, 1, 1]  # neither what is too long nor what wraps around the window

@@ -1,0 +1,89 @@
+"""Work goes to all threads while that pays, and to one while others need the cores."""
+
+import threading
+import time
+
+import pytest
+
+from menny.engine.cpu.pool import Pace, Pool, default_threads
+
+
+def observe(pace: Pace, *seconds: float) -> None:
+    for step in seconds:
+        pace.observe(step)
+
+
+@pytest.fixture
+def pace() -> Pace:
+    """A pace of four threads whose first steps, by one thread, are over."""
+    pace = Pace(4)
+    observe(pace, *[0.1] * (1 + Pace.TRIAL))
+    return pace
+
+
+def test_all_threads_are_used_while_steps_keep_their_pace(pace: Pace) -> None:
+    for step in range(500):
+        pace.observe(0.07 + step * 1e-4)  # a growing context makes steps slower, slowly
+        assert pace.in_use == 4
+
+
+def test_a_slow_step_leaves_the_work_to_one_thread_for_a_while(pace: Pace) -> None:
+    pace.observe(2.7)
+    assert pace.in_use == 1
+    observe(pace, *[0.1] * Pace.FIRST_PAUSE)
+    assert pace.in_use == 4
+
+
+def test_all_threads_are_tried_ever_more_rarely_while_others_hold_the_cores(pace: Pace) -> None:
+    slow = 0
+    for _ in range(5000):
+        pace.observe(2.7 if pace.in_use == 4 else 0.1)
+        slow += pace.in_use == 4
+    assert slow < 12
+
+
+def test_a_machine_that_is_busy_from_the_start_is_noticed() -> None:
+    pace = Pace(4)
+    for _ in range(20):
+        pace.observe(2.7 if pace.in_use == 4 else 0.1)
+    assert pace.in_use == 1
+
+
+def test_one_thread_is_never_watched() -> None:
+    pace = Pace(1)
+    observe(pace, 0.1, 3.0, 0.1)
+    assert pace.in_use == 1
+
+
+def test_every_thread_is_called_with_one_address_and_its_number() -> None:
+    pool, calls = Pool(3), []
+    everybody = threading.Barrier(3)
+
+    def work(word: str, address: int, number: int) -> None:
+        calls.append((word, address % 64, number))
+        everybody.wait(5)
+
+    pool.run(work, ("go",), 256)
+    assert sorted(calls) == [("go", 0, 0), ("go", 0, 1), ("go", 0, 2)]
+    calls.clear()
+    everybody = threading.Barrier(1)
+    pool.run(work, ("alone",), 256, threads=1)
+    assert calls == [("alone", 0, 0)]
+
+
+def test_a_pools_threads_end_with_it() -> None:
+    def multiplying() -> int:
+        return sum(thread.name.startswith("multiply") for thread in threading.enumerate())
+
+    before = multiplying()
+    pool = Pool(3)
+    assert multiplying() == before + 2
+    del pool
+    end = time.monotonic() + 5
+    while multiplying() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert multiplying() == before
+
+
+def test_by_default_there_are_no_more_threads_than_openblas_is_told_to_use() -> None:
+    assert default_threads() >= 1
