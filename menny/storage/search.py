@@ -59,7 +59,8 @@ MESSAGES = _Source(
     _OF_MESSAGES.format(f"m.{HOLDS_UNINDEXED}"),
     _OF_MESSAGES.format("1"),
     "SELECT snippet(said, 0, char(2), char(3), '…', 12) FROM said WHERE said MATCH ? AND rowid = ?",
-    "SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation WHERE m.number = ?",
+    "SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation "
+    "WHERE m.number = ?",
 )
 
 
