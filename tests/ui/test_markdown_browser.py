@@ -111,6 +111,7 @@ READ_AS = [
     (r"\[sic\] and \(see above\)", "[sic] and (see above)"),
     ("&lt;b&gt; &#58;red&#91;x&#93; &#36;x&#36;", "<b> :red[x] $x$"),
     ("**a *b* c** and ***d***", "a b c and d"),
+    ("*a\x85* **b\u3000**c **&nbsp;d\x1c** *e\v* ~~\ff~~", "a **b **c d *e * ~~ f~~"),
     ("**bold `a]` and `[` code**", "bold a] and [ code"),
     ("**[a `]` link](https://e.invalid)**", "a ] link"),
     ("`a`**`b`**`` c` ``", "abc`"),

@@ -13,7 +13,7 @@ NOTHING = ":color[]"
 _MAX_ESCAPES = 999
 _MAX_BRACKETS = 32
 
-_SPACE = re.compile(r"[ \t\n]+")
+_SPACE = re.compile(r"[ \t\n\v\f]+")
 _CUT = r"""
     (?P<cut>
         :(?=[\w+-]+:)                                    # :emoji: :material_icon: :streamlit:
@@ -85,7 +85,9 @@ def edged(marked: str) -> str:
 
 
 def _as_number(character: str) -> str:
-    return f"&#{ord(character)};" if character.isspace() else character
+    """Return white space as a number; control characters have none, and the page doesn't take them for white space."""
+    is_space = character == " " or (character > "\x9f" and character.isspace())
+    return f"&#{ord(character)};" if is_space else character
 
 
 def _escape(match: re.Match[str]) -> str:
