@@ -1,4 +1,4 @@
-"""What is kept: conversations in SQLite, as trees of messages, and their way in and out as files."""
+"""Conversations kept in SQLite as trees of messages, with their export and import as files."""
 
 from menny.storage.errors import UnkeptError
 from menny.storage.formats.archive import pack, unpack

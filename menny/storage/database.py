@@ -261,7 +261,7 @@ def _damage_note(path: Path) -> Path:
 
 
 def _identity(path: Path) -> str:
-    """What tells a file from any other that takes its name."""
+    """Return a mark of a file that differs for any other that takes its name."""
     status = path.stat()
     return f"{status.st_dev}:{status.st_ino}"
 

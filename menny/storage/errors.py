@@ -13,7 +13,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UnkeptError(StorageError):
-    """Something couldn't be read or written, for a reason that lies with the file or the disk."""
+    """A failure to read or write, for a reason that lies with the file or the disk."""
 
 
 class DamagedError(UnkeptError):

@@ -59,8 +59,8 @@ MESSAGES = _Source(
     _OF_MESSAGES.format(f"m.{HOLDS_UNINDEXED}"),
     _OF_MESSAGES.format("1"),
     "SELECT snippet(said, 0, char(2), char(3), '…', 12) FROM said WHERE said MATCH ? AND rowid = ?",
-    "SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation "
-    "WHERE m.number = ?",
+    """SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation
+    WHERE m.number = ?""",
 )
 
 
@@ -101,12 +101,12 @@ class Query:
 def search(db: Connection, text: str, limit: int) -> list[Found]:
     """Return the conversations in which all words of a text occur, each with its best hit; titles come first."""
     query = Query.of(text)
-    found: dict[str, tuple[_Source, int, str | None]] = {}
+    found: dict[str, tuple[_Source, int, bool]] = {}
     for source in (TITLES, MESSAGES) if query.pieces else ():
-        for conversation, number, read in _hits(db, source, query):
+        for conversation, number, is_indexed in _hits(db, source, query):
             if len(found) >= limit:
                 break
-            found.setdefault(conversation, (source, number, read))
+            found.setdefault(conversation, (source, number, is_indexed))
     results = (_result(db, query, *hit) for hit in found.values())
     return [result for result in results if result is not None]
 
@@ -131,21 +131,21 @@ def _patterns(piece: str) -> list[re.Pattern[str]]:
     return [re.compile(rf"(?<![^\W_{UNINDEXED}]){re.escape(word)}") for word in words]
 
 
-def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, int, str | None]]:
-    """Yield conversations, the numbers of rows, and their texts where those were read."""
+def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, int, bool]]:
+    """Yield conversations, the numbers of rows, and whether the full-text index found each."""
     if query.indexed:
         for number, conversation in db.execute(source.ranked, (query.indexed,)):
-            yield conversation, number, None
+            yield conversation, number, True
     for number, conversation, text in db.execute(source.everything if query.is_without_words else source.unindexed):
         if query.matches(text):
-            yield conversation, number, text
+            yield conversation, number, False
 
 
-def _result(db: Connection, query: Query, source: _Source, number: int, read: str | None) -> Found | None:
+def _result(db: Connection, query: Query, source: _Source, number: int, is_indexed: bool) -> Found | None:
     row = db.execute(source.result, (number,)).fetchone()
     if row is None:  # the index of a damaged store knows a row that the table doesn't have
         return None
-    if read is not None or _UNINDEXED.search(row["text"]):  # else all that a word is glued to would be marked
+    if not is_indexed or _UNINDEXED.search(row["text"]):  # else all that a word is glued to would be marked
         return row, row["entry"], tuple(_around(row["text"], query))
     excerpt = db.execute(source.excerpt, (query.indexed, number)).fetchone()
     return row, row["entry"], tuple(_marked(excerpt[0] or "" if excerpt else ""))

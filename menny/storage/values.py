@@ -12,13 +12,13 @@ Status = Literal["growing", "whole", "interrupted"]
 
 
 def new_id() -> str:
-    """An id that nobody guesses: a chat is reached by knowing it."""
+    """Return an id that nobody can guess: whoever knows it can open the chat."""
     return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyStats:
-    """What was measured of a reply."""
+    """Measurements of a reply."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -28,10 +28,10 @@ class ReplyStats:
 
 @dataclass(frozen=True, slots=True)
 class MessageNode:
-    """A message in the tree of a conversation, with what is known of it.
+    """A message in the tree of a conversation, with its metadata.
 
-    `alternatives` are the ids of all that were said in its place, itself among them, oldest first. `extra` holds what
-    other rooms keep beside a message (`ChatStore.note`), each under a key of its own.
+    `alternatives` are the ids of all messages in its place, itself among them, oldest first. `extra` holds what other
+    rooms keep beside a message (`ChatStore.set_metadata`), each under a key of its own.
     """
 
     id: str
@@ -50,7 +50,7 @@ class MessageNode:
 
     @property
     def message(self) -> Message:
-        """What the model is given of it."""
+        """The message as the model gets it."""
         return Message(self.role, self.text)
 
     @property
@@ -83,9 +83,9 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A conversation that a search found: by a message of it, or by its title where `entry` is None.
+    """A conversation that was found, by a message of it, or by its title where `entry` is None.
 
-    `excerpt` is text in pieces, each with whether it is what was searched for.
+    `excerpt` is text in pieces, each marked as a match or not.
     """
 
     conversation: Conversation

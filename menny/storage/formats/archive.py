@@ -109,7 +109,7 @@ def _checked(read: Callable[[], Iterator[ReadChat]], files: dict[str, bytes]) ->
 
 
 def _chats_of_document(data: bytes) -> Iterator[ReadChat]:
-    """Yield the chats of a document: of Menny's, SillyTavern's or ChatGPT's. Raises StorageError if it is none."""
+    """Yield the chats of a document: of Menny's, SillyTavern's or ChatGPT's. Raises StorageError for others."""
     if is_sillytavern(data):
         transcript, left_out = from_sillytavern(data)
         yield ReadChat(f"“{transcript.conversation.title}”", transcript, left_out)

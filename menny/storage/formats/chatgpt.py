@@ -43,7 +43,7 @@ def is_chat(data: object) -> bool:
 
 
 def read_chat(data: object) -> ReadChat:
-    """Read one element of an export. A chat in which nothing was said has no transcript, and nothing was left out."""
+    """Read one element of an export. An empty chat has no transcript, and nothing was left out of it."""
     if not isinstance(data, dict):
         return ReadChat("an entry without a title", None, ["it isn't a chat"])
     title = title_given(_text(data.get("title")))

@@ -1,4 +1,4 @@
-"""A chat as a JSON document: everything that is kept of it, strictly checked when it comes back."""
+"""A chat as a JSON document: an export of everything that is kept of it, checked strictly by the import."""
 
 import json
 from dataclasses import asdict
@@ -58,7 +58,7 @@ class ChatDocument(StrictModel):
 
 
 def as_json(transcript: Transcript) -> str:
-    """The document of a chat; a reply that grows is in it as interrupted."""
+    """Return the document of a chat; a reply that is being written is in it as interrupted."""
     conversation, document = transcript.conversation, {}
     for key in ("id", "title", "pinned", "created", "updated"):
         document[key] = getattr(conversation, key)
@@ -75,7 +75,7 @@ def _without_alternatives(entry: MessageNode) -> dict[str, object]:
 
 
 def from_json(data: bytes | str) -> Transcript:
-    """A chat from its document. StorageError, with what is wrong, where it isn't one."""
+    """Read a chat from its document. Raises StorageError, with what is wrong, where it isn't one."""
     try:
         document = ChatDocument.model_validate_json(data)
     except ValidationError as error:
@@ -87,7 +87,10 @@ def from_json(data: bytes | str) -> Transcript:
 
 
 def checked(transcript: Transcript) -> Transcript:
-    """The same, if it is a tree: every message once, after its parent, and the active path one that leads down."""
+    """Return the transcript if it is a tree: every message once, after its parent, and a path that leads down.
+
+    Raises StorageError otherwise.
+    """
     known: set[str] = set()
     for entry in transcript.entries:
         if entry.id in known:

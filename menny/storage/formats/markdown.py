@@ -6,11 +6,11 @@ from menny.storage.values import MessageNode, Transcript
 
 
 def as_markdown(transcript: Transcript, names: dict[str, str], human: str = "You") -> str:
-    """The active path to read, each message under who said it; `names` are the personas' by id."""
+    """Return the active path to read, each message under its author; `names` are the personas' by id."""
     entries = {entry.id: entry for entry in transcript.entries}
     parts = [f"# {' '.join(transcript.conversation.title.split())}"]
-    said: Sequence[MessageNode] = [entries[entry_id] for entry_id in transcript.active]
-    for entry in said:
+    path: Sequence[MessageNode] = [entries[entry_id] for entry_id in transcript.active]
+    for entry in path:
         name = human if entry.role == "user" else names.get(entry.persona, "Menny")
         ending = "" if entry.status == "whole" else "\n\n*(interrupted)*"
         parts.append(f"## {name}\n\n{entry.text}{ending}")

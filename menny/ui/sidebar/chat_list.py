@@ -1,6 +1,7 @@
 """The list of chats in the sidebar: by day, searched, renamed, pinned, deleted and brought back."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from itertools import groupby
@@ -126,7 +127,7 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
     if not hits:
         st.caption("Nothing found.")
     for hit in hits:
-        with st.container(key=f"hit-{hit.conversation.id}", gap=None):
+        with st.container(key=f"hit-{hit.conversation.id}", gap=None), _target(hit):
             title = marked(hit) if hit.entry is None else as_label(hit.conversation.title)
             label = title if hit.entry is None else f"{title}  \n{marked(hit)}"
             st.button(
@@ -139,11 +140,19 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
             )
 
 
+def _target(hit: SearchResult) -> AbstractContextManager[object]:
+    """A container whose key names the message to scroll to, for `shortcuts.js`."""
+    return st.container(key=f"target-{hit.entry}", gap=None) if hit.entry else nullcontext()
+
+
 def _reveal(session: Session, hit: SearchResult) -> None:
-    """Open the chat of a search result, at the version that matches."""
+    """Open the chat of a search result at the version that matches, and draw the messages from it on."""
     session.open(hit.conversation.id)
     if hit.entry:
         session.attempt(partial(session.chat.choose, hit.entry))
+        path = [entry.id for entry in session.chat.entries]
+        if hit.entry in path:
+            session.shown = max(session.shown, len(path) - path.index(hit.entry))
 
 
 def marked(hit: SearchResult) -> str:

@@ -2,7 +2,7 @@
 //
 // - Keys: Ctrl or ⌘ with K searches, with Shift O begins a new chat, with Shift Enter regenerates the last reply;
 //   Esc stops a reply, or leaves a message that is being edited.
-// - Sending a message scrolls to the end, editing one focuses its field.
+// - Sending a message scrolls to the end, editing one focuses its field, choosing a search result scrolls to its message.
 // - On a phone, choosing a chat or a page in the sidebar closes the sidebar.
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
 //   whole document takes its color scheme.
@@ -75,6 +75,31 @@ function scrollToNews(event) {
   if (isSending) main.scrollTo(0, main.scrollHeight) // from its end on, the page follows the reply
 }
 
+// A search result names its message, whose buttons bear its id too.
+const RESULT = "st-key-target-"
+
+function scrollToResult(event) {
+  const result = event.target.closest?.(`[class*="${RESULT}"]`)
+  const name = result && [...result.classList].find(name => name.startsWith(RESULT))
+  if (!name) return
+  const isOver = new AbortController()
+  for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    addEventListener(kind, () => isOver.abort(), { capture: true, signal: isOver.signal })
+  }
+  keepInView(`st-key-bar-${name.slice(RESULT.length)}`, 50, isOver)
+}
+
+// While the page is being drawn it grows and scrolls to its end: the message is kept in view until it has settled, or
+// until the reader moves.
+function keepInView(name, checks, isOver) {
+  const message = document.getElementsByClassName(name)[0]?.closest('[data-testid="stChatMessage"]')
+  message?.scrollIntoView({ block: message.offsetHeight < innerHeight / 2 ? "center" : "start" })
+  const isRunning = document.querySelector('[data-test-script-state="running"]')
+  if (isOver.signal.aborted) return
+  if (checks) setTimeout(() => keepInView(name, isRunning ? checks : checks - 1, isOver), 100)
+  else isOver.abort()
+}
+
 function focusEditedMessage(tries) {
   const field = document.querySelector(EDITED_MESSAGE)
   if (!field) return tries && setTimeout(() => focusEditedMessage(tries - 1), 100)
@@ -136,6 +161,7 @@ export default function () {
   const options = { capture: true, signal }
   document.addEventListener("keydown", event => { if (handleKey(event)) event.preventDefault() }, options)
   document.addEventListener("click", collapseSidebar, options)
+  document.addEventListener("click", scrollToResult, options)
   document.addEventListener("click", event => retryDownload(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
   followTheme(signal)

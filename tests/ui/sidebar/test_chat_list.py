@@ -45,6 +45,22 @@ def test_of_a_long_chat_the_latest_messages_are_drawn_and_earlier_ones_on_demand
     assert texts(page)[0].startswith("question 900")
 
 
+def test_a_message_that_was_found_further_up_is_drawn_with_all_that_follows(stage: Stage) -> None:
+    chat = long_chat(200)
+    store = ChatStore(stage.home / "chats.db")
+    store.merge([chat])
+    store.close()
+    page = stage.open_page()
+    page.text_input(key="search").set_value("reply 100").run()
+    page.button(key=f"found-{chat.conversation.id}").click().run()
+    assert not page.exception
+    assert texts(page)[0].startswith("reply 100")
+    assert texts(page)[-1].startswith("reply 199")
+    page.text_input(key="search").set_value("reply 190").run()
+    page.button(key=f"found-{chat.conversation.id}").click().run()
+    assert len(page.chat_message) == 40
+
+
 def damage(file: Path) -> None:
     """Overwrite a store that is open, and let those who have it open see that it is another."""
     db = sqlite3.connect(file)
