@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from menny.storage import ChatStore, new_id
 from tests.ui.browsing import Visitor, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -208,30 +207,6 @@ def test_chats_are_renamed_pinned_found_deleted_and_brought_back(visitor: Visito
     expect(visitor.messages.first).to_contain_text("turnips")
     expect(row(page, "Root")).to_be_visible()
     expect(page.locator(".st-key-chats").get_by_text("Pinned")).to_be_visible()
-
-
-def test_a_message_that_was_found_far_up_is_in_view(visitor: Visitor, home: Path) -> None:
-    page, search = visitor.page, visitor.page.get_by_role("textbox", name="Search chats")
-    visitor.say("before a long chat")
-    visitor.wait_for_reply()
-    store = ChatStore(home / "menny" / "chats.db")
-    chat = new_id()
-    parent = None
-    for number in range(60):
-        _, reply = store.ask(chat, parent, f"quokka{number:02} " + "asks a good deal more than that. " * 20)
-        store.finish(reply.id, "And is answered. " * 20, "stop")
-        parent = reply.id
-    store.close()
-    search.fill("quokka07")
-    search.press("Enter")
-    page.locator(f".st-key-found-{chat} button").click()
-    message = visitor.messages.filter(has_text="quokka07")
-    expect(message).to_be_in_viewport()
-    page.wait_for_timeout(3000)  # whatever else the page does, it stays there
-    expect(message).to_be_in_viewport()
-    expect(visitor.messages.last).not_to_be_in_viewport()
-    search.fill("")
-    search.press("Enter")
 
 
 def test_what_follows_a_message_is_deleted_and_brought_back(visitor: Visitor) -> None:
