@@ -86,18 +86,18 @@ function scrollToResult(event) {
   for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
     addEventListener(kind, () => isOver.abort(), { capture: true, signal: isOver.signal })
   }
-  keepInView(`st-key-bar-${name.slice(RESULT.length)}`, 50, isOver)
+  keepInView(`st-key-bar-${name.slice(RESULT.length)}`, 600, 50, isOver)
 }
 
-// While the page is being drawn it grows and scrolls to its end: the message is kept in view until it has settled, or
-// until the reader moves.
-function keepInView(name, checks, isOver) {
+// While the page is being drawn it grows and scrolls to its end: once the message is there, it is kept in view until the
+// page has settled, or until the reader moves. Both counts are of tenths of a second.
+function keepInView(name, waiting, settling, isOver) {
+  if (isOver.signal.aborted) return
   const message = document.getElementsByClassName(name)[0]?.closest('[data-testid="stChatMessage"]')
   message?.scrollIntoView({ block: message.offsetHeight < innerHeight / 2 ? "center" : "start" })
-  const isRunning = document.querySelector('[data-test-script-state="running"]')
-  if (isOver.signal.aborted) return
-  if (checks) setTimeout(() => keepInView(name, isRunning ? checks : checks - 1, isOver), 100)
-  else isOver.abort()
+  const isSettled = Boolean(message) && !document.querySelector('[data-test-script-state="running"]')
+  if (!waiting || !settling) return isOver.abort()
+  setTimeout(() => keepInView(name, waiting - !message, settling - isSettled, isOver), 100)
 }
 
 function focusEditedMessage(tries) {
