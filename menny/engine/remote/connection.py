@@ -1,6 +1,8 @@
 """HTTP with one server: every answer is bounded in bytes and time, and a request can be ended from another thread."""
 
+import ipaddress
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,14 @@ from typing import Any, Self
 
 import httpx2
 
-from menny.engine.remote.errors import BAD_ADDRESS, BAD_KEY, NotTheProtocolError, RefusedError
+from menny.engine.remote.errors import (
+    BAD_ADDRESS,
+    BAD_CERTIFICATES,
+    BAD_KEY,
+    BAD_PROXY,
+    NotTheProtocolError,
+    RefusedError,
+)
 from menny.errors import EngineError
 
 CONNECT_SECONDS = 10.0
@@ -35,10 +44,10 @@ class Call:
     def hang_up(self) -> None:
         """End the connection: merely closing the response would wait for the thread that reads it."""
         self.is_over = True
-        socket = self._stream.get_extra_info("socket") if self._stream is not None else None
-        if socket is not None:
+        connected = self._stream.get_extra_info("socket") if self._stream is not None else None
+        if connected is not None:
             try:
-                socket.shutdown(2)
+                connected.shutdown(2)
             except OSError:  # it is closed already
                 return
 
@@ -64,7 +73,8 @@ class Connection:
     """A client of one server; `address` ends in its /v1, and `silence` is how many seconds it may say nothing.
 
     It follows no redirect, which could carry a chat and the key to another host, and asks no proxy for this machine.
-    Raises EngineError for an address or a key that can't be one.
+    Raises EngineError for an address or a key that can't be one, and for a proxy or certificates that the environment
+    names and that can't be used.
     """
 
     def __init__(self, address: str, key: str | None, silence: float) -> None:
@@ -75,13 +85,18 @@ class Connection:
         if key and not (key.isascii() and key.isprintable()):
             raise EngineError(BAD_KEY.format(address=address))
         self._address = address.rstrip("/")
-        self._client = httpx2.Client(
-            follow_redirects=False,
-            trust_env=host not in ("127.0.0.1", "localhost", "::1"),
-            timeout=httpx2.Timeout(silence, connect=min(silence, CONNECT_SECONDS)),
-            limits=httpx2.Limits(max_keepalive_connections=0),  # a call hangs up its own connection, no other's
-            headers={"Authorization": f"Bearer {key or 'none'}", "User-Agent": "menny"},
-        )
+        try:
+            self._client = httpx2.Client(
+                follow_redirects=False,
+                trust_env=not is_this_machine(host),
+                timeout=httpx2.Timeout(silence, connect=min(silence, CONNECT_SECONDS)),
+                limits=httpx2.Limits(max_keepalive_connections=0),  # a call hangs up its own connection, no other's
+                headers={"Authorization": f"Bearer {key or 'none'}", "User-Agent": "menny"},
+            )
+        except OSError:
+            raise EngineError(BAD_CERTIFICATES) from None
+        except (ImportError, ValueError, httpx2.InvalidURL):  # ImportError: SOCKS needs a package
+            raise EngineError(BAD_PROXY) from None
 
     @property
     def root(self) -> str:
@@ -122,6 +137,22 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def is_this_machine(host: str) -> bool:
+    """Return True for an address of this machine, in any spelling: localhost, 127.1, 0.0.0.0, ::1."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(name))  # 127.1 and 0x7f000001 are addresses too
+        except (OSError, ValueError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 def parse(content: bytes, response: httpx2.Response) -> Any:

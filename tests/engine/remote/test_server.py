@@ -5,11 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from menny.engine.remote.connection import is_this_machine
 from menny.engine.remote.engine import RemoteEngine
 from menny.engine.remote.errors import without_key
 from menny.engine.remote.server import Server, served_models
@@ -157,3 +159,66 @@ def test_a_key_among_the_names_of_models_is_hidden_too(server: FakeServer) -> No
     server.models = {"data": [{"id": f"model-of-{KEY}"}]}
     with pytest.raises(EngineError, match="it has model-of-…: name one of these"):
         RemoteEngine(Server(server.address, "other", key=KEY))
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:7891/", "The proxy that"),
+        ("ALL_PROXY", "socks5://127.0.0.1:7891", "The proxy that"),
+        ("HTTP_PROXY", "http://user:pass:word:x", "The proxy that"),
+        ("HTTP_PROXY", "http://[::1", "The proxy that"),
+        ("HTTP_PROXY", "ftp://proxy", "The proxy that"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem", "The certificates that"),
+    ],
+)
+def test_a_proxy_or_certificates_that_cant_be_used_are_a_sentence_and_concern_no_server_on_this_machine(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(EngineError, match=words) as raised:
+        served_models(Server("http://192.0.2.1:9/v1"), 0.2)
+    assert "word" not in str(raised.value)
+    assert served_models(Server(server.address)) == {"fake-7b": 900}
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "LocalHost", "localhost.", "127.1", "127.0.0.2", "0.0.0.0", "[::ffff:127.0.0.1]"],
+)
+def test_a_proxy_hears_of_no_server_on_this_machine_however_its_address_is_written(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.05)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        port = server.address.split(":")[2].removesuffix("/v1")
+        with suppress(EngineError):  # the server listens on one of these addresses only
+            served_models(Server(f"http://{host}:{port}/v1"), 1.0)
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+
+
+@pytest.mark.parametrize(
+    "host", ["chat.localhost", "::1", "::", "0x7f000001", "2130706433", "127.255.255.254", "::ffff:7f00:1"]
+)
+def test_every_name_of_this_machine_is_known(host: str) -> None:
+    assert is_this_machine(host)
+
+
+@pytest.mark.parametrize("host", ["192.168.1.5", "example.org", "localhost.example.org", "alocalhost", "128.0.0.1", ""])
+def test_another_machine_isnt_taken_for_this_one(host: str) -> None:
+    assert not is_this_machine(host)
