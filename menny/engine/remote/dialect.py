@@ -32,6 +32,9 @@ _UNKNOWN_FIELD = re.compile(
     r"unrecogni[sz]ed|unknown|unsupported|not supported|does not support|not permitted|not allowed|unexpected|extra",
     re.IGNORECASE,
 )
+_TOO_MANY_STOPS = re.compile(
+    r"\bstop\b.*(too (long|many)|at most|maximum|up to|no more than)", re.IGNORECASE | re.DOTALL
+)
 _ROLES = re.compile(r"alternat|system role|role.{0,40}(system|not supported)|system.{0,40}not supported", re.IGNORECASE)
 
 
@@ -81,6 +84,8 @@ class Dialect:
             return replace(self, has_system_role=False)
         if "max_completion_tokens" in error.reason and "max_tokens" in fields and "max_tokens" not in self.renamed:
             return replace(self, renamed={**self.renamed, "max_tokens": "max_completion_tokens"})
+        if "stop" in fields and "stop" not in self.renamed and _TOO_MANY_STOPS.search(error.reason):
+            return replace(self, renamed={**self.renamed, "stop": ""})  # the engine finds them by itself
         if _UNKNOWN_FIELD.search(error.reason):
             named = [
                 name

@@ -36,6 +36,7 @@ from menny.engine.remote.scoring import RemoteScorer
 from menny.engine.remote.server import LIST_SECONDS, Server, choose_model, list_models, served_models
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
 from menny.engine.sampling import SamplingParams
+from menny.engine.stop_strings import StopFinder
 from menny.engine_protocols import Chunk, FinishReason, OnProgress, Progress, Score
 from menny.errors import EngineError, MennyError, PromptTooLongError
 
@@ -189,14 +190,15 @@ class RemoteEngine:
         reader = ReplyReader(self.server.address, self.server.key, params.max_tokens)
         messages = messages_of(request.prompt)
         begun = messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else ""
-        overlap, patience = Overlap(begun), threading.Timer(AFTER_END_SECONDS, call.hang_up)
+        overlap, stops = Overlap(begun), StopFinder(params.stop)  # not every server knows stop strings
+        patience = threading.Timer(AFTER_END_SECONDS, call.hang_up)
         try:
             for event in self._events(request, params, call):
-                text = overlap.take(reader.take(event))
+                text = stops.add(overlap.take(reader.take(event)))
                 clock.take_usage(reader.usage)
                 if text:
                     yield clock.chunk(text)
-                if reader.is_done:
+                if reader.is_done or stops.found:
                     break
                 if reader.reason and (text or not patience.is_alive()):
                     patience.cancel()
@@ -210,8 +212,11 @@ class RemoteEngine:
                 raise
         finally:
             patience.cancel()
-        if rest := reader.rest():
+        if rest := stops.add(reader.rest()) + stops.finish():
             yield clock.chunk(rest)
+        if stops.found:
+            yield clock.last("stop")
+            return
         if not reader.is_complete:
             raise EngineError(CUT_OFF.format(address=self.server.address))
         yield clock.last(reader.end(may_be_empty=bool(begun) or messages is None))
