@@ -26,6 +26,8 @@ Loader = Any  # a yaml.SafeLoader, whose methods carry no types
 
 _VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:#'\"{\[]+: +|- +)(?P<value>\S.*)")
 _INDICATORS = "{[*&!%@`|>\"'?-"  # what no plain text can begin with
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # halves of a character
 _COMMENT_OR_TEXT = re.compile(r"[ \t]+#[^\s#!]")  # a comment has a space after its #; "Number #1" hasn't
 
 
@@ -81,7 +83,7 @@ def parse(text: str) -> PlainYaml:
         if not loader.check_event(yaml.StreamEndEvent):
             raise PlainYamlError(_line(loader.peek_event()), "a second document starts here; keep one document a file")
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        line = len(_lines(text[: error.position]))
         raise PlainYamlError(
             line, f"the character U+{ord(text[error.position]):04X} isn't allowed here; remove it"
         ) from None
@@ -107,7 +109,7 @@ def texts_cut_by_comments(text: str) -> list[tuple[int, str]]:
     try:
         for token in yaml.scan(text, yaml.SafeLoader):
             if isinstance(token, yaml.ScalarToken) and token.plain and is_plain(token.value):
-                rest = text[token.end_mark.index :].split("\n", 1)[0]
+                rest = _LINE_END.split(text[token.end_mark.index :], 1)[0]
                 if _COMMENT_OR_TEXT.match(rest):
                     found.append((token.end_mark.line + 1, rest.strip()))
     except yaml.YAMLError:
@@ -192,7 +194,12 @@ def _scalar(loader: Loader, event: Any) -> Any:
 
 
 def _text(value: str, line: int) -> str:
-    """Return the text, unless an escape has put something into it that no tokenizer or database takes."""
+    """Return the text, unless an escape has put something into it that no tokenizer or database takes.
+
+    Two escapes that make one character, as JSON writes an emoji, are joined.
+    """
+    if max(value, default="") >= "\ud800" and _PAIR.search(value):
+        value = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), value)
     for character in value:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r\x85":
             raise PlainYamlError(line, f"the character U+{ord(character):04X} isn't allowed in text; remove it")
@@ -233,7 +240,8 @@ def _about_braces(text: str, line: int) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return re.split(r"\r\n|[\n\r]", text)
+    """Return a text's lines, which YAML ends by more than a line feed."""
+    return _LINE_END.split(text)
 
 
 def _begins_with(text: str, line: int, indicators: str) -> str:

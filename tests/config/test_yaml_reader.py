@@ -239,3 +239,33 @@ def test_what_is_not_a_file_is_named_and_not_waited_for(tmp_path: Path, kind: st
             path.symlink_to("/dev/zero")
     with pytest.raises(PlainYamlError, match=f"isn't a file but {words}"):
         read(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ("greeting: {{user}}, hello", "needs quotes around all of it"),
+        ("greeting: a: b", "a colon stands where none can"),
+        ("greeting: 'a", "the quote that opens here isn't closed"),
+        ("? [a]", "a key must be plain text"),
+        ("{{user}}: b", "needs quotes around all of it"),
+        ("greeting: @home", "text that begins with @"),
+    ],
+)
+def test_an_error_bears_its_line_whatever_ends_the_lines_before(end: str, last: str, words: str) -> None:
+    with pytest.raises(PlainYamlError, match=words) as raised:
+        parse(f"name: 'x'{end}{end}{end}{last}")
+
+    assert raised.value.line in (4, 5)  # 5: what is missing is missed at the end
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028"])
+def test_a_text_that_a_comment_cuts_ends_with_its_line(end: str) -> None:
+    assert texts_cut_by_comments(f"name: Number #1{end}other: x") == [(1, "#1")]
+
+
+def test_an_emoji_in_two_escapes_is_one_character_as_in_json() -> None:
+    assert parse(r'name: "Caf\u00e9 \ud83d\ude00"').data == {"name": "Café 😀"}
+    with pytest.raises(PlainYamlError, match=r"U\+DE00 isn't allowed"):
+        parse(r'name: "\ude00\ud83d"')
