@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.messages import Message
-from menny.text import close_matches
+from menny.text import close_matches, is_blank
 
 IMAGES = "images"
 PICTURE_TYPES = (".png", ".jpg", ".jpeg", ".webp")
@@ -102,6 +103,13 @@ class PersonaFile(StrictModel):
         default={}, description="What other programs keep here, such as an imported card. Menny shows and keeps it."
     )
 
+    @field_validator("name")
+    @classmethod
+    def _visible(cls, name: str) -> str:
+        if is_blank(name):
+            raise ValueError("must have a character that can be seen")
+        return name
+
     @field_validator("extensions")
     @classmethod
     def _within_bounds(cls, extensions: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -170,7 +178,7 @@ def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Pe
     by_name: dict[str, Path] = {}
     personas: list[Persona] = []
     for path, persona in loaded.items():
-        twin = by_name.setdefault(persona.name.casefold(), path)
+        twin = by_name.setdefault(folded(persona.name), path)
         if twin is not path:
             errors.append(ConfigError(f"{file_name(path)}: {twin.name} has the name '{persona.name}' too; change one."))
             continue
@@ -178,6 +186,11 @@ def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Pe
         if persona.avatar and persona.avatar_path(root) is None:
             errors.append(ConfigError(f"{file_name(path)}: there is no picture {persona.avatar}; add it."))
     return _in_order(personas), errors
+
+
+def folded(name: str) -> str:
+    """The form in which names are compared: without case, and accents in one spelling."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def own_folder() -> Path:
@@ -198,8 +211,8 @@ def load_all(presets: Path = CONFIGS / "personas", own: Path | None = None) -> t
         unreadable = ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")
         return personas, [*errors, *([unreadable] if os.path.lexists(folder) else [])]
     mine, more_errors = load_personas(folder)
-    ids, names = {persona.id for persona in mine}, {persona.name.casefold() for persona in mine}
-    kept = [persona for persona in personas if persona.id not in ids and persona.name.casefold() not in names]
+    ids, names = {persona.id for persona in mine}, {folded(persona.name) for persona in mine}
+    kept = [persona for persona in personas if persona.id not in ids and folded(persona.name) not in names]
     return _in_order([*kept, *mine]), [*errors, *more_errors]
 
 

@@ -323,3 +323,18 @@ def test_a_persona_that_comes_along_is_complete(path: Path) -> None:
     assert all(len(suggestion) <= 45 for suggestion in persona.suggestions)
     assert persona.avatar_path() == PROJECT / "images" / f"{persona.id}-avatar.png"
     assert combine("none", persona.guardrails, load_guardrails(CONFIGS / "guardrails")[0]) is not None
+
+
+def test_a_name_that_cant_be_seen_is_a_problem(folder: Path) -> None:
+    write(folder, ada='name: "\\u200b\\u2060"\nsystem_prompt: You are nobody.\n')
+
+    assert "must have a character that can be seen" in the_problem(folder)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Zoë", "Zoe\u0308"), ("ZOË", "zoë"), ("Fuß", "FUSS"), ("\u212b", "å")])
+def test_two_names_that_look_alike_are_one_name(folder: Path, one: str, other: str) -> None:
+    write(folder, a=MINIMAL.format(name=one), b=MINIMAL.format(name=other))
+
+    personas, problems = load_personas(folder, folder.parent)
+
+    assert len(personas) == len(problems) == 1
