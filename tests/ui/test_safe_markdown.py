@@ -170,6 +170,8 @@ def test_what_nests_too_deep_is_shown_as_written(nest: str) -> None:
         "\\(\\text{",
         ":a",
         "- $$x$$\n",
+        "x://",
+        "ahttp://",
     ],
 )
 def test_a_long_text_of_one_mark_takes_no_time(evil: str) -> None:

@@ -24,8 +24,10 @@ def web_address(state: StateInline, silent: bool) -> bool:
     if silent or state.linkLevel or state.src[state.pos] != ":":
         return False
     scheme = _SCHEME.search(state.src[max(0, state.pos - _LONGEST_SCHEME - 1) : state.pos])
+    if scheme is None or not state.pending.endswith(scheme[0]):  # first: what follows may be long
+        return False
     rest = _REST.match(state.src, state.pos, state.posMax)
-    if scheme is None or rest is None or not state.pending.endswith(scheme[0]):
+    if rest is None:
         return False
     return _push_link(state, scheme[0], without_end(rest[0]), "")
 

@@ -1,6 +1,6 @@
 """Chats as files, in the page: export of one chat, an archive of everything, and import."""
 
-import re
+import unicodedata
 from collections.abc import Callable
 
 import streamlit as st
@@ -14,6 +14,9 @@ from menny.ui.shared.feedback import IMPORT
 from menny.ui.shared.options import read_options
 
 MOST_MEGABYTES = 200
+
+_JOINERS = "\u200c\u200d"  # within words of Persian and of Indian languages
+_WITHIN_WORDS = f"_{_JOINERS}"
 
 
 def draw_files(session: Session) -> None:
@@ -86,6 +89,8 @@ def _draw_download(label: str, data: str | Callable[[], bytes], file_name: str, 
 
 
 def file_stem(title: str) -> str:
-    """Return a title as a file's name, without its ending."""
-    words = re.findall(r"\w+", title)
-    return "-".join(words)[:60] or "chat"
+    """Return a title as a file's name, without its ending; letters keep their marks, as in हिन्दी."""
+    title = unicodedata.normalize("NFC", title)
+    kept = (c if c in _WITHIN_WORDS or unicodedata.category(c)[0] in "LMN" else " " for c in title)
+    words = (word.strip(_JOINERS) for word in "".join(kept).split())
+    return "-".join(filter(None, words))[:60] or "chat"

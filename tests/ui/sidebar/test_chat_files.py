@@ -1,6 +1,7 @@
 """The archive of everything: what it holds comes back in a home that has nothing, and a bad one changes nothing."""
 
 import io
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.personas.persona import own_folder
 from menny.storage import ChatStore, pack, unpack
 from menny.ui.personas.persona_store import from_archive, to_archive
+from menny.ui.sidebar.chat_files import file_stem
 from tests.ui.conftest import Stage, say
 
 BASIL = """\
@@ -139,3 +141,22 @@ def archive_of(folder: Path) -> bytes:
         return pack(store.transcripts(), to_archive())
     finally:
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("title", "stem"),
+    [
+        ("A plan: 3/4", "A-plan-3-4"),
+        ("हिन्दी भाषा", "हिन्दी-भाषा"),
+        ("ภาษาไทยที่นี่", "ภาษาไทยที่นี่"),
+        ("שָׁלוֹם", "שָׁלוֹם"),
+        ("e\u0301te\u0301", "été"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("\u200d👩\u200d👧 \u200c", "chat"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("snake_case\nline", "snake_case-line"),
+        ("", "chat"),
+    ],
+)
+def test_a_files_name_keeps_the_letters_of_a_title_with_their_marks(title: str, stem: str) -> None:
+    assert file_stem(title) == unicodedata.normalize("NFC", stem)
