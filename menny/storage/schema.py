@@ -8,13 +8,18 @@ Migration = tuple[str, ...]
 
 # The full-text index parts texts at spaces and punctuation, and compares characters as they are. It can't look into
 # these: scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese and their like), Korean,
-# whose words carry endings, and letters that come in several shapes (ﬁ, ⅷ, half and full width, 𝐛𝐨𝐥𝐝). Messages that
+# whose words carry endings, letters that come in several shapes (ﬁ, ⅷ, half and full width, 𝐛𝐨𝐥𝐝), and words with marks
+# or invisible characters in them, at which it would part them (हिन्दी, שָׁלוֹם, السَّلَام, soft hyphens). Messages that
 # hold one of them are in an index of their own, and the search reads their texts. Another list needs a new migration.
 UNINDEXED = (
+    "\u00ad\u0483-\u0489\u0591-\u05c7\u0610-\u061c\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u0711\u0730-\u074a\u07a6-\u07b0\u07eb-\u07fd"
+    "\u0816-\u082d\u0859-\u085b\u0897-\u089f\u08ca-\u0dff\u135d-\u135f\u1712-\u1773\u180b-\u18aa\u1920-\u193b\u1a17-\u1a1b"
+    "\u1b00-\u1c4f\u1cd0-\u1cff\u200b-\u200d\ua800-\ua95f\ua980-\ua9df\uaae0-\uaaff\uabc0-\uabff\U00010a01-\U00010a3f"
+    "\U00011000-\U00011fff"
     "\u00aa\u00b2\u00b3\u00b5\u00b9-\u00be\u0132\u0133\u013f\u0140\u0149\u017f\u01c4-\u01cc\u01f1-\u01f3\u02b0-\u02b8\u02e0-\u02e4\u03d0-\u03d6"
-    "\u03f0-\u03f9\u0587\u0675-\u0678\u0e00-\u0fff\u1000-\u109f\u10fc\u1100-\u11ff\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1d2c-\u1dbf\u1e9a\u1e9b"
+    "\u03f0-\u03f9\u0587\u0675-\u0678\u0e00-\u0fff\u1000-\u109f\u10fc\u1100-\u11ff\u1780-\u17ff\u1950-\u19df\u1a20-\u1aff\u1d2c-\u1dbf\u1e9a\u1e9b"
     "\u2070-\u209f\u2100-\u218f\u2460-\u24ff\u2c7c\u2c7d\u2d6f\u2e80-\u2fdf\u3000-\ua4cf\ua69c\ua69d\ua770\ua7f2-\ua7f9\ua960-\ua97f\ua9e0-\uaa7f"
-    "\uab5c-\uab69\uac00-\ud7ff\uf900-\ufdff\ufe70-\ufefe\uff01-\uffef\U00010781-\U000107ba\U0001aff0-\U0001b16f\U0001d400-\U0001d7ff"
+    "\uab5c-\uab69\uac00-\ud7ff\uf900-\ufdff\ufe70-\ufeff\uff01-\uffef\U00010781-\U000107ba\U0001aff0-\U0001b16f\U0001d400-\U0001d7ff"
     "\U0001ee00-\U0001eeff\U0001f100-\U0001f10a\U0001fbf0-\U0001fbf9\U00020000-\U0003ffff"
 )
 HOLDS_UNINDEXED = f"text GLOB '*[{UNINDEXED}]*'"
@@ -88,6 +93,10 @@ MIGRATIONS: tuple[Migration, ...] = (
         END""",
     ),
     (f"CREATE INDEX messages_unindexed ON messages (number) WHERE {HOLDS_UNINDEXED}",),
+    (  # the list has grown
+        "DROP INDEX messages_unindexed",
+        f"CREATE INDEX messages_unindexed ON messages (number) WHERE {HOLDS_UNINDEXED}",
+    ),
 )
 
 

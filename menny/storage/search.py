@@ -3,7 +3,7 @@
 Words of scripts with spaces are looked up in SQLite's full-text index, by their beginnings. Messages that the index
 can't look into (`schema.UNINDEXED`) are read: there a word of a script without spaces is found anywhere, and a Latin
 one also where it is glued to such a script, as in 我想买新的iPhone手机. Letters are the same in any case, width and
-accent.
+accent, with and without the points of Hebrew and the vowel marks of Arabic. Invisible characters don't count.
 """
 
 import re
@@ -27,7 +27,15 @@ _MARKED = re.compile("\x02(.*?)\x03", re.DOTALL)
 _UNINDEXED = re.compile(f"[{UNINDEXED}]")
 _ACCENTED = re.compile("[\u00c0-\u024f\u0300-\u06ff\u1e00-\u1fff]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
-_CLUSTER = re.compile(".[\u0300-\u036f\u3099\u309a\uff9e\uff9f\u1160-\u11ff]*", re.DOTALL)  # what folds as one
+_IGNORED = re.compile(  # soft hyphens, joiners and spaces without width; points, vowel marks and long strokes
+    "[\u00ad\u200b-\u200d\u2060\ufeff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    "\u0610-\u061a\u061c\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a]"
+)
+_CLUSTER = re.compile(  # what folds as one: a letter, and what NFKC may join to it
+    ".[\u0300-\u036f\u0653-\u0655\u093c\u09be\u09d7\u0b3e\u0b56\u0b57\u0bbe\u0bd7\u0c56\u0cc2\u0cd5\u0cd6\u0d3e\u0d57"
+    "\u0dca\u0dcf\u0ddf\u102e\u1b35\u3099\u309a\uff9e\uff9f\u1160-\u11ff]*",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ class Query:
     @classmethod
     def of(cls, text: str) -> "Query":
         """Read a text that a user typed."""
-        return cls(tuple(unicodedata.normalize("NFKC", sanitize(text)[:LONGEST_QUERY]).split()))
+        typed = unicodedata.normalize("NFKC", sanitize(text)[:LONGEST_QUERY])
+        return cls(tuple(_IGNORED.sub("", typed).split()))
 
     @cached_property
     def indexed(self) -> str:
@@ -112,8 +121,8 @@ def search(db: Connection, text: str, limit: int) -> list[Found]:
 
 
 def fold(text: str) -> str:
-    """Return a text in the form that is compared: small letters of ordinary width, without accents."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """Return a text in the form that is compared: small letters of ordinary width, without accents and the like."""
+    folded = _IGNORED.sub("", unicodedata.normalize("NFKC", text).casefold())
     if _ACCENTED.search(folded):
         folded = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
     return folded

@@ -123,6 +123,25 @@ SCRIPTS = [  # a text, what is typed, what is marked in the text (None: it isn't
     ("人々は々", "人々", "人々"),
     ("北京、上海。", "上海", "上海"),
     ("𠮷野家で食べた", "𠮷野", "𠮷野"),
+    ("मैं हिन्दी में लिखता हूँ", "हिन्दी", "हिन्दी"),
+    ("हिन्दी में लिखो", "हिन", "हिन"),
+    ("नदी के किनारे हवा दूर", "हिन्दी", None),
+    ("আমার সোনার বাংলা", "বাংলা", "বাংলা"),
+    ("ব\u09c7\u09beন আছে", "ব\u09cbন", "ব\u09c7\u09beন"),
+    ("தமிழ் மொழி", "மொழி", "மொழி"),
+    ("மழை", "மொழி", None),
+    ("हिन्दी में iPhone लो", "iphone", "iPhone"),
+    ("قَالَ السَّلَامُ عَلَيْكُمْ", "السلام", "السَّلَامُ"),
+    ("السلام عليكم", "السَّلَامُ", "السلام"),
+    ("مـــرحبا بكم", "مرحبا", "مـــرحبا"),
+    ("أهلا وسهلا", "أهلا", "أهلا"),
+    ("שָׁלוֹם עולם", "שלום", "שָׁלוֹם"),
+    ("שלום עולם", "שָׁלוֹם", "שלום"),
+    ("می\u200cخواهم بروم", "میخواهم", "می\u200cخواهم"),
+    ("میخواهم بروم", "می\u200cخواهم", "میخواهم"),
+    ("an extra\u00adordinary day", "extraordinary", "extra\u00adordinary"),
+    ("zero\u200bwidth", "zerowidth", "zero\u200bwidth"),
+    ("a family 👩\u200d👩\u200d👧 here", "👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
 ]
 
 
@@ -184,6 +203,17 @@ def test_a_store_of_the_version_before_finds_them_too(file: Path) -> None:
         plan = db.execute(f"EXPLAIN QUERY PLAN {MESSAGES.unindexed}").fetchall()
     assert any("messages_unindexed" in row["detail"] for row in plan)
     store.close()
+
+
+def test_no_mark_of_a_living_script_parts_a_word_for_the_search() -> None:
+    parted = [
+        character
+        for character in map(chr, range(0x370, 0x3040))
+        if unicodedata.category(character) in ("Mn", "Mc")
+        and not re.match(f"[{UNINDEXED}]", character)
+        and not "\u1dc0" <= character <= "\u20ff"  # of phonetics and of signs
+    ]
+    assert parted == []
 
 
 def test_every_letter_that_has_another_shape_is_read_by_the_search() -> None:
