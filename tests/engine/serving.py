@@ -53,8 +53,8 @@ def _made(monkeypatch: pytest.MonkeyPatch, maker: Any, name: str) -> list[weakre
     refs: list[weakref.ref] = []
     make = getattr(maker, name)
 
-    def noted(*args: Any) -> Any:
-        made = make(*args)
+    def noted(*args: Any, **named: Any) -> Any:
+        made = make(*args, **named)
         refs.append(weakref.ref(made))
         return made
 

@@ -92,10 +92,10 @@ def test_an_engine_that_is_interrupted_while_it_loads_ends_when_it_has_loaded(fo
     models, before, went_on = models_loaded(monkeypatch), set(threading.enumerate()), threading.Event()
     build = worker.build_model
 
-    def interrupted(args, source):
+    def interrupted(args, source, **options):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         went_on.wait()
-        return build(args, source)
+        return build(args, source, **options)
 
     monkeypatch.setattr(worker, "build_model", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -65,11 +65,12 @@ def build_model(
         for kind in KINDS:
             weights.pop(f"output.{kind}", None)
     forms = check_forms(shapes, source)
+    unpackable = [name for name in forms if not (packed and can_pack(shapes[name], *forms[name]))]
     try:
         if on_cpu and fits:
-            slow = [name for name in forms if not (packed and can_pack(shapes[name], *forms[name]))]
-            _dequantize(slow, forms, weights, mx.float32)
-        slow = [name for name, weight in weights.items() if not (packed and is_packable(weight))]
+            _dequantize(unpackable, forms, weights, mx.float32)
+        half = {f"{name}.{kind}" for name in unpackable for kind in KINDS}  # scales, which MLX's products want exact
+        slow = [name for name, weight in weights.items() if name in half or not (packed and is_packable(weight))]
         _cast(slow, weights, mx.float32 if on_cpu else _short(source))
         _stack(args, stage, forms, weights, mx.float32 if on_cpu else None)
         model = packed(args, stage) if packed else Mistral(args, stage)

@@ -204,7 +204,7 @@ def test_a_folder_that_holds_one_gguf_stands_for_it(tmp_path):
     write_gguf(folder / "one.gguf", args, weights)
     assert close(logits(load_model(folder)), logits(load_model(folder / "one.gguf")))
     write_gguf(folder / "two.gguf", args, weights)
-    assert "holds 2 .gguf files" in refusal(folder)
+    assert "holds 2 .gguf models" in refusal(folder)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

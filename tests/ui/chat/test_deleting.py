@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from menny.chat import ReplySettings
 from menny.engine import SamplingParams
+from menny.models.loader import ModelSource
 from menny.ui.chat.chats import Chats
 from menny.ui.session import Session
 from menny.ui.shared import shared_engine
@@ -39,7 +40,7 @@ def send(session: Session, text: str) -> None:
 
 
 def answer(session: Session) -> None:
-    assert session.send("menny", "model", "Model", Path("model.gguf"), SETTINGS)
+    assert session.send("menny", "model", "Model", ModelSource(Path("model.gguf")), SETTINGS)
 
 
 def wait_for_reply(session: Session) -> None:
