@@ -48,7 +48,7 @@ def _run() -> int:
         return complain(str(error), error.exit_code)
     except typer.TyperException as error:
         sentence = error.format_message().rstrip(".")
-        return complain(f"{sentence}. See `python -m menny --help`.", 2)
+        return complain(f"{sentence}{'' if sentence.endswith('?') else '.'} See `python -m menny --help`.", 2)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the output is gone

@@ -1,8 +1,8 @@
 """Server-sent events, read from a stream of bytes as the HTML standard has them, and a little more tolerantly.
 
 Lines end in LF, CR or CRLF; a byte order mark, comments, and events without data are skipped. Tolerated besides: a last
-event without an empty line, events that no empty line parts, data that is no JSON (a ping), and one whole JSON answer
-in place of a stream.
+event without an empty line, events that no empty line parts, data that is no JSON (a ping), a field `error` as
+llama-server had it, and one whole JSON answer in place of a stream. An event named `error` comes as {"error": …}.
 """
 
 import json
@@ -28,6 +28,7 @@ def read_events(pieces: Iterable[bytes]) -> Iterator[Any]:
     Raises TooLongError, and NotTheProtocolError for an event that is neither JSON nor a mere word.
     """
     data: list[bytes] = []
+    is_error = False
     size, lines = 0, _lines(pieces)
     for number, line in enumerate(lines):
         if number == 0:
@@ -36,16 +37,17 @@ def read_events(pieces: Iterable[bytes]) -> Iterator[Any]:
                 yield _whole(chain([line], lines))
                 return
         if not line:
-            yield from _parsed(data)
-            data, size = [], 0
+            yield from _errors(data) if is_error else _parsed(data)
+            data, size, is_error = [], 0, False
             continue
         field, _, value = line.partition(b":")
-        if field == b"data":
+        is_error = is_error or field == b"error" or (field == b"event" and value.strip() == b"error")
+        if field in (b"data", b"error"):
             data.append(value.removeprefix(b" "))
             size += len(line)
             if size > MOST_BYTES:
                 raise TooLongError
-    yield from _parsed(data)
+    yield from _errors(data) if is_error else _parsed(data)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -76,6 +78,17 @@ def _parsed(data: list[bytes]) -> Iterator[Any]:
         if len(data) == 1:
             raise
         yield from [_value(line) for line in data]
+
+
+def _errors(data: list[bytes]) -> Iterator[Any]:
+    """Yield an event that calls itself an error in the form in which others report one; it may be any text."""
+    try:
+        events = list(_parsed(data))
+    except NotTheProtocolError:
+        events = []
+    for event in events or [None]:
+        named = isinstance(event, dict) and event.get("error")
+        yield event if named else {"error": event or b" ".join(data).decode(errors="replace") or True}
 
 
 def _value(line: bytes) -> Any:

@@ -84,7 +84,7 @@ class ReplyReader:
 
     def _text(self, choice: dict[str, Any]) -> str:
         """Return the text of a choice: of a chat's stream, of a whole answer, or of a completion."""
-        message = choice.get("delta") or choice.get("message")
+        message = choice.get("delta") or ({} if self._has_text else choice.get("message"))  # some repeat the whole
         self.is_done = self.is_done or (bool(choice.get("message")) and not choice.get("delta"))
         if not isinstance(message, dict):
             message = {"content": choice.get("text")}
