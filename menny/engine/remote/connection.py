@@ -4,7 +4,8 @@ import ipaddress
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ from menny.errors import EngineError
 
 CONNECT_SECONDS = 10.0
 MOST_BYTES = 8 << 20  # of an answer that is no stream
+MOST_PIECE_BYTES = 1 << 16  # of a compressed answer, unpacked at once
+GZIP_OR_ZLIB = 47  # zlib's number for either, told by their first bytes
 MOST_ERROR_BYTES = 1 << 20
 ERROR_SECONDS = 10.0  # for the text of an error
 OPENED = (".connect_tcp.complete", ".start_tls.complete")
@@ -91,7 +94,11 @@ class Connection:
                 trust_env=not is_this_machine(host),
                 timeout=httpx2.Timeout(silence, connect=min(silence, CONNECT_SECONDS)),
                 limits=httpx2.Limits(max_keepalive_connections=0),  # a call hangs up its own connection, no other's
-                headers={"Authorization": f"Bearer {key or 'none'}", "User-Agent": "menny"},
+                headers={
+                    "Authorization": f"Bearer {key or 'none'}",
+                    "User-Agent": "menny",
+                    "Accept-Encoding": "gzip, deflate",
+                },
             )
         except OSError:
             raise EngineError(BAD_CERTIFICATES) from None
@@ -165,6 +172,32 @@ def parse(content: bytes, response: httpx2.Response) -> Any:
         raise NotTheProtocolError("it is no JSON") from None
 
 
+def pieces_of(response: httpx2.Response) -> Iterator[bytes]:
+    """Yield an answer's bytes, unpacked in pieces of a bounded length: httpx's own could be a thousand times as long as
+    what came.
+
+    Raises NotTheProtocolError for what can't be unpacked.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    packed = response.iter_raw()
+    yield from unpacked(packed) if encoding in ("gzip", "x-gzip", "deflate") else packed
+
+
+def unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what gzip or zlib packed, in pieces of at most MOST_PIECE_BYTES. Raises NotTheProtocolError."""
+    unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
+    for piece in packed:
+        rest = piece
+        while rest and not unpacker.eof:
+            try:
+                plain = unpacker.decompress(rest, MOST_PIECE_BYTES)
+            except zlib.error:
+                raise NotTheProtocolError("it can't be unpacked") from None
+            rest = unpacker.unconsumed_tail
+            if plain:
+                yield plain
+
+
 def is_page(response: httpx2.Response) -> bool:
     """Return True for an answer that calls itself a web page."""
     return "html" in response.headers.get("Content-Type", "").lower()
@@ -184,7 +217,7 @@ def _refusal(response: httpx2.Response, call: Call) -> RefusedError:
 
 def _read(response: httpx2.Response, most: int) -> bytes:
     content = bytearray()
-    for piece in response.iter_bytes():
+    for piece in pieces_of(response):
         content += piece
         if len(content) > most:
             raise NotTheProtocolError("it is too long")

@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx2
 
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
-from menny.engine.remote.connection import Call, Connection, is_page
+from menny.engine.remote.connection import Call, Connection, is_page, pieces_of
 from menny.engine.remote.continuing import Overlap, continued, learn_continuing
 from menny.engine.remote.counting import CountingTokenizer
 from menny.engine.remote.dialect import MOST_ATTEMPTS, Dialect, sampling_fields
@@ -233,7 +233,7 @@ class RemoteEngine:
                     self._dialect = dialect
                     if is_page(response):
                         raise NotTheProtocolError("it is a web page")
-                    yield from read_events(response.iter_bytes())
+                    yield from read_events(pieces_of(response))
                     return
             except RefusedError as error:
                 adapted = dialect.adapted(error, fields) if attempt < MOST_ATTEMPTS - 1 else None

@@ -1,7 +1,14 @@
 """How odd streams end: with errors in every form in which servers report them, or with the whole reply once more."""
 
-import pytest
+import gzip
+import zlib
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from menny.engine.remote.connection import MOST_PIECE_BYTES, unpacked
+from menny.engine.remote.errors import NotTheProtocolError
 from menny.engine.remote.events import read_events
 from menny.engine.remote.reply import ReplyReader
 from menny.errors import EngineError
@@ -46,3 +53,23 @@ def test_a_whole_reply_that_repeats_what_was_streamed_is_not_added_to_it(delta: 
     last = b'data: {"choices": [{"delta": %b, "message": {"content": "par"}, "finish_reason": "stop"}]}\n\n' % delta
     assert text_of(WORD + last) == "par"
     assert text_of(last) == ("" if delta.startswith(b'{"') else "par")
+
+
+@given(st.binary(max_size=3000), st.integers(1, 50), st.sampled_from([gzip.compress, zlib.compress]))
+def test_a_compressed_answer_is_unpacked_however_it_is_cut(text: bytes, width: int, compress) -> None:
+    packed = compress(text)
+    assert b"".join(unpacked(packed[at : at + width] for at in range(0, len(packed), width))) == text
+
+
+def test_a_little_that_unpacks_to_very_much_comes_in_short_pieces() -> None:
+    packed = gzip.compress(b"x" * 50_000_000)
+    assert len(packed) < 60_000
+    lengths = [len(piece) for piece in unpacked([packed])]
+    assert max(lengths) == MOST_PIECE_BYTES
+    assert sum(lengths) == 50_000_000
+
+
+@pytest.mark.parametrize("packed", [b"not packed", gzip.compress(b"x" * 1000)[:5] + b"\xff" * 40])
+def test_what_cant_be_unpacked_isnt_the_protocol(packed: bytes) -> None:
+    with pytest.raises(NotTheProtocolError):
+        list(unpacked([packed]))
