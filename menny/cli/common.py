@@ -15,7 +15,7 @@ from menny.engine.distributed.ring import join
 from menny.engine.distributed.setup import Shared
 from menny.errors import TooLargeError
 from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve, will_it_fit
-from menny.models.loader import AnyEngine, LoadOptions, Planner, load
+from menny.models.loader import AnyEngine, LoadOptions, Planner, load, notice_of
 from menny.prompts import guess_template
 from menny.text import sanitize
 
@@ -90,6 +90,8 @@ def open_engine(
             path = find_model(name)[1]
             engine = load_engine(path, context_length=context, force=force, shared=Shared(ring, name))
     with engine:
+        if notice := notice_of(engine):
+            typer.echo(f"({notice})", err=True)
         yield engine, spec.template or guess_template(engine.tokenizer)
 
 

@@ -114,6 +114,8 @@ class Mistral(nn.Module):
     of the embeddings, the norm and the output what its stage needs.
     """
 
+    leaves_out_vision = False  # set where the checkpoint had a vision tower beside this text model
+
     def __init__(self, args: ModelArgs, stage: Stage | None = None) -> None:
         super().__init__()
         self.args = args

@@ -53,6 +53,7 @@ class Engine:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
         self.context_length: int  # tokens, of prompt and reply together
+        self.leaves_out_vision: bool  # the model had a vision tower, which isn't loaded
         self.stage_bytes: tuple[int, ...]  # the weights, on each machine that holds a stage of the model
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
@@ -231,6 +232,7 @@ class Engine:
                 "they don't belong together"
             )
         self.stage_bytes = model.stage_bytes
+        self.leaves_out_vision = model.leaves_out_vision
         return model
 
     def _next_request(self, model: Mistral) -> Request | None:

@@ -116,6 +116,12 @@ def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS)
     return load_engine(model, context_length=options.context, force=options.force, threads=options.threads)
 
 
+def notice_of(engine: object) -> str:
+    """Return what a user should know of a loaded model, in a sentence; "" where there is nothing."""
+    has_no_eyes = isinstance(engine, Engine) and engine.leaves_out_vision
+    return "This model could see pictures, but Menny only reads text." if has_no_eyes else ""
+
+
 def why_no_continuing(engine: object) -> str:
     """Return why an engine can't continue a reply that it began, in a sentence; "" where it can.
 

@@ -74,6 +74,7 @@ def build_model(
         _cast(slow, weights, mx.float32 if on_cpu else _short(source))
         _stack(args, stage, forms, weights, mx.float32 if on_cpu else None)
         model = packed(args, stage) if packed else Mistral(args, stage)
+        model.leaves_out_vision = source.has_vision
         _quantize_like(model, {stage.local(name): form for name, form in forms.items()})
         model.load_weights([(stage.local(name), weight) for name, weight in weights.items()])
         model.eval()

@@ -10,7 +10,7 @@ from menny.chat.settings import ReplySettings
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, resolve
-from menny.models.loader import ModelSource
+from menny.models.loader import ModelSource, notice_of
 from menny.personas.persona import Parameters, Persona
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, set_default
@@ -101,6 +101,9 @@ def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelS
     model = session.model = models[st.session_state["model"]]
     if model.good_for:
         st.caption(as_label(model.good_for))
+    source = paths[model.id]
+    if source and (notice := notice_of(shared_engine().engine_of(source))):
+        st.caption(as_label(notice))
     _add_own_model(session, list(models.values()))
     is_removed = removed is not None and model.id == removed.id
     error = f"{model.name} is no longer on this machine. Choose another model in the sidebar." if is_removed else ""

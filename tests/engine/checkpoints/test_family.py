@@ -15,9 +15,18 @@ from menny.engine import Mistral, ModelArgs, SamplingParams, load_engine, load_m
 from menny.engine.checkpoints.checkpoint import open_model
 from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.errors import ModelError
+from menny.models.loader import notice_of
 from tests.engine.format_files import reference_config, reference_weights
 from tests.engine.test_reference_logits import TOLERANCE, in_chunks, stored
-from tests.engine.tiny_models import Weights, hub_config, quantize, write_folder, write_vocabulary
+from tests.engine.tiny_models import (
+    Weights,
+    hub_config,
+    quantize,
+    random_weights,
+    tiny_args,
+    write_folder,
+    write_vocabulary,
+)
 from tools.split_gguf import split
 
 TOWERS = {
@@ -55,6 +64,12 @@ def write_nested(folder: Path, args: ModelArgs, weights: Mapping[str, Any], rena
     return folder
 
 
+def write_plain(folder: Path, args: ModelArgs, weights: Weights) -> Path:
+    write_folder(folder, args, weights)
+    write_vocabulary(folder)
+    return folder
+
+
 def write_original(folder: Path, args: ModelArgs, arrays: Mapping[str, mx.array]) -> Path:
     folder.mkdir(parents=True)
     config = {key: value for key, value in reference_config(args).items() if key != "tie_word_embeddings"}
@@ -68,6 +83,17 @@ def check(model: Mistral, tokens: NDArray[Any], logits: NDArray[Any], tolerance:
     assert np.abs(np.array(model(mx.array(tokens))[0]) - logits).max() < tolerance
     for size in (1, 7, 16, 33):
         assert np.abs(in_chunks(model, tokens, size) - logits).max() < tolerance
+
+
+def test_an_engine_says_that_it_reads_no_pictures(tmp_path):
+    args = tiny_args(vocab_size=259)
+    weights = random_weights(args)
+    nested = write_nested(tmp_path / "m", args, weights, NEWER)
+    write_vocabulary(nested)
+    with load_engine(nested) as engine:
+        assert notice_of(engine) == "This model could see pictures, but Menny only reads text."
+    with load_engine(write_plain(tmp_path / "plain", args, weights)) as engine:
+        assert notice_of(engine) == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
