@@ -1,56 +1,14 @@
-"""The entry, `streamlit run app.py`: the page, with headers around it that let nothing in from elsewhere."""
+"""The entry, `streamlit run app.py`: the page, behind a check of who asks for it and headers that let nothing in."""
 
 from pathlib import Path
 
 import streamlit as st
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The one script in Streamlit 1.67's index.html: `window.prerenderReady = false`.
-STREAMLITS_INLINE_SCRIPT = "'sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA='"
+from menny.ui.origin_check import OriginCheck
+from menny.ui.security_headers import SecurityHeaders
 
-# Streamlit loads components from blobs and styles itself inline; everything else comes from this server only.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        f"script-src 'self' blob: {STREAMLITS_INLINE_SCRIPT}",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "worker-src 'self' blob:",
-        "frame-src 'none'",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
+app = st.App(
+    Path(__file__).parent / "menny" / "ui" / "page.py",
+    middleware=[Middleware(SecurityHeaders), Middleware(OriginCheck)],
 )
-SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-write=(self)",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-
-
-class SecurityHeaders:
-    """Sets the headers on every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-app = st.App(Path(__file__).parent / "menny" / "ui" / "page.py", middleware=[Middleware(SecurityHeaders)])

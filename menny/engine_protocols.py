@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from menny.engine import SamplingParams
 
 FinishReason = Literal["stop", "length", "cancelled"]
+OPENING = "[Start a new chat]"  # the user's message before an answer that opens a chat, where one is needed
 Phase = Literal["busy", "preparing", "loading", "waiting", "summarizing", "classifying", "prefill", "writing"]
 
 

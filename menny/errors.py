@@ -1,10 +1,34 @@
-"""The one tree of errors: what a user, a file or a machine can cause, told in a sentence that says what to do."""
+"""The one tree of errors: what a user, a file or a machine can cause, in a sentence that says what to do."""
+
+import reprlib
+from pathlib import Path
+
+LONGEST_ERROR = 2000  # characters of a sentence: a file may name things at any length
+LONGEST_QUOTE = 80  # characters of a value that a sentence quotes
+
+
+def quoted(value: object, longest: int = LONGEST_QUOTE) -> str:
+    """Return a value as a sentence quotes it: its repr, cut after `longest` characters."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= longest else value[: longest - 1] + "…")
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # an integer with more digits than Python writes
+        return "a number too large to show"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 class MennyError(Exception):
-    """Anything that Menny tells its user. The message is one clear sentence: what is wrong and what to do."""
+    """An error to show to the user. The message is one clear sentence: what is wrong and what to do.
+
+    `file` is the file that it is about, None where it is about none. A longer message than LONGEST_ERROR is cut.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", *, file: Path | None = None) -> None:
+        super().__init__(message if len(message) <= LONGEST_ERROR else message[: LONGEST_ERROR - 1] + "…")
+        self.file = file
 
 
 class ConfigError(MennyError):

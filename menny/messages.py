@@ -8,7 +8,8 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn's text, as its author wrote it."""
+    """One turn's text, as its author wrote it; `thought` is what a reasoning model wrote before its answer."""
 
     role: Role
     content: str
+    thought: str = ""

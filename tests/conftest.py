@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytes
 # Examples are the same in every run and have no time limit: a test tells of the code, not of the machine or the day.
 settings.register_profile("menny", derandomize=True, deadline=None)
 settings.load_profile("menny")
+
+
+def pytest_configure() -> None:
+    """Let SIGINT interrupt tests and the processes that they start: a shell's background jobs ignore it otherwise."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

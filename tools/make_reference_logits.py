@@ -1,6 +1,7 @@
 """Computes the logits that the engine is held to, by transformers in float32, and stores them in tests/reference.
 
-Run once, in an environment of its own: torch 2.13.0 (CPU), transformers 5.23.0, numpy.
+Run once, in an environment of its own: torch 2.13.0 (CPU), transformers 5.24.0, numpy. (5.23.0 made the models whose
+files say so.)
 
     python -m tools.make_reference_logits
 
@@ -39,6 +40,29 @@ BASE = {
 }
 SPARSE = {"num_local_experts": 8, "num_experts_per_tok": 2}
 
+# An original context of 16 tokens, so that the scalings show within the 40 that are computed.
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e6,
+    "factor": 16.0,
+    "original_max_position_embeddings": 16,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "llama_4_scaling_beta": 0.1,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 5e5,
+    "factor": 8.0,
+    "original_max_position_embeddings": 16,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+}
+SHARP = {**YARN, "rope_theta": 1e8, "factor": 4.0, "beta_fast": 4.0, "mscale_all_dim": 0.0, "llama_4_scaling_beta": 0.0}
+TYPES = ["sliding_attention", "full_attention"]
+
 MODELS: dict[str, tuple[str, dict[str, Any], int]] = {  # model_type, what differs from BASE, and B
     "mistral": ("mistral", {"sliding_window": None, "rope_theta": 1e6}, 1),
     "mistral_window": ("mistral", {"sliding_window": 8, "rope_theta": 1e4}, 1),
@@ -52,6 +76,21 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {  # model_type, what diffe
         {**SPARSE, "sliding_window": 8, "rope_theta": 1e4, "tie_word_embeddings": True, "num_key_value_heads": 1},
         1,
     ),
+    "ministral3": ("ministral3", {"sliding_window": None, "rope_parameters": {**YARN, "rope_theta": 1e9}}, 1),
+    "ministral3_tied": (
+        "ministral3",
+        {"sliding_window": None, "rope_parameters": YARN, "tie_word_embeddings": True},
+        2,
+    ),
+    "ministral3_window": ("ministral3", {"sliding_window": 24, "rope_parameters": YARN}, 1),
+    "ministral3_sharp": ("ministral3", {"sliding_window": None, "rope_parameters": SHARP}, 1),
+    "ministral": (
+        "ministral",
+        {"sliding_window": 8, "layer_types": TYPES, "rope_parameters": {"rope_type": "default", "rope_theta": 1e8}},
+        1,
+    ),
+    "llama3": ("llama", {"rope_parameters": LLAMA3, "head_dim": 16}, 1),
+    "llama_linear": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}, 1),
 }
 
 
@@ -119,9 +158,11 @@ def write_checkpoint() -> None:
 
 
 def main() -> None:
-    """Write every file of tests/reference."""
+    """Write the files of tests/reference that aren't there."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for seed, (name, (model_type, changes, batch)) in enumerate(MODELS.items()):
+        if (FOLDER / f"{name}.npz").exists():
+            continue  # delete a file to have it made again
         config = {"model_type": model_type, **BASE, **changes}
         weights = draw(hub_shapes(config), seed)
         tokens = np.random.default_rng(1000 + seed).integers(0, VOCAB_SIZE, (batch, LENGTH))
@@ -130,7 +171,8 @@ def main() -> None:
         texts = {"config": json.dumps(config), "made_by": json.dumps(made_by)}
         np.savez_compressed(FOLDER / f"{name}.npz", tokens=tokens, logits=logits, **texts)
         print(name, logits.shape, float(np.abs(logits).max()))
-    write_checkpoint()
+    if not (FOLDER / "pytorch.pth").exists():
+        write_checkpoint()
 
 
 if __name__ == "__main__":

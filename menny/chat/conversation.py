@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
-from menny.chat.reply import Reply, classifying, seam_after, summary_writer
+from menny.chat.reply import Reply, classifying, summary_writer
+from menny.chat.seam import TOKEN_IDS_KEY, Seam, ids_to_keep, kept_ids
 from menny.chat.settings import ReplySettings
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
@@ -89,7 +90,7 @@ class Chat:
             raise PromptError("This reply was withheld: have the message answered once more instead.")
         self._return_home()
         entry = self._keep(lambda store: store.reopen(reply_id))
-        return Reply(entry.id, entry.text, stats=entry.stats)
+        return Reply(entry.id, entry.text, stats=entry.stats, kept_ids=entry.extra.get(TOKEN_IDS_KEY))
 
     def answer(
         self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
@@ -127,12 +128,13 @@ class Chat:
     ) -> Iterator[Chunk]:
         """Stream a reply that somebody else concludes; raises as `concluding` has it."""
         moderation, template = settings.moderation, settings.template
+        seam: Seam | None = None
         try:
             if moderation:
                 self._moderate_question(reply, moderation, engine, template, on_progress)
             prompt = self._prompt(reply, engine, settings, on_progress)
             due = 0.0
-            seam = seam_after(prompt.ids[-1], engine.tokenizer)
+            seam = Seam(engine.tokenizer, prompt.answer_ids)
             for chunk in reply.follow(lambda: engine.stream(prompt.ids, settings.params, on_progress), seam):
                 if time.monotonic() >= due:
                     self._keep(lambda store: store.grow(reply.id, reply.text))
@@ -147,12 +149,15 @@ class Chat:
             if moderation and reply.text:
                 progress = classifying(on_progress)
                 reply.moderate(moderation.check("replies", reply.text, engine, template, progress))
+            if seam:
+                reply.kept_ids = ids_to_keep(seam.ids, reply.text, engine.tokenizer)
 
     def _end(self, reply: Reply) -> None:
         extra = {
             "usage": asdict(reply.usage) if reply.usage else None,
             "notice": reply.notice or None,
             MODERATION_KEY: reply.moderation.to_dict() if reply.moderation else None,
+            TOKEN_IDS_KEY: (reply.kept_ids or None) if reply.finish_reason != "stop" else None,
         }
         self._keep(
             lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.stats, **extra)
@@ -173,6 +178,11 @@ class Chat:
     def choose(self, entry_id: str) -> None:
         """Go on by another alternative."""
         self._keep(lambda store: store.choose(entry_id))
+
+    def is_within(self, entry_id: str, branch_id: str) -> bool:
+        """Whether a message is `branch_id` or follows it, and so would be deleted with it."""
+        unknown: list[MessageNode] = []
+        return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), unknown))
 
     def delete(self, entry_id: str) -> None:
         """Delete a message and all that follows it."""
@@ -233,7 +243,8 @@ class Chat:
 
     def _prompt(self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None) -> Prompt:
         """Build a reply's prompt; a new summary is kept beside the last message that it covers."""
-        context = Context(engine, settings.template, settings.params.max_tokens)
+        answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
+        context = Context(engine, settings.template, settings.params.max_tokens, answer_ids)
         write = summary_writer(reply, engine, settings.params, on_progress)
         instructions, said = settings.instructions, _said(self._store.path_to(reply.id), answering=reply.id)
         messages = [*instructions.messages(), *(entry.message for entry in said)]
@@ -295,7 +306,7 @@ def _said(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNo
     return [
         replace(entry, text=WITHHELD) if _is_withheld(entry) and entry.id != answering else entry
         for entry in entries
-        if entry.text
+        if entry.text or (entry.id == answering and entry.extra.get(TOKEN_IDS_KEY))
     ]
 
 

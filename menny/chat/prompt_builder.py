@@ -12,7 +12,7 @@ from menny.chat.summary_prompt import request
 from menny.engine_protocols import Engine, Tokenizer
 from menny.errors import MennyError, PromptError
 from menny.messages import Message
-from menny.prompts import encode_chat, guess_template
+from menny.prompts import encode_open_chat, guess_template
 
 REPLY_SHARE = 4  # a quarter of the context is the most that is kept free for a reply
 FRAME = 32  # tokens of a summary's room for the question that it answers, and for another vocabulary's longer count
@@ -50,22 +50,30 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The ids for the engine; the summary that is now the latest; and what went wrong with it, in a sentence."""
+    """The ids for the engine; the summary that is now the latest; and what went wrong with it, in a sentence.
+
+    `answer_ids` are the last ids: those of the reply that the model goes on with.
+    """
 
     ids: list[int]
     usage: Usage
     summary: Summary | None = None
     notice: str = ""
+    answer_ids: Sequence[int] = ()
 
 
 class Context:
-    """A model's context and template, with room kept for a reply: a quarter of it at most."""
+    """A model's context and template, with room kept for a reply: a quarter of it at most.
 
-    def __init__(self, engine: Engine, template: str | None, max_tokens: int) -> None:
+    `answer_ids` are those of the reply that the model goes on with, where its text's encoding has others.
+    """
+
+    def __init__(self, engine: Engine, template: str | None, max_tokens: int, answer_ids: Sequence[int] = ()) -> None:
         self.length = engine.context_length
         self.reply = min(max_tokens, self.length // REPLY_SHARE)
         self._tokenizer = _EncodeOnce(engine.tokenizer)
         self._template = template or guess_template(engine.tokenizer)
+        self._answer_ids = answer_ids
 
     @property
     def budget(self) -> int:
@@ -73,7 +81,12 @@ class Context:
         return self.length - self.reply
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        return encode_chat(messages, self._template, self._tokenizer)
+        ids, answer_ids = self._encode(messages)
+        return [*ids, *answer_ids]
+
+    def _encode(self, messages: Sequence[Message]) -> tuple[list[int], Sequence[int]]:
+        """The ids of a prompt, and after them those of the answer that it leaves open."""
+        return encode_open_chat(messages, self._template, self._tokenizer, self._answer_ids)
 
     def count(self, messages: Sequence[Message]) -> int:
         return len(self.encode(messages))
@@ -106,7 +119,8 @@ class Context:
             else:
                 summary = Summary(text, remembered.unseen)
                 remembered = choose()
-        return Prompt(self.encode(remembered.messages), self._usage(remembered), summary, notice)
+        ids, answer_ids = self._encode(remembered.messages)
+        return Prompt([*ids, *answer_ids], self._usage(remembered), summary, notice, answer_ids)
 
     def estimate_usage(
         self, messages: Sequence[Message], memory: Memory, examples: Sequence[Message], summary: Summary | None

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from menny.chat.prompt_builder import Usage, Write
-from menny.engine_protocols import Chunk, Engine, FinishReason, OnProgress, Progress, Stream, Tokenizer
+from menny.chat.seam import Seam
+from menny.engine_protocols import Chunk, Engine, FinishReason, OnProgress, Progress, Stream
 from menny.errors import EngineError
 from menny.moderation.policy import WITHHELD, ModerationResult
 from menny.storage import ReplyStats
@@ -35,6 +36,7 @@ class Reply:
     usage: Usage | None = None
     notice: str = ""
     moderation: ModerationResult | None = None
+    kept_ids: object = None  # see seam.py
     _before: ReplyStats = field(init=False)
     _stream: Stream | None = None
     _cancelled: bool = False
@@ -72,17 +74,12 @@ class Reply:
         if result and result.action == "block":
             self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
 
-    def follow(self, start: Callable[[], Stream], seam: Callable[[int], str]) -> Iterator[Chunk]:
-        """Take in a stream's chunks and pass them on; cancelled before its start, the reply is over.
-
-        `seam` tells what the first token of a stream that goes on with a text adds to it.
-        """
-        is_seam = bool(self.text)
+    def follow(self, start: Callable[[], Stream], seam: Seam) -> Iterator[Chunk]:
+        """Take in a stream's chunks and pass them on, joined to the text so far; a cancelled reply starts none."""
         for chunk in self.listen(start):
-            if is_seam and chunk.token is not None:
-                is_seam = False
-                chunk = _with_space(chunk) if self._lacks_space(chunk, seam) else chunk
-            self.text += chunk.text
+            if (text := seam.join(chunk)) != chunk.text:
+                chunk = replace(chunk, text=text)
+            self.text += text
             self.finish_reason = chunk.finish_reason
             self.stats = ReplyStats(
                 chunk.prompt_tokens,
@@ -92,12 +89,6 @@ class Reply:
             )
             yield chunk
         self.finish()
-
-    def _lacks_space(self, chunk: Chunk, seam: Callable[[int], str]) -> bool:
-        """Whether a stream, which begins like a text of its own, has left out the space after what was said."""
-        if self.text.endswith(" ") or chunk.text.startswith(" ") or chunk.token is None:
-            return False
-        return seam(chunk.token).startswith(" ")
 
     def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
         """Start a stream that ends with this reply when that is cancelled, or abandoned; then it doesn't start."""
@@ -114,19 +105,6 @@ class Reply:
         finally:
             if not is_over:
                 self._stream.cancel()
-
-
-def _with_space(chunk: Chunk) -> Chunk:
-    return replace(chunk, text=" " + chunk.text)
-
-
-def seam_after(last: int, tokenizer: Tokenizer) -> Callable[[int], str]:
-    """Tells what a token adds to a text whose last token is `last`.
-
-    Vocabularies of SentencePiece set a space before a text and take it off when they decode one: of a token in the
-    midst of a text it is a part.
-    """
-    return lambda token: tokenizer.decode([last, token]).removeprefix(tokenizer.decode([last]))
 
 
 def classifying(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +14,8 @@ from menny.engine import load_engine, plan_for
 from menny.engine.distributed.ring import join
 from menny.engine.distributed.setup import Shared
 from menny.errors import TooLargeError
-from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve
-from menny.models.loader import AnyEngine, load
+from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve, will_it_fit
+from menny.models.loader import AnyEngine, LoadOptions, Planner, load
 from menny.prompts import guess_template
 from menny.text import sanitize
 
@@ -79,12 +79,21 @@ def open_engine(
     spec, ring = resolve(name, specs), join()
     with _telling_of_force():
         if ring is None or isinstance(spec.source, ServerSource):
-            engine = load(spec, specs, context, force, threads)
+            engine = _load_fitting(spec, LoadOptions(context, force, threads), specs)
         else:
             path = find_model(name)[1]
             engine = load_engine(path, context_length=context, force=force, shared=Shared(ring, name))
     with engine:
         yield engine, spec.template or guess_template(engine.tokenizer)
+
+
+def _load_fitting(spec: ModelSpec, options: LoadOptions, specs: Sequence[ModelSpec]) -> AnyEngine:
+    """Load a model; where it doesn't fit, name what would: another context, fewer bits, another model."""
+    try:
+        return load(spec, options)
+    except TooLargeError as error:
+        fit = will_it_fit(spec, Planner(), specs, options.context)
+        raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None
 
 
 @contextmanager

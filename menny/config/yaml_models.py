@@ -1,4 +1,4 @@
-"""A YAML file becomes a strict pydantic model; whatever is wrong with it is told by file, key and line."""
+"""YAML files as strict pydantic models; every error names the file, the key and the line."""
 
 import json
 import math
@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from menny.config.yaml_reader import KeyPath, PlainYamlError, parse, read
+from menny.config.yaml_reader import FILE_ENDINGS, KeyPath, PlainYamlError, parse, read, texts_cut_by_comments
 from menny.errors import ConfigError
 from menny.files import file_name
-from menny.text import close_matches
+from menny.text import close_matches, sanitize
 
-MAX_PROBLEMS = 4
+MAX_ERRORS = 4
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -31,7 +31,7 @@ Line = Annotated[Text, AfterValidator(_one_line)]
 
 
 class StrictModel(BaseModel):
-    """What a config file may say: no unknown key, no number where text belongs, nothing changed afterwards."""
+    """A config file's content: no unknown key, no number where text belongs, nothing changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -41,8 +41,8 @@ def load_yaml(path: Path | str, model: type[ModelT]) -> ModelT:
     name = file_name(Path(path))
     try:
         text = read(Path(path))
-    except PlainYamlError as fault:
-        raise _fault(fault, name) from None
+    except PlainYamlError as error:
+        raise _config_error(error, name) from None
     return parse_yaml(text, model, name)
 
 
@@ -50,8 +50,11 @@ def parse_yaml(text: str, model: type[ModelT], name: str) -> ModelT:
     """As `load_yaml`, from the text of a file of that name."""
     try:
         document = parse(text)
-    except PlainYamlError as fault:
-        raise _fault(fault, name) from None
+        if found := _not_finite(document.data):
+            loc, number = found
+            raise PlainYamlError(_line_of(loc, document.lines), f"{_key(loc)} must be a number, not {_short(number)}")
+    except PlainYamlError as error:
+        raise _config_error(error, name) from None
     try:
         return from_data(document.data, model)
     except ValidationError as error:
@@ -63,51 +66,88 @@ def from_data(data: Any, model: type[ModelT]) -> ModelT:
     return model.model_validate_json(json.dumps(data), strict=True, extra="forbid")
 
 
-def findings(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
-    """What is wrong at which place, in sentences without the key: for a form, where the message stands at the field."""
-    found = [(e["loc"], _finding(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in _faults(error)]
+def field_errors(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
+    """The errors by place, in sentences without the key: for a form, where each stands at its field."""
+    found = [(e["loc"], _message(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in _own_errors(error)]
     return [(loc, _sentence(text[0].upper() + text[1:])) for loc, text in found]
 
 
 def load_folder(folder: Path | str, load: Callable[[Path], T]) -> tuple[dict[Path, T], list[ConfigError]]:
-    """Load every YAML file of a folder, by name; a file that can't be used is a problem and the others go on."""
+    """Load every YAML file of a folder, by name; a file that can't be used is an error, and the others go on.
+
+    A text that a comment cuts short is an error too, but its file is used.
+    """
     folder = Path(folder)
     try:
-        paths = sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
+        paths = yaml_files(folder)
     except OSError as error:
         return {}, [ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")]
     if not paths:
         return {}, [ConfigError(f"{file_name(folder)}: the folder holds no .yaml file.")]
     loaded: dict[Path, T] = {}
-    problems: list[ConfigError] = []
+    errors: list[ConfigError] = []
+    by_stem: dict[str, Path] = {}
     for path in paths:
         try:
-            if path.suffix == ".yml" and path.with_suffix(".yaml") in paths:
-                raise ConfigError(f"{file_name(path)}: there is a {path.stem}.yaml too; rename one of them.")
+            first = by_stem.setdefault(path.stem, path)
+            if first is not path:
+                raise ConfigError(f"{file_name(path)}: there is a {first.name} too; rename one of them.")
+            if sanitize(path.stem) != path.stem or len(path.stem.splitlines()) != 1:
+                raise ConfigError(f"{file_name(path)!r} can't be shown; give the file another name.")
             loaded[path] = load(path)
-        except ConfigError as problem:
-            problems.append(problem)
-    return loaded, problems
+            errors += comment_notices(path)
+        except ConfigError as error:
+            errors.append(error)
+    return loaded, errors
 
 
-def _fault(fault: PlainYamlError, name: str) -> ConfigError:
-    where = f", line {fault.line}" if fault.line else ""
-    return ConfigError(f"{name}{where}: {_sentence(fault.text)}")
+def yaml_files(folder: Path) -> list[Path]:
+    """The YAML files of a folder by name, `.yaml` before `.yml`, endings in any case. Raises OSError."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in FILE_ENDINGS and path.name[0] != "."]
+    return sorted(found, key=lambda path: (path.stem, path.suffix.lower(), path.suffix.swapcase()))
+
+
+def comment_notices(path: Path) -> list[ConfigError]:
+    """A sentence for each text in a file that a comment cuts short, such as `tagline: Number #1`."""
+    try:
+        cut = texts_cut_by_comments(read(path))
+    except PlainYamlError:
+        return []
+    return [
+        ConfigError(
+            f"{file_name(path)}, line {line}: the text ends before {_short(rest)}, as # begins a comment; put quotes "
+            "around the text, or a space after the #."
+        )
+        for line, rest in cut
+    ]
+
+
+def _config_error(error: PlainYamlError, name: str) -> ConfigError:
+    where = f", line {error.line}" if error.line else ""
+    return ConfigError(f"{name}{where}: {_sentence(error.text)}")
+
+
+def _not_finite(value: Any, loc: KeyPath = ()) -> tuple[KeyPath, float] | None:
+    """The first number that YAML can say and JSON can't, with its place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return loc, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, inner in items if (found := _not_finite(inner, (*loc, key)))), None)
 
 
 def _explain(error: ValidationError, model: type[BaseModel], lines: dict[KeyPath, int]) -> str:
-    """All that is wrong: `, line 7: unknown key 'x'. Line 9: …`, in the file's order, what is missing last."""
-    found = [(_line_of(e["loc"], lines), _finding(e, model)) for e in _faults(error)]
-    found.sort(key=lambda finding: finding[0] or math.inf)
-    parts = [(f"line {line}: " if line else "") + _sentence(text) for line, text in found[:MAX_PROBLEMS]]
-    if len(found) > MAX_PROBLEMS:
-        parts.append(f"And {len(found) - MAX_PROBLEMS} more.")
+    """All errors: `, line 7: unknown key 'x'. Line 9: …`, in the file's order, what is missing last."""
+    found = [(_line_of(e["loc"], lines), _message(e, model)) for e in _own_errors(error)]
+    found.sort(key=lambda item: item[0] or math.inf)
+    parts = [(f"line {line}: " if line else "") + _sentence(text) for line, text in found[:MAX_ERRORS]]
+    if len(found) > MAX_ERRORS:
+        parts.append(f"And {len(found) - MAX_ERRORS} more.")
     start = ", " if found[0][0] else ": "
     return start + " ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
 
 
-def _faults(error: ValidationError) -> list[ErrorDetails]:
-    """What is wrong, but for lists that are too short only because an item in them is wrong."""
+def _own_errors(error: ValidationError) -> list[ErrorDetails]:
+    """The errors, but for those of lists that are too short only because an item in them is wrong."""
     found = error.errors(include_url=False)
     places = [e["loc"] for e in found]
     return [
@@ -122,7 +162,7 @@ def _line_of(loc: KeyPath, lines: dict[KeyPath, int]) -> int:
     return next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), 0)
 
 
-def _finding(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
     loc, kind, ctx = error["loc"], error["type"], error.get("ctx", {})
     key = _key(loc)
     if kind == "extra_forbidden":
@@ -136,7 +176,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _wanted(kind: str, ctx: dict[str, Any], given: Any) -> str | None:
-    """What a value must be, by pydantic's kind of error; None for a kind that has no words here."""
+    """The value that is wanted, by pydantic's kind of error; None for a kind that has no words here."""
     instead = f", not {_short(given)}"
     if isinstance(given, str) and kind in ("too_short", "too_long"):  # pydantic's names for a text in one line
         kind = f"string_{kind}"
@@ -144,7 +184,8 @@ def _wanted(kind: str, ctx: dict[str, Any], given: Any) -> str | None:
         case "string_type":
             if given is None:
                 return "text; it is empty here"
-            return f"text{instead}" + ("; put quotes around it" if isinstance(given, bool | int | float) else "")
+            is_unquoted = isinstance(given, bool | int | float | dict)  # {user} without quotes is a mapping
+            return f"text{instead}" + ("; put quotes around it" if is_unquoted else "")
         case "int_type" | "int_parsing" | "int_from_float":
             return f"a whole number{instead}"
         case "float_type" | "float_parsing" | "finite_number":

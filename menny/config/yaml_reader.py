@@ -4,6 +4,8 @@ Config files come from other people too. A file is measured before it is read, i
 read, and anchors, aliases, tags, double keys and second documents are refused.
 """
 
+import re
+import sys
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +13,20 @@ from typing import Any
 
 import yaml
 
+from menny.files import read_file
+
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_KEY = 100
+MAX_NUMBER = 300  # characters of a number, in whichever base
+FILE_ENDINGS = (".yaml", ".yml")  # in small letters or capitals
 
 KeyPath = tuple[str | int, ...]
 Loader = Any  # a yaml.SafeLoader, whose methods carry no types
+
+_VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:#'\"{\[]+: +|- +)(?P<value>\S.*)")
+_INDICATORS = "{[*&!%@`|>\"'?-"  # what no plain text can begin with
+_COMMENT_OR_TEXT = re.compile(r"[ \t]+#[^\s#!]")  # a comment has a space after its #; "Number #1" hasn't
 
 
 class PlainYamlError(Exception):
@@ -30,21 +40,23 @@ class PlainYamlError(Exception):
 
 @dataclass
 class PlainYaml:
-    """What a file says, and the line of every key and item in it."""
+    """A file's content, and the line of every key and item in it."""
 
     data: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
 
 
 def read(path: Path) -> str:
-    """A file's text; raises PlainYamlError where it isn't a small file of UTF-8."""
+    """Return a file's text; raises PlainYamlError where it isn't a small file of UTF-8."""
     try:
-        if not path.is_file():
-            raise PlainYamlError(0, "it isn't a file" if path.exists() else "there is no such file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_file(path, MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise PlainYamlError(0, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise PlainYamlError(0, f"the file can't be read ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PlainYamlError(
+            0, reason if reason.startswith("it isn't") else f"the file can't be read ({reason})"
+        ) from None
     if len(raw) > MAX_BYTES:
         raise PlainYamlError(
             0, f"the file is larger than {MAX_BYTES // 1024} KiB; a config file is a few pages of text"
@@ -57,7 +69,7 @@ def read(path: Path) -> str:
 
 
 def parse(text: str) -> PlainYaml:
-    """The tree in a text; raises PlainYamlError where it is anything but one plain mapping."""
+    """Return the tree in a text; raises PlainYamlError where it is anything but one plain mapping."""
     document = PlainYaml()
     try:
         loader: Loader = yaml.SafeLoader(text)
@@ -74,12 +86,33 @@ def parse(text: str) -> PlainYaml:
             line, f"the character U+{ord(text[error.position]):04X} isn't allowed here; remove it"
         ) from None
     except yaml.MarkedYAMLError as error:
-        raise PlainYamlError(*_syntax(error)) from None
+        raise PlainYamlError(*_syntax(error, text)) from None
+    except _KeyError as error:
+        raise PlainYamlError(error.line, _about_braces(text, error.line) or error.text) from None
     if document.data is None:
         raise PlainYamlError(0, "the file is empty")
     if not isinstance(document.data, dict):
         raise PlainYamlError(1, "the file must hold keys with values, such as name: Menny")
     return document
+
+
+def texts_cut_by_comments(text: str) -> list[tuple[int, str]]:
+    """Return the line and what is left out for each text such as `Number #1`, of which YAML reads only `Number`.
+
+    A text that can't be read has none.
+    """
+    if not _COMMENT_OR_TEXT.search(text):
+        return []
+    found: list[tuple[int, str]] = []
+    try:
+        for token in yaml.scan(text, yaml.SafeLoader):
+            if isinstance(token, yaml.ScalarToken) and token.plain and is_plain(token.value):
+                rest = text[token.end_mark.index :].split("\n", 1)[0]
+                if _COMMENT_OR_TEXT.match(rest):
+                    found.append((token.end_mark.line + 1, rest.strip()))
+    except yaml.YAMLError:
+        return []
+    return found
 
 
 def is_plain(text: str) -> bool:
@@ -88,18 +121,30 @@ def is_plain(text: str) -> bool:
     return bool(loader.resolve(yaml.ScalarNode, text, (True, False)).endswith(":str"))
 
 
+class _KeyError(PlainYamlError):
+    """A key that is a list or a mapping, or too long."""
+
+
 def _value(loader: Loader, event: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
-    """The value that starts with this event; every key's and item's line is noted on the way."""
+    """Return the value that starts with this event; the line of every key and item is noted on the way."""
     line = _line(event)
     if isinstance(event, yaml.AliasEvent):
-        raise PlainYamlError(line, f"the alias *{str(event.anchor)[:40]} isn't allowed; write the value out")
+        raise PlainYamlError(
+            line,
+            f"the alias *{str(event.anchor)[:40]} isn't allowed; write the value out, and put quotes around text that "
+            "begins with *",
+        )
     if event.anchor is not None:
         raise PlainYamlError(
-            line, f"the anchor &{event.anchor[:40]} isn't allowed; write the value out where it is needed"
+            line,
+            f"the anchor &{event.anchor[:40]} isn't allowed; write the value out where it is needed, and put quotes "
+            "around text that begins with &",
         )
     if event.tag is not None:
         tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:40]
-        raise PlainYamlError(line, f"the tag {tag} isn't allowed; remove it")
+        raise PlainYamlError(
+            line, f"the tag {tag} isn't allowed; remove it, and put quotes around text that begins with !"
+        )
     if len(path) > MAX_DEPTH:
         raise PlainYamlError(line, f"nested more than {MAX_DEPTH} levels deep; a config file needs two or three")
     if isinstance(event, yaml.ScalarEvent):
@@ -119,7 +164,7 @@ def _mapping(loader: Loader, path: KeyPath, lines: dict[KeyPath, int]) -> dict[s
     while not isinstance(event := loader.get_event(), yaml.MappingEndEvent):
         plain = isinstance(event, yaml.ScalarEvent) and not event.anchor and not event.tag
         if not plain or len(event.value) > MAX_KEY or "\n" in event.value:
-            raise PlainYamlError(_line(event), "a key must be plain text, such as name: Menny")
+            raise _KeyError(_line(event), "a key must be plain text, such as name: Menny")
         key = _text(event.value, _line(event))  # as written: `on` and `no` are keys like any other
         here = (*path, key)
         if key in mapping:
@@ -131,16 +176,23 @@ def _mapping(loader: Loader, path: KeyPath, lines: dict[KeyPath, int]) -> dict[s
 
 def _scalar(loader: Loader, event: Any) -> Any:
     tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-    if tag.rpartition(":")[2] not in ("null", "bool", "int", "float"):
+    kind = tag.rpartition(":")[2]
+    if kind not in ("null", "bool", "int", "float"):
         return _text(event.value, _line(event))  # dates stay the text they were written as
+    unusable = PlainYamlError(_line(event), f"{event.value[:40]!r} isn't a number that can be used")
+    if len(event.value) > MAX_NUMBER:
+        raise unusable
     try:
-        return loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
+        value = loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
     except (ValueError, OverflowError):
-        raise PlainYamlError(_line(event), f"{event.value[:40]!r} isn't a number that can be used") from None
+        raise unusable from None
+    if kind == "int" and abs(value) > sys.float_info.max:
+        raise unusable
+    return value
 
 
 def _text(value: str, line: int) -> str:
-    """The text itself, unless an escape has put something into it that no tokenizer or database takes."""
+    """Return the text, unless an escape has put something into it that no tokenizer or database takes."""
     for character in value:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r\x85":
             raise PlainYamlError(line, f"the character U+{ord(character):04X} isn't allowed in text; remove it")
@@ -151,14 +203,45 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
+    """Return the line of a syntax error, and what to do about it."""
     problem, mark = (error.problem or "it can't be read")[:100], error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 0
     if "'\\t'" in problem:
-        problem = "a tab can't indent in YAML; use spaces"
-    elif "mapping values are not allowed" in problem:
-        problem = "a colon stands where none can; put quotes around text with a colon, and check the indentation"
-    elif "unexpected end of stream" in problem:
-        problem, mark = "the quote that opens here isn't closed", error.context_mark or mark
-    else:
-        problem = f"this isn't valid YAML ({problem}); check the quotes, brackets and indentation around it"
-    return (mark.line + 1 if mark else 0), problem
+        return line, _about_tab(text, mark)
+    if "mapping values are not allowed" in problem:
+        return line, "a colon stands where none can; put quotes around text with a colon, and check the indentation"
+    if "unexpected end of stream" in problem:
+        opened = error.context_mark or mark
+        return (opened.line + 1 if opened else 0), "the quote that opens here isn't closed"
+    advice = f"this isn't valid YAML ({problem}); check the quotes, brackets and indentation around it"
+    return line, _begins_with(text, line, _INDICATORS) or advice
+
+
+def _about_tab(text: str, mark: Any) -> str:
+    before = text[: mark.index].rpartition("\n")[2] if mark else ""
+    if not before.strip():
+        return "a tab can't indent in YAML; use spaces"
+    place = {":": "after the colon", "-": "after the dash"}.get(before.rstrip()[-1], "here")
+    return f"a tab stands {place}, which YAML doesn't allow; use a space"
+
+
+def _about_braces(text: str, line: int) -> str:
+    """Return what to do about `{{user}}` without quotes, which YAML takes for a mapping within a mapping."""
+    advice = "text with {{ and }} needs quotes around all of it" if "{{" in _lines(text)[line - 1] else ""
+    return _begins_with(text, line, "{") or advice
+
+
+def _lines(text: str) -> list[str]:
+    return re.split(r"\r\n|[\n\r]", text)
+
+
+def _begins_with(text: str, line: int, indicators: str) -> str:
+    """Return what to do about the value on a line that begins as no plain text can; empty where it doesn't."""
+    match = _VALUE.match(_lines(text)[line - 1]) if line else None
+    if match is None or match["value"][0] not in indicators:
+        return ""
+    value = match["value"].rstrip()
+    shown = value if len(value) <= 40 else value[:39] + "…"
+    quote = "'" if '"' in shown else '"'
+    return f"text that begins with {value[0]} needs quotes around all of it: {quote}{shown}{quote}"

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from menny.engine.formats.gguf import GGUFFile
-from menny.engine.formats.small_files import read_json
+from menny.engine.formats.small_files import read_config
+from menny.engine.rope import QueryScaling, RopeScaling
+from menny.engine.rope_config import rope_from_gguf, rope_from_hub, rope_from_params
 from menny.engine.sliding_windows import windows
-from menny.errors import ModelError
+from menny.errors import ModelError, quoted
+from menny.model_files import CONFIG_FILES, MODEL_TYPES, model_type, text_config
 
 DEFAULT_CONTEXT = 32768  # Mistral 7B v0.2 and later; a file that tells another number is believed
 DEFAULT_THETA = 1e4  # where a hub's config.json or a GGUF file is silent, as for their other readers
@@ -51,6 +54,8 @@ class ModelArgs:
     norm_eps: float
     vocab_size: int
     rope_theta: float = 10000.0
+    rope_scaling: RopeScaling | None = None
+    query_scaling: QueryScaling | None = None
     rope_traditional: bool = True  # pairs neighbouring dimensions, as the paper's own weights do; the hub's do not
     sliding_window: int | None = None  # W: a query sees itself and the W-1 positions before it
     tie_word_embeddings: bool = False  # the output projection is the embedding table
@@ -77,12 +82,22 @@ class ModelArgs:
             raise ModelError(f"max_position_embeddings is {self.max_position_embeddings}, but must be at least 1")
         if self.norm_eps <= 0 or self.rope_theta <= 0:
             raise ModelError("norm_eps and rope_theta must be above 0")
+        if self.rope_scaling is not None:
+            self._check_scaling(self.rope_scaling)
 
     def _check_layers(self, windowed: tuple[bool, ...]) -> None:
         if len(windowed) != self.n_layers:
             raise ModelError(f"windowed_layers tells of {len(windowed)} layers, but n_layers is {self.n_layers}")
         if any(windowed) and self.sliding_window is None:
             raise ModelError("windowed_layers names some, but sliding_window doesn't say how far they see")
+
+    def _check_scaling(self, scaling: RopeScaling) -> None:
+        if scaling.rope_type == "yarn" and self.rope_theta <= 1:
+            raise ModelError(f"rope_theta is {self.rope_theta:g}, but must be above 1 for yarn")
+        if scaling.rope_type == "table" and len(scaling.table) != self.head_dim // 2:
+            raise ModelError(
+                f"rope_freqs has {len(scaling.table)} numbers, but head_dim {self.head_dim} needs half as many"
+            )
 
     def window_of(self, layer: int) -> int | None:
         """The window of this layer, None where it sees everything."""
@@ -120,31 +135,29 @@ _REFERENCE_KEYS = {name: name for name in _HUB_KEYS} | {
     "num_experts_per_tok": "moe.num_experts_per_tok",
 }
 
-_GGUF_KEYS = {
-    "dim": "llama.embedding_length",
-    "n_layers": "llama.block_count",
-    "hidden_dim": "llama.feed_forward_length",
-    "n_heads": "llama.attention.head_count",
-    "n_kv_heads": "llama.attention.head_count_kv",
-    "head_dim": "llama.attention.key_length",
-    "norm_eps": "llama.attention.layer_norm_rms_epsilon",
+_GGUF_KEYS = {  # behind the architecture's name, save the tensor that vocab_size is read from
+    "dim": "embedding_length",
+    "n_layers": "block_count",
+    "hidden_dim": "feed_forward_length",
+    "n_heads": "attention.head_count",
+    "n_kv_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "norm_eps": "attention.layer_norm_rms_epsilon",
     "vocab_size": "token_embd.weight",
-    "rope_theta": "llama.rope.freq_base",
-    "sliding_window": "llama.attention.sliding_window",
-    "max_position_embeddings": "llama.context_length",
-    "num_experts": "llama.expert_count",
-    "num_experts_per_tok": "llama.expert_used_count",
+    "rope_theta": "rope.freq_base",
+    "sliding_window": "attention.sliding_window",
+    "max_position_embeddings": "context_length",
+    "num_experts": "expert_count",
+    "num_experts_per_tok": "expert_used_count",
 }
 
 _NEEDED = ("dim", "n_layers", "hidden_dim", "n_heads", "norm_eps", "vocab_size")
 _OF_EXPERTS = ("num_experts", "num_experts_per_tok")
 _FRACTIONS = ("norm_eps", "rope_theta")
 
-_TYPES = ("mistral", "ministral", "mixtral", "llama", "transformer")  # the last is the reference's word for all of them
+_ARCHITECTURES = ("llama", "mistral3")  # GGUF's names; Mistral and Mixtral go by the first too
 _BIASES = ("attention_bias", "mlp_bias", "use_biases", "attn_bias")
-_ROTATIONS = ("rope_scaling", "rope_parameters", "yarn")
-_FACTORS = ("llama.rope.scaling.factor", "llama.rope.scale_linear")
-_OTHER_MODELS = ("vision_encoder", "multimodal", "lora", "llama_4_scaling")
+_OTHER_MODELS = ("multimodal", "lora", "q_lora_rank", "kv_lora_rank")
 
 
 def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
@@ -153,23 +166,24 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
     `original`: the weights go by the reference's names, so its params.json counts where both are there, and rotary
     embeddings pair neighbouring dimensions.
     """
-    files = ("params.json", "config.json") if original else ("config.json", "params.json")
+    files = CONFIG_FILES[::-1] if original else CONFIG_FILES
     path = next((folder / name for name in files if (folder / name).is_file()), folder / "config.json")
-    config = read_json(path)
-    kind = config.get("model_type")
-    kind = _by_architecture(config.get("architectures")) if kind is None else kind
-    if kind not in _TYPES:
-        known = ", ".join(_TYPES)
-        raise ModelError(f"{path}: model_type {kind!r} is not one that Menny's engine computes ({known})")
+    config = dict(text_config(read_config(path)) or {})
+    if not config:
+        raise ModelError(f"{path}: text_config should be an object that describes the text model.", file=path)
+    kind = model_type(config)
+    if kind not in MODEL_TYPES:
+        known = ", ".join(MODEL_TYPES)
+        raise ModelError(f"{path}: model_type {quoted(kind)} is not one that Menny's engine computes ({known}).")
     _refuse_variants(config, path)
     count = config.get("n_layers", config.get(_HUB_KEYS["n_layers"]))
     config |= windows(config, count if isinstance(count, int) and count <= MOST_LAYERS else None, path)
     traditional = _flag(config, "rope_traditional", path, original)
     if sum(name in config for name in _NEEDED) > sum(_HUB_KEYS[name] in config for name in _NEEDED):
         return _reference_args(config, path, traditional)
-    for rotation in (config.get(key) for key in _ROTATIONS):
-        if isinstance(rotation, dict) and rotation.get("rope_theta") is not None:  # as for the hub's own reader,
-            config = config | {"rope_theta": rotation["rope_theta"]}  # one told here counts
+    rope = rope_from_hub(config, path)
+    if rope.theta is not None:  # as for the hub's own reader, it counts before one outside
+        config = config | {"rope_theta": rope.theta}
     sparse = kind == "mixtral" or config.get("num_local_experts") is not None
     return _build(
         config,
@@ -180,13 +194,9 @@ def args_from_folder(folder: Path, original: bool = False) -> ModelArgs:
         rope_traditional=traditional,
         tie_word_embeddings=_flag(config, "tie_word_embeddings", path),
         windowed_layers=config["windowed_layers"],
+        rope_scaling=rope.scaling,
+        query_scaling=rope.query_scaling,
     )
-
-
-def _by_architecture(named: object) -> str:
-    """The type that a config means which tells its architecture alone; one that tells nothing is a Mistral's."""
-    first = named[0] if isinstance(named, list) and named else named
-    return str(first).removesuffix("ForCausalLM").lower() if first else "mistral"
 
 
 def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> ModelArgs:
@@ -204,6 +214,7 @@ def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> Mo
     windowed = config.get("sliding_window") is not None
     tied = _flag(config, "tie_word_embeddings", path) or _flag(config, "tied_embeddings", path)
     theta = DEFAULT_THETA if windowed else LATER_THETA
+    rope = rope_from_params(config, path)
     return _build(
         config,
         _REFERENCE_KEYS,
@@ -213,36 +224,42 @@ def _reference_args(config: dict[str, Any], path: Path, traditional: bool) -> Mo
         rope_traditional=traditional,
         tie_word_embeddings=tied,
         windowed_layers=config["windowed_layers"],
+        rope_scaling=rope.scaling,
+        query_scaling=rope.query_scaling,
     )
 
 
-def args_from_gguf(file: GGUFFile) -> ModelArgs:
-    """The args in a GGUF file's metadata."""
+def args_from_gguf(file: GGUFFile, rope_table: tuple[float, ...] | None = None) -> ModelArgs:
+    """The args in a GGUF file's metadata; `rope_table` holds the numbers of its tensor rope_freqs.weight."""
     kind = file.metadata.get("general.architecture")
-    if kind != "llama":  # Mistral and Mixtral go by that name too
-        raise ModelError(f"{file.path}: architecture {kind!r} is not one that Menny's engine computes (llama)")
-    scaling = file.metadata.get("llama.rope.scaling.type")
-    if scaling not in (None, "none"):
-        raise ModelError(f"{file.path}: rope.scaling.type {scaling!r} is not supported")
-    for key in _FACTORS:
-        if scaling is None and file.metadata.get(key, 1) not in (0, 1):  # other readers take it for a linear one
-            raise ModelError(f"{file.path}: {key} is {file.metadata[key]}, but scaled rotations are not supported")
+    if kind not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise ModelError(
+            f"{file.path}: architecture {kind if kind is None else str(kind)[:60]!r} "
+            f"is not one that Menny's engine computes ({known})."
+        )
     embeddings = file.tensors.get("token_embd.weight")
     if embeddings is None:
-        raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: get the file again")
-    window = file.metadata.get("llama.attention.sliding_window") or None  # 0: none
+        raise ModelError(f"{file.path}: the tensor token_embd.weight is missing: get the file again.")
+    keys = {name: key if key == "token_embd.weight" else f"{kind}.{key}" for name, key in _GGUF_KEYS.items()}
+    window = file.metadata.get(keys["sliding_window"]) or None  # 0: none
+    rope = rope_from_gguf(file, kind, rope_table)
     args = _build(
-        file.metadata | {"token_embd.weight": embeddings.shape[0], "llama.attention.sliding_window": window},
-        _GGUF_KEYS,
+        file.metadata | {"token_embd.weight": embeddings.shape[0], keys["sliding_window"]: window},
+        keys,
         file.path,
-        bool(file.metadata.get("llama.expert_count")),
+        bool(file.metadata.get(keys["num_experts"])),
         DEFAULT_THETA,
         rope_traditional=True,
         tie_word_embeddings="output.weight" not in file.tensors,
+        rope_scaling=rope.scaling,
+        query_scaling=rope.query_scaling,
     )
-    rotated = file.metadata.get("llama.rope.dimension_count", args.head_dim)
+    rotated = file.metadata.get(f"{kind}.rope.dimension_count", args.head_dim)
     if rotated != args.head_dim:
-        raise ModelError(f"{file.path}: llama.rope.dimension_count is {rotated}, but only {args.head_dim} is supported")
+        raise ModelError(
+            f"{file.path}: {kind}.rope.dimension_count is {rotated}, but only {args.head_dim} is supported."
+        )
     return args
 
 
@@ -256,25 +273,6 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
     for key in _OTHER_MODELS:
         if config.get(key):
             raise ModelError(f"{path}: {key} is set, which is not supported")
-    for key in _ROTATIONS:
-        _refuse_scaling(config, key, path)
-
-
-def _refuse_scaling(config: Mapping[str, Any], key: str, path: Path) -> None:
-    """Rotations are computed as they were first described: of every dimension, unscaled, and alike in every layer."""
-    told = config.get(key)
-    rotation = told if isinstance(told, dict) else {"type": told}
-    for part in (config, rotation):
-        if part.get("partial_rotary_factor", 1) not in (None, 1):
-            raise ModelError(f"{path}: partial_rotary_factor is set, but Mistral turns every dimension")
-    kinds = [key] if key == "yarn" and told else [rotation.get("rope_type"), rotation.get("type")]
-    for kind in kinds:
-        if kind not in (None, "default"):
-            raise ModelError(f"{path}: {key} of type {kind!r} is not supported")
-    if not any(kinds) and rotation.get("factor") not in (None, 1):
-        raise ModelError(f"{path}: {key} has a factor and no type, so what it scales can't be told")
-    if any(isinstance(value, dict) for value in rotation.values()):
-        raise ModelError(f"{path}: {key} differs from layer to layer, which is not supported")
 
 
 def _build(

@@ -1,7 +1,7 @@
-"""How much memory a model takes here, told by the headers of its files before a weight is read; and what there is.
+"""The memory plan: the bytes that a model needs on this machine, computed from the headers of its files alone.
 
-A model takes its weights, the keys and values of its context (a rolling cache: of its window), and what the computing
-itself needs.
+A model needs room for its weights, for the keys and values of its context (with a rolling cache: of its window), and
+for the numbers that a pass computes on the way.
 """
 
 import math
@@ -20,18 +20,20 @@ from menny.engine.checkpoints.load import check_names, is_expanded
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.cpu.kernels import have_kernels
 from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.prefix_cache import default_limit
 from menny.engine.stage import Stage
 from menny.errors import EngineError, TooLargeError
+from menny.text import size
 
-LEAST_CONTEXT = 2048  # tokens: a shorter context than this isn't worth a model's while
-PROCESS = 160 << 20  # the vocabulary, the BLAS's own buffers, and code
-GROUP_SIZE = 64  # of weights quantized by MLX, where no file tells it
+LEAST_CONTEXT = 2048  # tokens: a model with a shorter context is of little use
+PROCESS = 160 << 20  # bytes of the vocabulary, the BLAS's own buffers, and code
+GROUP_SIZE = 64  # weights that share a scale, where no file says it
 PLAIN_BITS = 16
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes here, and how many bytes it can give to a model once the one that is loaded is let go of."""
+    """A device, and the bytes that it can give to a model once the one that is loaded is released."""
 
     kind: Literal["metal", "cuda", "cpu"]
     room: int
@@ -39,9 +41,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes that a model takes with a context of so many tokens, and the room that there is for them."""
+    """The bytes that a model needs with a certain context, and the room that there is for them."""
 
-    context: int
+    context: int  # tokens
     weights: int
     cache: int
     overhead: int
@@ -49,38 +51,44 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """All bytes together."""
+        """The sum of all bytes."""
         return self.weights + self.cache + self.overhead
 
     @property
     def fits(self) -> bool:
-        """Whether the machine can give as much."""
+        """True if the machine has as much room."""
         return self.total <= self.room
 
-    def spare(self, most: int) -> int:
-        """Of so many bytes, those that the caches of other conversations may take beside this."""
-        return min(most, self.cache + max(0, self.room - self.total))
+    @property
+    def kept(self) -> int:
+        """The bytes that the caches of recent conversations may take beside this, while they aren't in use."""
+        return min(default_limit(self.room), self.cache + max(0, self.room - self.total))
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that the process takes: a reply at the end of its context, and all that is kept."""
+        return self.total + self.kept
 
 
 @dataclass(frozen=True)
 class MemoryNeeds:
-    """What a model needs on one machine, whatever its context."""
+    """The memory that a model needs on one machine, for any context."""
 
     args: ModelArgs
     machine: Machine
     weights: int  # bytes, once loaded
-    number: int  # bytes of one that is computed with
-    stage: Stage  # that is here
+    number: int  # bytes of a number in keys, values and hidden states
+    stage: Stage  # the part of the model that this machine holds
 
     def at(self, context: int) -> Plan:
-        """What it takes with a context of so many tokens."""
+        """The plan for a context of a number of tokens."""
         args, buffer = self.args, -(-context // BLOCK) * BLOCK
         held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
         cache = 2 * args.n_kv_heads * args.head_dim * held * self.number
         return Plan(context, self.weights, cache, PROCESS + self._working(context), self.machine.room)
 
     def _working(self, context: int) -> int:
-        """What a chunk of a prompt needs in passing; on a CPU all attention scores of a layer too."""
+        """Bytes that a prefill chunk needs in passing; on a CPU with all attention scores of a layer."""
         args = self.args
         width = 4 * args.dim + 3 * args.hidden_dim * (args.moe.num_experts_per_tok if args.moe else 1)
         windows = [args.window_of(layer) for layer in self.stage.blocks]
@@ -89,7 +97,7 @@ class MemoryNeeds:
         return PREFILL_CHUNK * (width + scores) * self.number
 
     def plan(self, context: int | None = None) -> Plan:
-        """The model with this context; where none is asked, with the longest that fits, if a useful one does."""
+        """The plan for this context; by default for the longest that fits, or the least useful one where none fits."""
         longest = self.args.max_position_embeddings
         if context is not None:
             return self.at(min(context, longest))
@@ -99,7 +107,7 @@ class MemoryNeeds:
 
 
 def this_machine() -> Machine:
-    """What there is here: Apple's recommended working set, a graphics card's free memory, or the free memory."""
+    """This machine's room: Apple's recommended working set, a graphics card's free memory, or the free memory."""
     ours = mx.get_active_memory() + mx.get_cache_memory()
     if mx.metal.is_available():
         return Machine("metal", int(mx.device_info()["max_recommended_working_set_size"]))
@@ -109,11 +117,15 @@ def this_machine() -> Machine:
 
 
 def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> MemoryNeeds:
-    """What the model at `path` needs, or a stage of it. Only headers are read.
+    """The memory that the model at `path`, or a stage of it, needs. Only headers are read.
 
     Raises ModelError for files that can't be a model's.
     """
-    args, source = open_model(path)
+    return needs_of_opened(*open_model(path), machine, stage)
+
+
+def needs_of_opened(args: ModelArgs, source: Source, machine: Machine, stage: Stage | None = None) -> MemoryNeeds:
+    """As `needs_of`, for a model whose headers have been read."""
     stage = stage or Stage.whole(args.n_layers)
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
@@ -123,7 +135,7 @@ def needs_of(path: Path, machine: Machine, stage: Stage | None = None) -> Memory
 
 
 def needs_at(args: ModelArgs, bits: int, machine: Machine) -> MemoryNeeds:
-    """What a model with these args needs, with weights of so many bits as MLX quantizes them, or of 16."""
+    """The memory that a model with these args needs with weights of 4 or 8 bits, as MLX quantizes them, or of 16."""
     whole = Stage.whole(args.n_layers)
     per_weight = bits / 8 if bits >= PLAIN_BITS else bits / 8 + 2 * 2 / GROUP_SIZE
     if machine.kind != "cpu":
@@ -136,16 +148,23 @@ def needs_at(args: ModelArgs, bits: int, machine: Machine) -> MemoryNeeds:
 
 
 def plan_for(path: Path, context: int | None = None, force: bool = False, stage: Stage | None = None) -> Plan:
-    """How the model at `path`, or a stage of it, will lie in memory here, with this context or the longest that fits.
+    """Plan the model at `path`, or a stage of it, on this machine, with this context or the longest that fits.
 
-    Raises TooLargeError, with what would fit instead, where it is too much and isn't forced.
+    Raises TooLargeError, which says what would fit instead, unless `force` is set.
     """
+    return plan_for_opened(*open_model(path), context, force, stage)
+
+
+def plan_for_opened(
+    args: ModelArgs, source: Source, context: int | None = None, force: bool = False, stage: Stage | None = None
+) -> Plan:
+    """As `plan_for`, for a model whose headers have been read."""
     if context is not None and context < 1:
-        raise EngineError(f"The context has {context} tokens, but must have at least 1.")
-    needs = needs_of(path, this_machine(), stage)
+        raise EngineError(f"The context is {context} tokens, but must be at least 1.")
+    needs = needs_of_opened(args, source, this_machine(), stage)
     plan = needs.plan(context)
     if not plan.fits and not force:
-        raise TooLargeError(_too_large(path, plan, needs), needed=plan.total, room=plan.room)
+        raise TooLargeError(_too_large(source.path, plan, needs), needed=plan.total, room=plan.room)
     return plan
 
 
@@ -153,8 +172,8 @@ def _too_large(path: Path, plan: Plan, needs: MemoryNeeds) -> str:
     fitting = [f"a context of {other.context:,} tokens" for other in [needs.plan()] if other.fits]
     fitting += [f"{bits} bits a weight" for bits in (8, 4) if needs_at(needs.args, bits, needs.machine).plan().fits][:1]
     return (
-        f"{path.name} takes about {plan.total / 1e9:.1f} GB with a context of {plan.context:,} tokens "
-        f"({plan.weights / 1e9:.1f} GB of it weights), but this machine can give {plan.room / 1e9:.1f} GB: "
+        f"{path.name} takes about {size(plan.total)} with a context of {plan.context:,} tokens "
+        f"({size(plan.weights)} of it for the weights), but this machine can give {size(plan.room)}: "
         + (f"it would fit with {' or '.join(fitting)}." if fitting else "choose a smaller model.")
     )
 
@@ -164,8 +183,10 @@ def _count(shapes: dict[str, tuple[int, ...]]) -> int:
 
 
 def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: Machine) -> int:
-    """What kernels take as it is in the file. Without them plain numbers become float32; quantized ones too where they
-    fit, or their scales do."""
+    """Bytes of the weights once loaded on a CPU: with kernels, those of the file.
+
+    Without them plain weights become float32; quantized ones too where they fit, or else their scales.
+    """
     fits = is_expanded(_count(shapes), machine.room)
     if have_kernels():
         return sum(_bytes_packed(name, shape, source, fits) for name, shape in shapes.items())

@@ -1,4 +1,4 @@
-"""Mistral 7B as in the paper (arXiv 2310.06825), from its smallest part to the whole; with experts, Mixtral.
+"""Mistral 7B (arXiv 2310.06825), and with experts Mixtral, from the smallest part to the whole.
 
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
@@ -13,6 +13,7 @@ from mlx.utils import tree_flatten
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache, KVCache, LayerCache, Mask, RollingCache
 from menny.engine.moe import MoEFeedForward
+from menny.engine.rope import rope_periods
 from menny.engine.stage import Stage
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Attention(nn.Module):
         self.head_dim = args.head_dim
         self.rope_theta = args.rope_theta
         self.rope_traditional = args.rope_traditional
+        self.query_scaling = args.query_scaling
+        scaling = args.rope_scaling
+        self._periods = rope_periods(args.head_dim, args.rope_theta, scaling) if scaling else None  # not a weight
+        # YaRN's factor would multiply queries and keys: here it is in what multiplies their products.
+        self.scale = args.head_dim**-0.5 * (scaling.attention_factor**2 if scaling else 1)
         self.wqkv = nn.Linear(args.dim, (args.n_heads + 2 * args.n_kv_heads) * args.head_dim, bias=False)
         self.wo = nn.Linear(args.n_heads * args.head_dim, args.dim, bias=False)
 
@@ -53,14 +59,23 @@ class Attention(nn.Module):
         heads = self.wqkv(x).reshape(batch, length, -1, self.head_dim).transpose(0, 2, 1, 3)  # [B, H + 2K, L, D]
         rotated = self._rope(heads[:, : -self.n_kv_heads], cache.offset)
         queries, keys = rotated[:, : self.n_heads], rotated[:, self.n_heads :]  # [B, H, L, D], [B, K, L, D]
+        if self.query_scaling and cache.offset + length > self.query_scaling.original_max_position_embeddings:
+            queries = queries * self.query_scaling(cache.offset, length).astype(queries.dtype)
         keys, values = cache.update(keys, heads[:, -self.n_kv_heads :])  # [B, K, T, D]
-        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.head_dim**-0.5, mask=mask)
+        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.scale, mask=mask)
         return self.wo(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))  # [B, L, dim]
 
     def _rope(self, x: mx.array, offset: int) -> mx.array:
         """Rotary embeddings (Su et al., 2021): every pair of dimensions turns by its position times its frequency."""
+        base = self.rope_theta if self._periods is None else None
         return mx.fast.rope(
-            x, self.head_dim, traditional=self.rope_traditional, base=self.rope_theta, scale=1.0, offset=offset
+            x,
+            self.head_dim,
+            traditional=self.rope_traditional,
+            base=base,
+            scale=1.0,
+            offset=offset,
+            freqs=self._periods,
         )
 
 
@@ -95,8 +110,8 @@ class Block(nn.Module):
 class Mistral(nn.Module):
     """Token ids in, logits out. `model(tokens)` starts a cache; `model(tokens, cache)` continues one.
 
-    Of a model that several machines share (parallel.py), each has one stage: some of the blocks, and of the tables
-    before and behind them what its stage needs.
+    Where several machines share a model (distributed/pipeline.py), each builds one stage of it: some of the blocks, and
+    of the embeddings, the norm and the output what its stage needs.
     """
 
     def __init__(self, args: ModelArgs, stage: Stage | None = None) -> None:
@@ -113,29 +128,29 @@ class Mistral(nn.Module):
                 self.output = nn.Linear(args.dim, args.vocab_size, bias=False)
 
     def __call__(self, tokens: mx.array, cache: Cache | None = None) -> tuple[mx.array, Cache]:
-        """int32 [B, L] → logits [B, L, V] and the cache, which now holds these tokens too."""
+        """Token ids int32 [B, L] → logits [B, L, V], and the cache with these tokens in it."""
         cache = self.make_cache() if cache is None else cache
         return self.logits(self.hidden(self.tok_embeddings(tokens), cache)), cache
 
     def prefill(self, tokens: mx.array, cache: Cache) -> None:
-        """Put tokens int32 [B, L] into the cache; their logits are never computed."""
+        """Put tokens int32 [B, L] into the cache without computing their logits."""
         self.hidden(self.tok_embeddings(tokens), cache)
         mx.eval(cache.state)
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
-        """[B, L, dim] before the blocks → [B, L, dim] behind them."""
+        """Run the blocks: [B, L, dim] → [B, L, dim]."""
         for block, mask, layer_cache in zip(self.layers, cache.masks(x.shape[1]), cache, strict=True):
             x = block(x, mask, layer_cache)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
-        """[B, L, dim] behind the last block → [B, L, V]."""
+        """The logits [B, L, V] of the last block's output [B, L, dim]."""
         x = self.norm(x)
         return self.tok_embeddings.as_linear(x) if self.args.tie_word_embeddings else self.output(x)
 
     @property
     def stage_bytes(self) -> tuple[int, ...]:
-        """Bytes of the weights, on each machine that holds a stage."""
+        """Bytes of the weights on each machine that holds a stage."""
         return (sum(self.weight_sizes.values()),)
 
     @property
@@ -150,6 +165,6 @@ class Mistral(nn.Module):
         return {name: weight.nbytes for name, weight in weights}
 
     def make_cache(self) -> Cache:
-        """An empty cache: rolling where the model has a sliding window."""
+        """Make an empty cache, rolling where the model has a sliding window."""
         windows = [self.args.window_of(self.start + number) for number in range(len(self.layers))]
         return Cache(KVCache() if window is None else RollingCache(window) for window in windows)

@@ -1,4 +1,4 @@
-"""Mixtral's sparse mixture of experts (arXiv 2401.04088): each token goes through the few experts that its gate picks.
+"""Mixtral's sparse mixture of experts (arXiv 2401.04088): each token goes through the few experts that a gate chooses.
 
 Legend of shapes: B batch, L tokens, N = B L, E experts, k experts a token, R rows = N k.
 """
@@ -11,12 +11,12 @@ import mlx.nn as nn
 
 from menny.engine.args import ModelArgs, MoEArgs
 
-SORT_FROM = 64  # rows from which it pays to put those of an expert together
-CPU_BLOCK = 16  # rows that share a matrix product there: a product of one row reads a whole expert for it
+SORT_FROM = 64  # rows from which it pays to group them by expert
+CPU_BLOCK = 16  # rows of a matrix product: each product reads a whole expert
 
 
 class QuantizedExpertLinear(nn.Module):
-    """A quantized ExpertLinear."""
+    """An ExpertLinear with quantized weights."""
 
     def __init__(self, weight: mx.array, scales: mx.array, biases: mx.array, group_size: int, bits: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ExpertLinear(nn.Module):
         return mx.gather_mm(x, self.weight.swapaxes(-1, -2), rhs_indices=experts, sorted_indices=is_sorted)
 
     def to_quantized(self, group_size: int, bits: int, mode: str = "affine") -> QuantizedExpertLinear:
-        """The quantized form of this layer, which nn.quantize asks for; `mode` is affine throughout the engine."""
+        """Quantize this layer, as nn.quantize does; `mode` is affine throughout the engine."""
         return QuantizedExpertLinear(*mx.quantize(self.weight, group_size, bits, mode), group_size, bits)
 
 
@@ -80,46 +80,46 @@ class MoEFeedForward(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         rows = x.reshape(-1, x.shape[-1])  # [N, dim]
-        chosen, shares = self._route(rows)  # [N, k]
-        through = self._one_by_one if chosen.size < SORT_FROM else self._by_expert
-        return (through(rows, chosen) * shares[..., None]).sum(axis=-2).reshape(x.shape)
+        chosen, weights = self._route(rows)  # [N, k]
+        compute = self._row_by_row if chosen.size < SORT_FROM else self._by_expert
+        return (compute(rows, chosen) * weights[..., None]).sum(axis=-2).reshape(x.shape)
 
     def _route(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        """Each token's k experts, in no order, and their shares, which sum to 1."""
+        """Each token's k experts, unordered, and their weights, which sum to 1."""
         k = self.num_experts_per_tok
         logits = self.gate(x)  # [N, E]
         chosen = mx.argpartition(-logits, kth=k - 1, axis=-1)[..., :k]  # kth counts from 0: k - 1 ends the first k
         return chosen, mx.softmax(mx.take_along_axis(logits, chosen, axis=-1), axis=-1, precise=True)
 
-    def _one_by_one(self, x: mx.array, chosen: mx.array) -> mx.array:
+    def _row_by_row(self, x: mx.array, chosen: mx.array) -> mx.array:
         return self.experts(x[:, None, None, :], chosen).squeeze(-2)  # [N, k, dim]
 
     def _by_expert(self, x: mx.array, chosen: mx.array) -> mx.array:
-        """Each expert's rows together, in blocks of which none holds two experts' rows → [N, k, dim]."""
+        """Group the rows by expert, in blocks that belong to one expert each → [N, k, dim]."""
         layout = Layout.of(chosen.reshape(-1), self.num_experts)
         rows = mx.zeros((layout.n_blocks * layout.block, x.shape[-1]), x.dtype)
-        rows[layout.places] = mx.repeat(x, chosen.shape[-1], axis=0)
+        rows[layout.positions] = mx.repeat(x, chosen.shape[-1], axis=0)
         out = self.experts(rows.reshape(layout.n_blocks, layout.block, -1), layout.experts, is_sorted=True)
-        return out.reshape(rows.shape)[layout.places].reshape(*chosen.shape, -1)
+        return out.reshape(rows.shape)[layout.positions].reshape(*chosen.shape, -1)
 
 
 class Layout:
-    """Where rows go so that each expert's are adjacent and begin with a block: a counting sort, without a loop."""
+    """Positions that group rows by expert, each group from the start of a block: a vectorized counting sort."""
 
-    def __init__(self, block: int, places: mx.array, experts: mx.array) -> None:
+    def __init__(self, block: int, positions: mx.array, experts: mx.array) -> None:
         self.block = block  # rows
         self.n_blocks = experts.shape[0]
-        self.places = places  # [R], the new place of every row
-        self.experts = experts  # [n_blocks], rising
+        self.positions = positions  # [R], the new position of every row
+        self.experts = experts  # [n_blocks], ascending
 
     @classmethod
     def of(cls, experts: mx.array, n_experts: int) -> Self:
-        """The layout of rows for these experts [R]."""
+        """The layout of rows that go through these experts [R]."""
         block = CPU_BLOCK if mx.default_device().type == mx.DeviceType.cpu else 1
-        n_blocks = (experts.size + n_experts * (block - 1)) // block  # enough, however the rows are spread
-        counted = mx.cumsum((experts[:, None] == mx.arange(n_experts)).astype(mx.int32), axis=0)  # [R, E]
-        ends = mx.cumsum((counted[-1] + block - 1) // block)  # [E], in blocks
+        n_blocks = (experts.size + n_experts * (block - 1)) // block  # enough for any distribution
+        counts = mx.cumsum((experts[:, None] == mx.arange(n_experts)).astype(mx.int32), axis=0)  # [R, E]
+        ends = mx.cumsum((counts[-1] + block - 1) // block)  # [E], in blocks
         starts = mx.concatenate([mx.zeros((1,), ends.dtype), ends[:-1]])
-        rank = mx.take_along_axis(counted, experts[:, None], axis=1).squeeze(1) - 1  # among its expert's rows
+        rank = mx.take_along_axis(counts, experts[:, None], axis=1).squeeze(1) - 1  # among its expert's rows
         owners = (mx.arange(n_blocks)[:, None] >= ends).astype(mx.int32).sum(axis=1)
         return cls(block, starts[experts] * block + rank, mx.minimum(owners, n_experts - 1))

@@ -16,9 +16,9 @@ MOST_BYTES = 2 << 30
 MEMORY_SHARE = 10  # at most a tenth of the machine's memory
 
 
-def default_limit() -> int:
-    """The bytes that a store may hold if nothing else is said."""
-    return int(min(MOST_BYTES, psutil.virtual_memory().total // MEMORY_SHARE))
+def default_limit(room: int | None = None) -> int:
+    """Return the bytes that a store may hold by default: a tenth of `room`, or of the machine's memory, up to 2 GiB."""
+    return int(min(MOST_BYTES, (psutil.virtual_memory().total if room is None else room) // MEMORY_SHARE))
 
 
 @dataclass(frozen=True)

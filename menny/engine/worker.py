@@ -1,4 +1,4 @@
-"""The engine thread: it alone loads, evaluates and generates; requests go in, chunks come out through a queue.
+"""The engine's thread: it alone loads, evaluates and generates; requests go in, chunks come out through a queue.
 
 MLX's unevaluated arrays, random state and streams belong to the thread that made them, while a web server answers each
 session from another one. So one long-lived thread does all the computing, and serves requests in their order.
@@ -20,17 +20,18 @@ from typing import Self
 
 import mlx.core as mx
 
-from menny.engine.checkpoints.load import load_model
+from menny.engine.checkpoints.checkpoint import open_model
+from menny.engine.checkpoints.load import build_model
 from menny.engine.distributed.pipeline import PAUSE, Pipeline, load_pipeline
 from menny.engine.distributed.ring import lost
 from menny.engine.distributed.setup import Shared
 from menny.engine.generate import generate
 from menny.engine.memory import release_memory
-from menny.engine.memory_plan import Plan, plan_for
+from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
-from menny.engine.pass_costs import PassCosts
-from menny.engine.prefix_cache import PrefixCache, default_limit
+from menny.engine.prefix_cache import PrefixCache
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
+from menny.engine.runtime import Control, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.scoring import score
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -39,30 +40,33 @@ from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
 
 log = logging.getLogger(__name__)
 
-SPARE_ROWS = 512  # by which a model's vocabulary may be padded beyond its tokenizer's
+Build = Callable[[], Mistral]
+Prepare = Callable[[], tuple[Plan, Build]]  # reads headers only; the second reads the weights
+
+SPARE_ROWS = 512  # the padding that a model's vocabulary may have beyond its tokenizer's
 
 
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, plan: Plan, prefix_bytes: int, load: Callable[[], Mistral]) -> None:
+    def __init__(self, path: Path, prepare: Prepare, prefix_bytes: int | None) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
-        self.context_length = plan.context  # tokens, of prompt and reply together
-        self.stage_bytes: tuple[int, ...]  # of the weights, on each machine that holds a stage of the model
+        self.context_length: int  # tokens, of prompt and reply together
+        self.stage_bytes: tuple[int, ...]  # the weights, on each machine that holds a stage of the model
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._serving: Request | None = None
         self._closed = False
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
-        self._pace = PassCosts()
-        self._prefixes = PrefixCache(prefix_bytes)
+        self._prefix_cache = PrefixCache(prefix_bytes or 0)
+        self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(path, load), name=f"engine {self.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
             self._thread.start()
             atexit.register(self.close)
-            failure = self._heard()
+            failure = self._wait_until_loaded()
         except BaseException:  # interrupted: the thread ends when it has loaded
             self._closed = True
             raise
@@ -74,8 +78,11 @@ class Engine:
             finally:
                 del failure  # with its traceback it would keep what was loaded
 
-    def _heard(self) -> BaseException | None:
-        """How loading went. A Ctrl-C that comes just before a wait is heard of after it, so none is long."""
+    def _wait_until_loaded(self) -> BaseException | None:
+        """Wait until the model is loaded; returns the error that kept it from being.
+
+        Each wait is short: a Ctrl-C that comes just before one is only noticed after it.
+        """
         while True:
             with suppress(queue.Empty):
                 return self._loaded.get(timeout=0.5)
@@ -86,13 +93,13 @@ class Engine:
         params: SamplingParams | None = None,
         on_progress: OnProgress | None = None,
     ) -> Stream:
-        """The reply to a prompt, as an iterator of chunks.
+        """Return the reply to a prompt, as an iterator of chunks.
 
         `on_progress` is called in the consumer's thread, some times a second, while the stream is silent. A reply ends
         where the context does. Raises PromptTooLongError, or EngineError for ids that aren't the model's.
         """
         params = params or SamplingParams()
-        prompt, room = self._checked(prompt_ids, reserved=1)
+        prompt, room = self._check_prompt(prompt_ids, reserved=1)
         request = Request(prompt, GenerateWork(replace(params, max_tokens=min(params.max_tokens, room))))
         self._enqueue(request)
         return Stream(self, request, on_progress)
@@ -106,7 +113,7 @@ class Engine:
         shared: int = 0,
         on_progress: OnProgress | None = None,
     ) -> list[Score]:
-        """How likely the model finds each continuation of a prompt, in their order; waits until it is known.
+        """Compute the likelihood of each continuation of a prompt, in their order.
 
         Prompts that are scored one after the other with the same first `shared` tokens compute these once.
         `on_progress` is called as for a stream; by raising, it ends the work. Raises PromptTooLongError, or EngineError
@@ -114,25 +121,25 @@ class Engine:
         """
         rows = [[int(token) for token in continuation] for continuation in continuations]
         if not rows or not all(rows):
-            raise EngineError("There is nothing to score: every continuation needs a token at least.")
-        prompt, _ = self._checked(prompt_ids, reserved=max(map(len, rows)))
+            raise EngineError("There is nothing to score: every continuation needs at least one token.")
+        prompt, _ = self._check_prompt(prompt_ids, reserved=max(map(len, rows)))
         self._check_vocabulary(token for row in rows for token in row)
         request = Request(prompt, ScoreWork(rows, shared))
         self._enqueue(request)
         event = PendingRequest(self, request, on_progress).wait()
         if isinstance(event, Chunk):  # closed meanwhile
-            raise EngineError(self._unloaded)
+            raise self._closed_error()
         return event
 
-    def _checked(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
-        """A prompt that can be read, and how many tokens the context leaves after it: `reserved` or more."""
+    def _check_prompt(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
+        """Return a sound prompt and the number of tokens that the context leaves after it: `reserved` or more."""
         try:
             prompt = [index(token) for token in prompt_ids]
         except TypeError as error:
-            raise EngineError("The prompt is no list of token ids: put a text through the tokenizer first.") from error
+            raise EngineError("The prompt must be a list of token ids: encode the text first.") from error
         room = self.context_length - len(prompt)
         if not prompt:
-            raise EngineError("The prompt is empty: there is nothing to reply to.")
+            raise EngineError("The prompt is empty: it needs at least one token.")
         if room < reserved:
             raise PromptTooLongError(
                 f"The prompt has {len(prompt)} tokens, but the model's context holds {self.context_length}: "
@@ -151,22 +158,21 @@ class Engine:
     def _enqueue(self, request: Request) -> None:
         with self._lock:
             if self._closed:
-                raise EngineError(self._unloaded)
+                raise self._closed_error()
             self._waiting.append(request)
             self._lock.notify()
 
-    @property
-    def _unloaded(self) -> str:
-        return f"The model {self.name} was unloaded: choose a model again."
+    def _closed_error(self) -> EngineError:
+        return EngineError(f"The model {self.name} was unloaded: choose a model again.")
 
     def requests_ahead(self, request: Request) -> int:
-        """How many requests will be served before this one."""
+        """The number of requests that will be served before this one."""
         with self._lock:
             place = self._waiting.index(request) if request in self._waiting else 0
             return place + (self._serving is not None and self._serving is not request)
 
     def withdraw(self, request: Request) -> None:
-        """Take a cancelled request out of the line; one that is being served ends by itself."""
+        """Remove a cancelled request from the queue; one that is being served ends by itself."""
         with self._lock:
             if request in self._waiting:
                 self._waiting.remove(request)
@@ -191,29 +197,33 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, path: Path, load: Callable[[], Mistral]) -> None:
-        """The thread's life: load, serve, and let go of the memory."""
+    def _run(self, path: Path, prepare: Prepare) -> None:
+        """The thread's life: load, serve requests, and release the memory."""
         try:
             try:
-                model = self._load(path, load)
-            except BaseException as error:  # told to the thread that asked for the engine
+                runtime = Runtime(self._load(path, prepare), self.tokenizer, self._prefix_cache)
+            except BaseException as error:  # raised in the thread that asked for the engine
                 self._loaded.put(error)
                 return
             self._loaded.put(None)
-            while request := self._next_request(model):
-                self._serve(model, request)
-            del model
+            while request := self._next_request(runtime.model):
+                self._serve(runtime, request)
+            del runtime
         finally:
-            self._prefixes.clear()
+            self._prefix_cache.clear()
             if not self._is_stranded:
                 release_memory()
 
-    def _load(self, path: Path, load: Callable[[], Mistral]) -> Mistral:
+    def _load(self, path: Path, prepare: Prepare) -> Mistral:
         if mx.metal.is_available():
             limit = mx.device_info()["max_recommended_working_set_size"]
-            mx.set_wired_limit(int(limit))  # weights stay resident, so that no token waits for them
+            mx.set_wired_limit(int(limit))  # the weights stay resident, so that no token waits for them
+        plan, build = prepare()
+        self.context_length = plan.context
+        if self._prefix_bytes is None:
+            self._prefix_cache = PrefixCache(plan.kept)
         self.tokenizer = load_tokenizer(path)
-        model = load()
+        model = build()
         ours, theirs = self.tokenizer.vocab_size, model.args.vocab_size
         if not ours <= theirs <= ours + SPARE_ROWS:
             raise ModelError(
@@ -224,7 +234,7 @@ class Engine:
         return model
 
     def _next_request(self, model: Mistral) -> Request | None:
-        """The next in line; None once the engine is closed."""
+        """Wait for the next request; None once the engine is closed."""
         with self._lock:
             self._serving = None
             if isinstance(model, Pipeline):
@@ -239,9 +249,9 @@ class Engine:
     def _has_work(self) -> bool:
         return bool(self._waiting) or self._closed
 
-    def _serve(self, model: Mistral, request: Request) -> None:
-        """Put what is asked for into the request's queue; whatever fails ends this request only."""
-        if request.cancelled.is_set():  # let go of before its turn
+    def _serve(self, runtime: Runtime, request: Request) -> None:
+        """Put the results of a request into its queue; an error ends this request only."""
+        if request.cancelled.is_set():  # before its turn
             request.end_cancelled()
             return
         total = len(request.prompt)
@@ -250,49 +260,29 @@ class Engine:
         def on_prefill(done: int) -> None:
             request.progress = Progress("prefill", done, total)
 
+        control = Control(on_prefill, request.cancelled.is_set)
         try:
             match request.work:
                 case GenerateWork(params):
-                    self._answer(model, request, params, on_prefill)
-                case ScoreWork() as work:
-                    self._score(model, request, work, on_prefill)
+                    for chunk in generate(runtime, request.prompt, params, control):
+                        request.events.put(chunk)
+                case ScoreWork(continuations, shared):
+                    scores = score(runtime, request.prompt, continuations, shared, control)
+                    if scores is None:
+                        request.end_cancelled()
+                    else:
+                        request.events.put(scores)
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
             gone = lost(error)
             self._is_stranded = gone is not None
-            request.events.put(gone or _unforeseen(error))
-
-    def _answer(
-        self, model: Mistral, request: Request, params: SamplingParams, on_prefill: Callable[[int], None]
-    ) -> None:
-        is_cancelled = request.cancelled.is_set
-        chunks = generate(
-            model, self.tokenizer, request.prompt, params, on_prefill, is_cancelled, self._prefixes, self._pace
-        )
-        for chunk in chunks:
-            request.events.put(chunk)
-
-    def _score(self, model: Mistral, request: Request, work: ScoreWork, on_prefill: Callable[[int], None]) -> None:
-        scores = score(
-            model,
-            request.prompt,
-            work.continuations,
-            self.tokenizer.vocab_size,
-            on_prefill,
-            request.cancelled.is_set,
-            self._prefixes,
-            work.shared,
-        )
-        if scores is None:
-            request.end_cancelled()
-        else:
-            request.events.put(scores)
+            request.events.put(gone or _unexpected(error))
 
 
-def _unforeseen(error: Exception) -> EngineError:
+def _unexpected(error: Exception) -> EngineError:
     log.exception("The engine failed")
-    return EngineError(f"The engine could not go on with it ({error}). Try once more.")
+    return EngineError(f"The engine failed ({error}). Try again.")
 
 
 def load_engine(
@@ -306,17 +296,19 @@ def load_engine(
 ) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
-    Prompt and reply together may have `context_length` tokens; if it is left out, as many as fit into memory. What
+    Prompt and reply together may have `context_length` tokens; by default, as many as fit into memory. A model that
     doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
-    `shared` tells that other machines hold their part of the model. On a CPU as many `threads` multiply as there are
-    physical cores, unless they are given.
+    `shared` names the other machines that hold their part of the model. On a CPU, `threads` multiply: by default as
+    many as there are cores.
     """
     path = Path(os.path.expanduser(path))
-    load: Callable[[], Mistral]
+
+    def prepare() -> tuple[Plan, Build]:
+        args, source = open_model(path)
+        return plan_for_opened(args, source, context_length, force), partial(build_model, args, source, threads=threads)
+
     if shared:
         stage = shared.plan(path, context_length, force)
-        plan, load = stage.plan, partial(load_pipeline, shared.ring, stage)
-    else:
-        plan, load = plan_for(path, context_length, force), partial(load_model, path, threads=threads)
-    return Engine(path, plan, plan.spare(default_limit()) if prefix_bytes is None else prefix_bytes, load)
+        return Engine(path, lambda: (stage.plan, partial(load_pipeline, shared.ring, stage)), prefix_bytes)
+    return Engine(path, prepare, prefix_bytes)

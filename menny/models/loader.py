@@ -17,8 +17,9 @@ from menny.engine import (
     needs_of,
     this_machine,
 )
-from menny.engine.remote.engine import RemoteEngine, Server, connect, served_models
-from menny.errors import ConfigError, EngineError, ModelError, TooLargeError
+from menny.engine.remote.engine import RemoteEngine, connect
+from menny.engine.remote.server import Server, served_models
+from menny.errors import ConfigError, EngineError, ModelError
 from menny.models import credentials
 from menny.models.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
 
@@ -64,54 +65,53 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
     return ModelArgs(**told, norm_eps=NORM_EPS, moe=moe)
 
 
-def load(
-    spec: ModelSpec,
-    others: Sequence[ModelSpec] = (),
-    context: int | None = None,
-    force: bool = False,
-    threads: int | None = None,
-) -> AnyEngine:
-    """The engine for a model, here or on a server.
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded: its context in tokens (None: as many as fit), and whether memory may run short.
 
-    Raises ModelError where it isn't here, TooLargeError where it doesn't fit, EngineError for a server's fault.
+    On a CPU, `threads` multiply (None: as many as there are cores).
     """
-    if isinstance(spec.source, ServerSource):
-        return connect(server_of(spec.source, context or spec.context_length))
-    path = spec.present()
-    try:
-        return load_engine(path, context_length=context, force=force, threads=threads)
-    except TooLargeError as error:
-        fit = will_it_fit(spec, Planner(), others, context)
-        raise TooLargeError(f"{spec.name}: {fit or error}", error.needed, error.room) from None
+
+    context: int | None = None
+    force: bool = False
+    threads: int | None = None
+
+
+AS_FITS = LoadOptions()
 
 
 @dataclass(frozen=True)
-class LoadOptions:
-    """A model here with a context of one's own choice, or loaded though it doesn't seem to fit."""
+class ModelSource:
+    """What an engine is made of, and how. Whoever wants the same source can share the engine."""
 
-    path: Path
-    context: int | None = None
-    force: bool = False
-
-
-ModelSource = Path | ServerSource | LoadOptions
+    place: Path | ServerSource
+    options: LoadOptions = AS_FITS
 
 
-def load_place(place: ModelSource) -> AnyEngine:
-    """The engine for a model here or on a server. Raises what `load` does, but for a model that isn't here."""
-    if isinstance(place, ServerSource):
-        return connect(server_of(place))
-    tuned = place if isinstance(place, LoadOptions) else LoadOptions(place)
-    try:
-        return load_engine(tuned.path, context_length=tuned.context, force=tuned.force)
-    except TooLargeError as error:
-        sentence = f"{error} The options on the page of models load it all the same."
-        raise TooLargeError(sentence, error.needed, error.room) from None
+def source_of(spec: ModelSpec, options: LoadOptions = AS_FITS) -> ModelSource | None:
+    """The source of a catalogue's model; None where it isn't on this machine yet."""
+    if isinstance(spec.source, ServerSource):
+        return ModelSource(spec.source, LoadOptions(options.context or spec.context_length))
+    path = spec.path()
+    return ModelSource(path, options) if path else None
 
 
-def prepares(place: ModelSource) -> bool:
+def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS) -> AnyEngine:
+    """Load a model of this machine, or connect to the server that has it.
+
+    Raises ModelError where it isn't here, TooLargeError where it doesn't fit, EngineError for a server's error.
+    """
+    if isinstance(model, ModelSpec):
+        source = source_of(model, options)
+        return load(source.place, source.options) if source else load(model.present(), options)
+    if isinstance(model, ServerSource):
+        return connect(server_of(model, options.context))
+    return load_engine(model, context_length=options.context, force=options.force, threads=options.threads)
+
+
+def prepares(source: ModelSource) -> bool:
     """Whether this processor has to be prepared for a model first, which takes some seconds, once."""
-    return not isinstance(place, ServerSource) and must_compile()
+    return not isinstance(source.place, ServerSource) and must_compile()
 
 
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from menny.config.yaml_models import findings, from_data
+from menny.config.yaml_models import field_errors, from_data
 from menny.errors import ConfigError
 from menny.personas.persona import MAX_EXAMPLE, MAX_EXAMPLES, Example, PersonaFile
 from menny.personas.png_text import read_texts, with_texts
@@ -132,7 +132,7 @@ def checked(said: Mapping[str, Any]) -> PersonaFile:
     try:
         return from_data({key: value for key, value in said.items() if value is not None}, PersonaFile)
     except ValidationError as error:
-        (place, finding), *_ = findings(error, PersonaFile)
+        (place, finding), *_ = field_errors(error, PersonaFile)
         where = "" if finding.startswith("Unknown key") else f"its {'.'.join(str(part) for part in place)} "
         raise ConfigError(f"{where}{finding[0].lower()}{finding[1:].rstrip('.')}") from None
 

@@ -1,4 +1,4 @@
-"""Personas: who answers, with what voice, read from one YAML file each."""
+"""Personas: characters to talk to, read from one YAML file each."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from menny.config.paths import CONFIGS, PROJECT, home
-from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml
+from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml, yaml_files
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.messages import Message
@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{\{(user|char)\}\}", re.IGNORECASE)
 
 
 class Parameters(StrictModel):
-    """How the reply is sampled; the names and meanings are those of the engine's SamplingParams."""
+    """The sampling of a reply; names and meanings are those of the engine's SamplingParams."""
 
     temperature: float = Field(
         default=0.7, ge=0, le=2, description="0 always takes the likeliest token; higher is freer."
@@ -41,7 +41,7 @@ class Parameters(StrictModel):
         default=0.0, ge=0, le=1, description="Drop tokens less likely than this share of the likeliest."
     )
     repetition_penalty: float = Field(
-        default=1.0, ge=0.5, le=2, description="Above 1, what was just said grows less likely."
+        default=1.0, ge=0.5, le=2, description="Above 1, recent tokens become less likely."
     )
 
 
@@ -53,7 +53,7 @@ class Example(StrictModel):
 
 
 class MemorySettings(StrictModel):
-    """What of a long conversation the model sees (`menny.memory`)."""
+    """The part of a long conversation that the model sees (`menny.chat.memory`)."""
 
     strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns"] = Field(
         default="recent",
@@ -72,7 +72,7 @@ class MemorySettings(StrictModel):
 
 
 class PersonaFile(StrictModel):
-    """What a persona's YAML file says. In every text {{user}} and {{char}} stand for the two names."""
+    """A persona's YAML file. In every text {{user}} and {{char}} stand for the two names."""
 
     name: Line = Field(min_length=1, max_length=60, description="The name on the card and above the replies.")
     tagline: Line = Field(default="", max_length=80, description="One line that says what to expect.")
@@ -82,7 +82,7 @@ class PersonaFile(StrictModel):
         description="A picture within images/, of Menny's own folder or the project's.",
         json_schema_extra={"pattern": r"^images/.+\.(png|jpe?g|webp)$"},
     )
-    system_prompt: Text = Field(min_length=1, max_length=32000, description="What the model is told about itself.")
+    system_prompt: Text = Field(min_length=1, max_length=32000, description="The persona's instructions to the model.")
     greeting: Text = Field(default="", max_length=8000, description="Shown at the start; never sent to the model.")
     suggestions: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
         default=(), max_length=8, description="First questions to click on."
@@ -129,11 +129,11 @@ class Persona(PersonaFile):
     id: str
 
     def system_text(self, user: str = "you") -> str:
-        """What the model is told about itself, the names filled in."""
+        """The system prompt, the names filled in."""
         return self._filled(self.system_prompt, user)
 
     def greeting_text(self, user: str = "you", greeting: str | None = None) -> str:
-        """What is shown, and never sent, before the first message: its own greeting, or another in its place."""
+        """The greeting, or another in its place, shown before the first message and never sent."""
         return self._filled(self.greeting if greeting is None else greeting, user)
 
     def example_messages(self, user: str = "you") -> list[Message]:
@@ -162,41 +162,45 @@ class Persona(PersonaFile):
 
 
 def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
-    """Every persona of a folder, in the order of their cards, and what is wrong with the rest.
+    """Every persona of a folder, in the order of their cards, and the errors of the rest.
 
-    A broken file is a problem and no persona; a persona without its picture is a problem and a persona.
+    A broken file is an error and no persona; a persona without its picture is an error and a persona.
     """
-    loaded, problems = load_folder(folder, _load_persona)
+    loaded, errors = load_folder(folder, _load_persona)
     by_name: dict[str, Path] = {}
     personas: list[Persona] = []
     for path, persona in loaded.items():
         twin = by_name.setdefault(persona.name.casefold(), path)
         if twin is not path:
-            problems.append(
-                ConfigError(f"{file_name(path)}: {twin.name} has the name '{persona.name}' too; change one.")
-            )
+            errors.append(ConfigError(f"{file_name(path)}: {twin.name} has the name '{persona.name}' too; change one."))
             continue
         personas.append(persona)
         if persona.avatar and persona.avatar_path(root) is None:
-            problems.append(ConfigError(f"{file_name(path)}: there is no picture {persona.avatar}; add it."))
-    return _in_order(personas), problems
+            errors.append(ConfigError(f"{file_name(path)}: there is no picture {persona.avatar}; add it."))
+    return _in_order(personas), errors
 
 
 def own_folder() -> Path:
-    """Where a user's own personas lie; there needn't be any."""
+    """The folder for the user's own personas, which needn't be there."""
     return home() / "personas"
 
 
 def load_all(presets: Path = CONFIGS / "personas", own: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:
-    """The user's own personas and the presets; one's own stands in for a preset of the same id or name."""
-    personas, problems = load_personas(presets)
+    """The user's own personas and the presets; an own one takes the place of a preset of the same id or name."""
+    personas, errors = load_personas(presets)
     folder = own or own_folder()
-    if not any(folder.glob("*.y*ml")):
-        return personas, problems
-    mine, more_problems = load_personas(folder)
+    try:
+        if not yaml_files(folder):
+            return personas, errors
+    except FileNotFoundError:
+        return personas, errors
+    except OSError as error:
+        unreadable = ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")
+        return personas, [*errors, *([unreadable] if os.path.lexists(folder) else [])]
+    mine, more_errors = load_personas(folder)
     ids, names = {persona.id for persona in mine}, {persona.name.casefold() for persona in mine}
     kept = [persona for persona in personas if persona.id not in ids and persona.name.casefold() not in names]
-    return _in_order([*kept, *mine]), [*problems, *more_problems]
+    return _in_order([*kept, *mine]), [*errors, *more_errors]
 
 
 def _in_order(personas: Sequence[Persona]) -> list[Persona]:
@@ -204,7 +208,7 @@ def _in_order(personas: Sequence[Persona]) -> list[Persona]:
 
 
 def choose(name: str, personas: Sequence[Persona]) -> Persona:
-    """The persona of this id or name; raises ConfigError that lists the ones that are near."""
+    """The persona of this id or name; raises ConfigError that lists similar ones."""
     for persona in personas:
         if name.strip().casefold() in (persona.id.casefold(), persona.name.casefold()):
             return persona

@@ -1,6 +1,6 @@
 """What is kept: conversations in SQLite, as trees of messages, and their way in and out as files."""
 
-from menny.storage.database import UnkeptError
+from menny.storage.errors import UnkeptError
 from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown

@@ -1,48 +1,45 @@
-"""One SQLite file, or none: a connection to read by, one to write by, and every fault told in a sentence.
+"""One SQLite file: a connection to read, one to write, and a sentence for every error.
 
-Both connections are used by many threads, one at a time. Readers see the last whole state and never wait for a
-writer (WAL); writers, of this process and of others, wait for each other.
+Both connections serve many threads, one at a time. Readers see the last committed state and never wait for a writer
+(WAL); writers, of this process and of others, wait for each other. What was committed is copied from the log into the
+file at once, so that the file alone holds every chat whenever nothing is being written.
 """
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from menny.errors import StorageError
-from menny.files import lock_folder
-from menny.storage.schema import MIGRATIONS, Migration, migrate, version_of
+from menny.files import lock_folder, make_folder, special_kind, write_atomic
+from menny.storage.errors import UNREADABLE, DamagedError, UnkeptError, describe_error, describe_os_error
+from menny.storage.rows import lenient_text
+from menny.storage.salvage import salvage
+from menny.storage.schema import MIGRATIONS, Migration, migrate, transaction, version_of
+
+logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
-LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's own words quote what is damaged
-BELONGINGS = ("", "-wal", "-shm")
-WHOLE = (  # what a store of ours can answer
-    "SELECT id, chosen, revision FROM conversations LIMIT 1",
-    "SELECT id, parent, text, status, writer FROM messages LIMIT 1",
+SIDE_FILES = ("-wal", "-shm")  # what SQLite keeps beside a file, by the ends of their names
+PROBES = (  # what every store of ours can answer
+    "SELECT number, id, title, pinned, created, updated, deleted, chosen, revision FROM conversations LIMIT 1",
+    "SELECT number, id, conversation, parent, role, text, status, finish_reason, error, persona, model, figures, "
+    "extra, created, deleted, chosen, writer FROM messages LIMIT 1",
     "SELECT rowid FROM titles WHERE titles MATCH 'a' LIMIT 1",
     "SELECT rowid FROM said WHERE said MATCH 'a' LIMIT 1",
 )
 
 
-class UnkeptError(StorageError):
-    """Something couldn't be read or written, for a reason that lies with the file or the disk."""
-
-
-class DamagedError(UnkeptError):
-    """A file that isn't a store, or no longer."""
-
-
 class Database:
     """The file at `path`, brought up to date; in memory where there is no path.
 
-    A damaged file is set aside, never deleted, and a new one begun: `notice` then tells so in a sentence. A file that
-    can't be written is opened to read, and `notice` says that. Raises StorageError where the file is locked, comes from
-    a newer Menny or can't be opened.
+    A damaged file is set aside, never deleted, and what can be read of it is copied to a new one; `notice` then says
+    so in a sentence. That goes for damage that is seen at the start, and for damage that a query met before. A file
+    that can't be written is opened to read, and `notice` says that. Raises StorageError where the file is locked,
+    comes from a newer Menny or can't be opened.
     """
 
     def __init__(
@@ -50,69 +47,71 @@ class Database:
     ) -> None:
         self.path = path
         self.notice = ""
+        self.can_write = True
         self._busy_seconds = busy_seconds
         self._migrations = migrations
         self._guards = threading.RLock(), threading.RLock()
-        with self._told(), _alone(path):
+        self._identity = ""
+        with self.explaining(), _locked(path):
             try:
+                if path is not None and self._is_known_as_damaged():
+                    raise DamagedError(f"{self._name} is damaged.")
                 self._open()
             except DamagedError:
-                self.notice = self._set_aside()
+                self.notice = self._replace_damaged()
                 self._open()
+        self._identity = _identity(path) if path else ""
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """The connection for reading, for one thread at a time."""
         guard, connection = self._guards[0], self._reader
-        with guard, self._told():
+        with guard, self.explaining():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction: whole when the block ends, and as if it hadn't begun when it fails."""
-        with self._guards[1], self._told():
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
+        with self._guards[1], self.explaining():
+            with transaction(self._writer):
                 yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+            self._empty_log()
 
     def close(self) -> None:
+        """Close both connections; SQLite then removes the files beside a store that nobody else has open."""
         for connection in {self._reader, self._writer}:
             connection.close()
 
     def _open(self) -> None:
-        self._writer = self._connect()
+        self._writer = self._connect(self.path)
         try:
             self._prepare(self._writer)
-            self._reader = self._writer if self.path is None else self._connect()
+            self._reader = self._writer if self.path is None else self._connect(self.path)
         except UNREADABLE as error:
             self._writer.close()
-            raise self._fault(error) from error
-        except StorageError:
+            raise describe_error(self._name, error) from error
+        except UnkeptError:
             self._writer.close()
             raise
         if self.path is None:
             self._guards = (self._guards[0],) * 2
+        self._empty_log()  # a process that was killed may have left it full
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, path: Path | None) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            _address(self.path) if self.path else ":memory:",
+            _address(path) if path else ":memory:",
             timeout=self._busy_seconds,
             isolation_level=None,
             check_same_thread=False,
             uri=True,
         )
         connection.row_factory = sqlite3.Row
-        connection.text_factory = _readable
+        connection.text_factory = lenient_text
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        """Make sure that the file is whole and of our version, bringing it there from an earlier one."""
+        """Check that the file is whole and of our version, and migrate it from an earlier one."""
         version = version_of(db)
         if version > len(self._migrations):
             raise UnkeptError(
@@ -121,73 +120,109 @@ class Database:
             )
         if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise DamagedError(f"{self._name} is damaged.")
-        if self.path is not None and not _is_writable(self.path):
+        self.can_write = self.path is None or _is_writable(self.path)
+        if not self.can_write:
             self.notice = f"{self._name} can't be written: chats can be read, and nothing new is kept."
-        elif version < len(self._migrations) or self.path is None:
-            if version <= 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                raise DamagedError(f"{self._name} isn't a store of chats.")
-            db.execute("PRAGMA journal_mode = WAL")
+        elif version <= 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise DamagedError(f"{self._name} isn't a store of chats.")
+        else:
             migrate(db, self._migrations)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
-        for statement in WHOLE:
+        for statement in PROBES:
             db.execute(statement).fetchone()
+        if self.can_write:
+            db.execute("PRAGMA journal_mode = WAL")
         if db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone() is None:
             raise DamagedError(f"{self._name} is damaged.")
 
-    def _set_aside(self) -> str:
+    def _empty_log(self) -> None:
+        """Copy what was committed from the log into the file, as far as readers of other processes let us."""
+        if self.path is None or not self.can_write:
+            return
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:  # nothing is lost: it was committed, and the next one copies it
+            logger.warning("%s: what was committed stays in its log for now: %s", self._name, error)
+
+    # Damage
+
+    def _replace_damaged(self) -> str:
+        """Save what can be read to a new file, set the damaged one aside, and return the notice about it.
+
+        A kill at any moment leaves the damaged file in its place, or the new one ready to be moved there.
+        """
         assert self.path is not None  # noqa: S101 - what is in memory isn't damaged
-        stem = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-        number = next(n for n in range(1, 10_000) if not self.path.with_name(_numbered(stem, n)).exists())
-        aside = self.path.with_name(_numbered(stem, number))
-        for belonging in BELONGINGS:
-            old = Path(f"{self.path}{belonging}")
+        fresh = _fresh_file(self.path)
+        for part in ("", *SIDE_FILES):
+            Path(f"{fresh}{part}").unlink(missing_ok=True)
+        _create(fresh)
+        with closing(self._connect(fresh)) as db:
+            db.execute("PRAGMA secure_delete = ON")
+            migrate(db, self._migrations)
+            with transaction(db):
+                saved = salvage(self.path, db)
+        aside = _free_name(self.path)
+        for part in (*SIDE_FILES, ""):
+            old = Path(f"{self.path}{part}")
             if old.exists():
-                old.rename(f"{aside}{belonging}")
-        _create(self.path)
-        return f"{self._name} was damaged: it was set aside as {aside.name}, and a new one was begun."
+                old.rename(f"{aside}{part}")
+        fresh.rename(self.path)
+        _damage_note(self.path).unlink(missing_ok=True)
+        notice = f"{self._name} was damaged: it was set aside as {aside.name}, and a new one was begun."
+        return f"{notice} {saved:,} chat{'' if saved == 1 else 's'} could be saved." if saved else notice
+
+    def _is_known_as_damaged(self) -> bool:
+        """Return whether a query met damage in this very file since it was opened last."""
+        assert self.path is not None  # noqa: S101 - as above
+        note = _damage_note(self.path)
+        if not note.is_file():
+            return False
+        is_about_it = note.read_bytes() == _identity(self.path).encode()
+        if not is_about_it:  # the file was replaced meanwhile, by a backup perhaps
+            note.unlink(missing_ok=True)
+        return is_about_it
+
+    def _remember_damage(self) -> None:
+        """Leave a note for the next start, which sets the file aside."""
+        if self.path is None or not self._identity:
+            return
+        try:
+            write_atomic(_damage_note(self.path), self._identity.encode())
+        except OSError as error:
+            logger.warning("%s is damaged, and that can't be noted beside it: %s", self._name, error)
 
     @property
     def _name(self) -> str:
         return self.path.name if self.path else "The store"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def explaining(self) -> Iterator[None]:
+        """Turn the errors of SQLite and of the system into StorageErrors."""
         try:
             yield
         except UNREADABLE as error:
-            raise self._fault(error) from error
+            described = describe_error(self._name, error)
+            if isinstance(described, DamagedError):
+                self._remember_damage()
+            raise described from error
         except OSError as error:
-            raise UnkeptError(
-                f"{self._name} can't be kept in its folder ({error.strerror}): check the folder."
-            ) from error
-
-    def _fault(self, error: Exception) -> UnkeptError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in LOCKED:
-            return UnkeptError(f"{self._name} is locked by another program: close that, then try again.")
-        is_strange = code == sqlite3.SQLITE_ERROR and any(word in str(error) for word in ("no such", "fts5"))
-        if code in DAMAGED or is_strange or isinstance(error, UnicodeDecodeError):
-            return DamagedError(f"{self._name} is damaged: start Menny anew, and it is set aside.")
-        if code == sqlite3.SQLITE_READONLY:
-            return UnkeptError(f"{self._name} can't be written: check who may write to it.")
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return UnkeptError(f"The disk is full, or fails: {self._name} can't be written. Make room.")
-        if code == sqlite3.SQLITE_CANTOPEN:
-            return UnkeptError(f"{self._name} can't be opened: check that its folder is there and may be written.")
-        return UnkeptError(f"{self._name} can't be used: {error}.")
-
-
-def _readable(text: bytes) -> str:
-    """A text as it is kept, also one of which a failing disk has spoilt some letters."""
-    return text.decode(errors="replace")
+            raise describe_os_error(self._name, error) from error
 
 
 def _create(path: Path) -> None:
-    """The file and its folder, for nobody but their owner; SQLite gives the files beside it the same mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create the file and its folder, for their owner only; SQLite gives the files beside it the same mode."""
+    make_folder(path.parent)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _check_kind(path: Path) -> None:
+    """Raise UnkeptError where a folder, a pipe or a device has the name of one of the store's files."""
+    for part in ("", *SIDE_FILES):
+        if kind := special_kind(Path(f"{path}{part}")):
+            name = f"{path.name}{part}"
+            raise UnkeptError(f"{name} is {kind}, not a file: move it elsewhere, then start Menny again.")
 
 
 def _is_writable(path: Path) -> bool:
@@ -195,21 +230,44 @@ def _is_writable(path: Path) -> bool:
 
 
 def _address(path: Path) -> str:
-    """The file as SQLite is asked for it; where nothing can be written beside it, as one that nobody changes."""
+    """Return the URI to open a file by; as one that nobody changes, where nothing can be written beside it."""
     is_still = not _is_writable(path) and not Path(f"{path}-wal").exists()
     return path.resolve().as_uri() + ("?immutable=1" if is_still else "")
 
 
 @contextmanager
-def _alone(path: Path | None) -> Iterator[None]:
-    """Open, bring up to date or set aside the store at `path` while no other process does."""
+def _locked(path: Path | None) -> Iterator[None]:
+    """Open, migrate or set aside the store at `path` while no other process does."""
     if path is None:
         yield
         return
-    _create(path)
+    _check_kind(path)
+    make_folder(path.parent)
     with lock_folder(path.parent):
+        if _fresh_file(path).is_file() and not path.exists():  # a kill came between two renames
+            _fresh_file(path).rename(path)
+        _create(path)
         yield
 
 
-def _numbered(stem: str, number: int) -> str:
-    return stem if number == 1 else f"{stem}-{number}"
+def _fresh_file(path: Path) -> Path:
+    """The place of the new file while a damaged one is being replaced."""
+    return path.with_name(f"{path.name}.new")
+
+
+def _damage_note(path: Path) -> Path:
+    """The file that tells the next start of damage."""
+    return path.with_name(f"{path.name}.damage-found")
+
+
+def _identity(path: Path) -> str:
+    """What tells a file from any other that takes its name."""
+    status = path.stat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _free_name(path: Path) -> Path:
+    """A name for a damaged file that no other has."""
+    stem = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())

@@ -14,13 +14,14 @@ TITLE_LENGTH = 60
 
 
 def as_conversation(row: Row) -> Conversation:
+    """Return a row as a value."""
     return Conversation(
         row["id"], row["title"], bool(row["pinned"]), row["created"], row["updated"], deleted=row["deleted"]
     )
 
 
 def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> MessageNode:
-    """A message; one that was growing when its writer died was interrupted."""
+    """Return a row as a value; a reply that was growing when its writer died is an interrupted one."""
     return MessageNode(
         id=row["id"],
         parent=row["parent"],
@@ -38,8 +39,13 @@ def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> MessageN
     )
 
 
+def lenient_text(text: bytes) -> str:
+    """Decode a text, also one in which a failing disk has spoilt some letters."""
+    return text.decode(errors="replace")
+
+
 def stats_of(kept: str) -> ReplyStats:
-    """What was measured of a reply; nothing where a damaged file no longer tells it: what was said matters more."""
+    """Read what was measured of a reply; zeros where a damaged file can't say it: the text matters more."""
     try:
         return ReplyStats(**json.loads(kept))
     except (ValueError, TypeError):
@@ -47,7 +53,7 @@ def stats_of(kept: str) -> ReplyStats:
 
 
 def notes_of(kept: str) -> dict[str, Any]:
-    """What is kept beside a message; nothing where a damaged file no longer tells it."""
+    """Read what is kept beside a message; empty where a damaged file can't say it."""
     try:
         return dict(json.loads(kept))
     except (ValueError, TypeError):
@@ -55,13 +61,13 @@ def notes_of(kept: str) -> dict[str, Any]:
 
 
 def title_given(title: str) -> str:
-    """A title from somebody else, as a list can show it; empty where nothing of it could be seen."""
+    """Clean a title that comes from outside, for a line of a list; empty where nothing of it would be visible."""
     line = " ".join(sanitize(title).split())[:200]
     return "" if is_blank(line) else line
 
 
 def title_of(text: str) -> str:
-    """A first title: the beginning of what was said first, cut between words."""
+    """Make a title of a first message: its beginning, cut between words."""
     line = " ".join(text.split())
     if len(line) <= TITLE_LENGTH:
         return line
@@ -69,7 +75,7 @@ def title_of(text: str) -> str:
 
 
 def message_row(db: Connection, entry_id: str) -> Row:
-    """A message's row. StorageError if there is none of that id."""
+    """Return a message's row. Raises StorageError if there is none of that id."""
     row = db.execute("SELECT * FROM messages WHERE id = ?", (entry_id,)).fetchone()
     if row is None:
         raise StorageError("This message isn't here any more.")
@@ -78,7 +84,7 @@ def message_row(db: Connection, entry_id: str) -> Row:
 
 
 def walk(first: str | None, children: Mapping[str | None, Sequence[Row]]) -> Iterator[str]:
-    """The active path: at every step the chosen one; where that is gone, the latest."""
+    """Yield the ids of the active path: at every step the chosen message; where that is gone, the latest."""
     chosen, level = first, children.get(None)
     while level:
         row = next((row for row in level if row["id"] == chosen), level[-1])
@@ -87,7 +93,7 @@ def walk(first: str | None, children: Mapping[str | None, Sequence[Row]]) -> Ite
 
 
 def begin(db: Connection, conversation_id: str, title: str) -> None:
-    """A new conversation, at the head of the list."""
+    """Add a conversation, at the head of the list."""
     now = time.time()
     db.execute(
         "INSERT INTO conversations (id, title, created, updated) VALUES (?, ?, ?, ?)",
@@ -97,7 +103,7 @@ def begin(db: Connection, conversation_id: str, title: str) -> None:
 
 
 def touch(db: Connection, conversation_id: str) -> bool:
-    """Something was said: the conversation moves to the head of the list. Tells whether it is there at all."""
+    """Move a conversation to the head of the list, as it has a new message. Returns whether there is one of that id."""
     changed = db.execute(
         "UPDATE conversations SET updated = ?, revision = revision + 1 WHERE id = ?", (time.time(), conversation_id)
     )
@@ -106,15 +112,34 @@ def touch(db: Connection, conversation_id: str) -> bool:
 
 
 def restart(db: Connection, conversation_id: str, title: str) -> None:
-    """Something is said in a conversation whose first message was taken back: it is there again, by another title."""
+    """Undelete a conversation whose first message was taken back, and retitle it."""
     db.execute(
         "UPDATE conversations SET deleted = NULL, title = ? WHERE id = ? AND deleted IS NOT NULL",
         (title, conversation_id),
     )
 
 
+def change_conversation(db: Connection, conversation_id: str, column: str, value: object) -> None:
+    """Set one column of a conversation."""
+    db.execute(
+        f"UPDATE conversations SET {column} = ?, revision = revision + 1 WHERE id = ?",  # noqa: S608 - one of ours
+        (value, conversation_id),
+    )
+    revise_list(db)
+
+
+def deletion_time(db: Connection, conversation_id: str) -> float:
+    """Return the time of a deletion that happens now: after all else in the store, also where the clock is behind."""
+    latest = db.execute(
+        "SELECT max(max(updated, ifnull(deleted, 0))) FROM conversations UNION ALL "
+        "SELECT max(max(created, ifnull(deleted, 0))) FROM messages WHERE conversation = ?",
+        (conversation_id,),
+    ).fetchall()
+    return max(time.time(), *((row[0] or 0.0) + 0.001 for row in latest))
+
+
 def revise(db: Connection, entry_id: str) -> None:
-    """Something changed within a conversation that doesn't show in the list."""
+    """Count a change within a conversation that doesn't show in the list."""
     db.execute(
         "UPDATE conversations SET revision = revision + 1 WHERE id = (SELECT conversation FROM messages WHERE id = ?)",
         (entry_id,),
@@ -122,18 +147,19 @@ def revise(db: Connection, entry_id: str) -> None:
 
 
 def revise_list(db: Connection) -> None:
+    """Count a change of the list."""
     db.execute("UPDATE counters SET value = value + 1 WHERE name = 'list'")
 
 
 def add_notes(db: Connection, entry_id: str, notes: Mapping[str, Any]) -> None:
-    """Keep notes beside a message; None takes one away."""
+    """Set values beside a message, by key; None removes one."""
     kept = {**notes_of(message_row(db, entry_id)["extra"]), **notes}
     kept = {key: value for key, value in kept.items() if value is not None}
     db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
 
 
 def set_chosen(db: Connection, conversation_id: str, parent: str | None, entry_id: str) -> None:
-    """Have the active path go on by an entry, where it comes to its parent."""
+    """Continue the active path with a message, after its parent."""
     if parent is None:
         db.execute("UPDATE conversations SET chosen = ? WHERE id = ?", (entry_id, conversation_id))
     else:

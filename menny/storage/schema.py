@@ -1,12 +1,26 @@
-"""The tables, as a list of steps: `user_version` says how many a store has behind it, and the others are taken."""
+"""The tables, as a list of migrations: `user_version` is the number of those that a store has had."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 Migration = tuple[str, ...]
 
-# A message remembers by `chosen` which of its answers was looked at last; a conversation does so for its first
-# messages. From there the active path is walked, and every alternative still knows its own way on.
+# The full-text index parts texts at spaces and punctuation, and compares characters as they are. It can't look into
+# these: scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese and their like), Korean,
+# whose words carry endings, and letters that come in several shapes (ﬁ, ⅷ, half and full width, 𝐛𝐨𝐥𝐝). Messages that
+# hold one of them are in an index of their own, and the search reads their texts. Another list needs a new migration.
+UNINDEXED = (
+    "\u00aa\u00b2\u00b3\u00b5\u00b9-\u00be\u0132\u0133\u013f\u0140\u0149\u017f\u01c4-\u01cc\u01f1-\u01f3\u02b0-\u02b8\u02e0-\u02e4\u03d0-\u03d6"
+    "\u03f0-\u03f9\u0587\u0675-\u0678\u0e00-\u0fff\u1000-\u109f\u10fc\u1100-\u11ff\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1d2c-\u1dbf\u1e9a\u1e9b"
+    "\u2070-\u209f\u2100-\u218f\u2460-\u24ff\u2c7c\u2c7d\u2d6f\u2e80-\u2fdf\u3000-\ua4cf\ua69c\ua69d\ua770\ua7f2-\ua7f9\ua960-\ua97f\ua9e0-\uaa7f"
+    "\uab5c-\uab69\uac00-\ud7ff\uf900-\ufdff\ufe70-\ufefe\uff01-\uffef\U00010781-\U000107ba\U0001aff0-\U0001b16f\U0001d400-\U0001d7ff"
+    "\U0001ee00-\U0001eeff\U0001f100-\U0001f10a\U0001fbf0-\U0001fbf9\U00020000-\U0003ffff"
+)
+HOLDS_UNINDEXED = f"text GLOB '*[{UNINDEXED}]*'"
+
+# `chosen` of a message is the answer that was looked at last; that of a conversation, its first message. From there
+# the active path is walked, and every alternative keeps its own continuation.
 MIGRATIONS: tuple[Migration, ...] = (
     (
         """CREATE TABLE conversations (
@@ -73,23 +87,34 @@ MIGRATIONS: tuple[Migration, ...] = (
             INSERT INTO titles (rowid, title) VALUES (new.number, new.title);
         END""",
     ),
+    (f"CREATE INDEX messages_unindexed ON messages (number) WHERE {HOLDS_UNINDEXED}",),
 )
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """How many steps the store has behind it."""
+    """Return the number of migrations that the store has had."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(db: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
-    """Take the steps that are still to be taken, all of them or, where one fails, none."""
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block does, or undo all of it where the block or the commit fails."""
     db.execute("BEGIN IMMEDIATE")
     try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # SQLite may have undone it by itself, as it does where the disk is full
+            db.execute("ROLLBACK")
+        raise
+
+
+def migrate(db: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    """Run the migrations that the store hasn't had: all of them or, where one fails, none."""
+    if version_of(db) == len(migrations):
+        return
+    with transaction(db):
         for number, statements in enumerate(migrations[version_of(db) :], start=version_of(db) + 1):
             for statement in statements:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number:d}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise

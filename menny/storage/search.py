@@ -1,56 +1,154 @@
-"""Full-text search: which conversations hold certain words, and where."""
+"""Full-text search: the conversations that hold certain words, and where.
+
+Words of scripts with spaces are looked up in SQLite's full-text index, by their beginnings. Messages that the index
+can't look into (`schema.UNINDEXED`) are read: there a word of a script without spaces is found anywhere, and a Latin
+one also where it is glued to such a script, as in 我想买新的iPhone手机. Letters are the same in any case, width and
+accent.
+"""
 
 import re
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from sqlite3 import Connection, Row
 
+from menny.storage.schema import HOLDS_UNINDEXED, UNINDEXED
 from menny.text import sanitize
 
 Excerpt = tuple[tuple[str, bool], ...]
-END = 100  # characters of either end of a long piece
+Found = tuple[Row, str | None, Excerpt]  # a conversation's row, a message's id, an excerpt
 
-Found = tuple[Row, str | None, Excerpt]
+LONGEST_QUERY = 200  # characters
+END = 100  # characters of either end of a long piece
+BEFORE, AFTER = 30, 40  # characters of an excerpt around what was found
 
 _MARKED = re.compile("\x02(.*?)\x03", re.DOTALL)
-# Scripts that set no spaces between words: the index knows their sentences, not their words.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+_UNINDEXED = re.compile(f"[{UNINDEXED}]")
+_ACCENTED = re.compile("[\u00c0-\u024f\u0300-\u06ff\u1e00-\u1fff]")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_CLUSTER = re.compile(".[\u0300-\u036f\u3099\u309a\uff9e\uff9f\u1160-\u11ff]*", re.DOTALL)  # what folds as one
 
-_IN_TITLES = """SELECT c.*, NULL AS entry, highlight(titles, 0, char(2), char(3)) AS excerpt
-    FROM titles JOIN conversations c ON c.number = titles.rowid
-    WHERE titles MATCH :words AND c.deleted IS NULL ORDER BY c.updated DESC LIMIT :limit"""
-_IN_MESSAGES = """SELECT c.*, m.id AS entry, snippet(said, 0, char(2), char(3), '…', 12) AS excerpt
-    FROM said JOIN messages m ON m.number = said.rowid JOIN conversations c ON c.id = m.conversation
-    WHERE said MATCH :words AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY said.rank LIMIT 20 * :limit"""
-_LIKE_TITLES = """SELECT c.*, NULL AS entry, c.title AS excerpt FROM conversations c
-    WHERE {holds} AND c.deleted IS NULL ORDER BY c.updated DESC LIMIT ?"""
-_LIKE_MESSAGES = """SELECT c.*, m.id AS entry, m.text AS excerpt
-    FROM messages m JOIN conversations c ON c.id = m.conversation
-    WHERE {holds} AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY m.number DESC LIMIT 20 * ?"""
+
+@dataclass(frozen=True)
+class _Source:
+    """Where to search: statements that give the number of a row and its conversation."""
+
+    ranked: str  # by the full-text index, the best first
+    unindexed: str  # with the text, for those that the index can't look into
+    everything: str  # with the text
+    excerpt: str
+    result: str
+
+
+_OF_MESSAGES = """SELECT m.number, m.conversation, m.text FROM messages m JOIN conversations c ON c.id = m.conversation
+    WHERE {} AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY m.number DESC"""
+_OF_TITLES = "SELECT number, id, title FROM conversations WHERE deleted IS NULL ORDER BY updated DESC"
+TITLES = _Source(
+    """SELECT c.number, c.id FROM titles JOIN conversations c ON c.number = titles.rowid
+    WHERE titles MATCH ? AND c.deleted IS NULL ORDER BY c.updated DESC""",
+    _OF_TITLES,
+    _OF_TITLES,
+    "SELECT highlight(titles, 0, char(2), char(3)) FROM titles WHERE titles MATCH ? AND rowid = ?",
+    "SELECT *, NULL AS entry FROM conversations WHERE number = ?",
+)
+MESSAGES = _Source(
+    """SELECT m.number, m.conversation FROM said JOIN messages m ON m.number = said.rowid
+    JOIN conversations c ON c.id = m.conversation
+    WHERE said MATCH ? AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY said.rank""",
+    _OF_MESSAGES.format(f"m.{HOLDS_UNINDEXED}"),
+    _OF_MESSAGES.format("1"),
+    "SELECT snippet(said, 0, char(2), char(3), '…', 12) FROM said WHERE said MATCH ? AND rowid = ?",
+    "SELECT c.*, m.id AS entry FROM messages m JOIN conversations c ON c.id = m.conversation WHERE m.number = ?",
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """The pieces of a text between its spaces; all of them have to be found."""
+
+    pieces: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> "Query":
+        """Read a text that a user typed."""
+        return cls(tuple(unicodedata.normalize("NFKC", sanitize(text)[:LONGEST_QUERY]).split()))
+
+    @cached_property
+    def indexed(self) -> str:
+        """The query for the full-text index; "" where that can't find it."""
+        words = [word for piece in self.pieces for word in _words(piece)]
+        is_readable = words and not any(_UNINDEXED.search(piece) for piece in self.pieces)
+        return " ".join(f'"{word}"*' for word in words) if is_readable else ""
+
+    @property
+    def is_without_words(self) -> bool:
+        """Whether it is punctuation and signs only, which no index knows."""
+        return not any(map(_words, self.pieces))
+
+    @cached_property
+    def patterns(self) -> tuple[re.Pattern[str], ...]:
+        """What a folded text has to hold."""
+        return tuple(pattern for piece in self.pieces for pattern in _patterns(fold(piece)))
+
+    def matches(self, text: str) -> bool:
+        """Return whether a text holds every piece."""
+        folded = fold(text)
+        return all(pattern.search(folded) for pattern in self.patterns)
 
 
 def search(db: Connection, text: str, limit: int) -> list[Found]:
-    """The rows of conversations in which all words of a text occur, one hit each; titles come first."""
-    text = " ".join(sanitize(text).split())[:200]
-    words = re.findall(r"\w+", text)
-    found: dict[str, Found] = {}
-    if not text:
-        return []
-    if words and not _UNSPACED.search(text):
-        match = " ".join(f'"{word}"*' for word in words)
-        for query in (_IN_TITLES, _IN_MESSAGES):
-            for row in db.execute(query, {"words": match, "limit": limit}):
-                found.setdefault(row["id"], (row, row["entry"], tuple(_marked(row["excerpt"]))))
-    else:
-        pieces = text.split()
-        likes = ["%" + re.sub(r"([%_\\])", r"\\\1", piece) + "%" for piece in pieces]
-        for query, column in ((_LIKE_TITLES, "c.title"), (_LIKE_MESSAGES, "m.text")):
-            holds = " AND ".join(f"{column} LIKE ? ESCAPE '\\'" for _ in likes)
-            for row in db.execute(query.format(holds=holds), (*likes, limit)):
-                found.setdefault(row["id"], (row, row["entry"], tuple(_around(row["excerpt"], pieces[0]))))
-    return list(found.values())[:limit]
+    """Return the conversations in which all words of a text occur, each with its best hit; titles come first."""
+    query = Query.of(text)
+    found: dict[str, tuple[_Source, int, str | None]] = {}
+    for source in (TITLES, MESSAGES) if query.pieces else ():
+        for conversation, number, read in _hits(db, source, query):
+            if len(found) >= limit:
+                break
+            found.setdefault(conversation, (source, number, read))
+    return [_result(db, query, *hit) for hit in found.values()]
+
+
+def fold(text: str) -> str:
+    """Return a text in the form that is compared: small letters of ordinary width, without accents."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if _ACCENTED.search(folded):
+        folded = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
+    return folded
+
+
+def _words(piece: str) -> list[str]:
+    return re.findall(r"\w+", piece)
+
+
+def _patterns(piece: str) -> list[re.Pattern[str]]:
+    """Patterns for a folded piece: anywhere, or for words of scripts with spaces, where one begins."""
+    words = _words(piece)
+    if not words or _UNINDEXED.search(piece):
+        return [re.compile(re.escape(piece))]
+    return [re.compile(rf"(?<![^\W_{UNINDEXED}]){re.escape(word)}") for word in words]
+
+
+def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, int, str | None]]:
+    """Yield conversations, the numbers of rows, and their texts where those were read."""
+    if query.indexed:
+        for number, conversation in db.execute(source.ranked, (query.indexed,)):
+            yield conversation, number, None
+    for number, conversation, text in db.execute(source.everything if query.is_without_words else source.unindexed):
+        if query.matches(text):
+            yield conversation, number, text
+
+
+def _result(db: Connection, query: Query, source: _Source, number: int, read: str | None) -> Found:
+    row = db.execute(source.result, (number,)).fetchone()
+    if read is not None:
+        return row, row["entry"], tuple(_around(read, query))
+    excerpt = db.execute(source.excerpt, (query.indexed, number)).fetchone()
+    return row, row["entry"], tuple(_marked(excerpt[0] or "" if excerpt else ""))
 
 
 def _marked(excerpt: str) -> Iterator[tuple[str, bool]]:
+    """Yield the pieces of an excerpt that SQLite made, and whether each is what was searched for."""
     at = 0
     excerpt = " ".join(excerpt.split())
     for match in _MARKED.finditer(excerpt):
@@ -61,14 +159,23 @@ def _marked(excerpt: str) -> Iterator[tuple[str, bool]]:
 
 
 def _shortened(piece: str) -> str:
-    """A piece of an excerpt without the middle of what is endlessly long, such as an address or a picture as text."""
+    """Cut the middle out of an endless piece, such as an address or a picture as text."""
     return piece if len(piece) <= 2 * END else piece[:END] + "…" + piece[-END:]
 
 
-def _around(whole: str, text: str) -> Iterator[tuple[str, bool]]:
+def _around(whole: str, query: Query) -> Iterator[tuple[str, bool]]:
+    """Yield an excerpt of a text around the query's first piece."""
     whole = " ".join(whole.split())
-    at = max(whole.casefold().find(text.casefold()), 0)
-    start = max(at - 30, 0)
-    yield ("…" if start else "") + whole[start:at], False
-    yield whole[at : at + len(text)], True
-    yield whole[at + len(text) : at + len(text) + 40], False
+    folded, origins = "", []
+    for cluster in _CLUSTER.finditer(whole):
+        piece = fold(cluster[0])
+        folded += piece
+        origins += [cluster.start()] * len(piece)
+    match = query.patterns[0].search(folded)
+    start, end = match.span() if match else (0, 0)
+    origins.append(len(whole))
+    first, last = origins[start], origins[end]
+    begin = max(first - BEFORE, 0)
+    yield ("…" if begin else "") + whole[begin:first], False
+    yield _shortened(whole[first:last]), True
+    yield whole[last : last + AFTER], False

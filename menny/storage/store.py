@@ -1,8 +1,8 @@
-"""ChatStore: conversations as trees of messages, kept in SQLite, or in memory where nothing is to be kept.
+"""ChatStore: conversations as trees of messages, kept in SQLite or in memory.
 
-An entry's children are the alternatives that were said after it: several questions where one was edited, several
-replies where one was asked for again. One of them is the chosen one, at every entry; following the chosen ones from
-the start gives the active path, which is the conversation as it is shown and as the model gets it.
+A message's children are alternatives: several questions where one was edited, several replies where one was
+regenerated. One of them is chosen; following the chosen ones from the start gives the active path, which is the
+conversation as it is shown and as the model gets it.
 """
 
 import json
@@ -19,16 +19,18 @@ from menny.engine_protocols import FinishReason
 from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
+from menny.storage.errors import DamagedError
 from menny.storage.merge import merge
 from menny.storage.rows import (
     add_notes,
     as_conversation,
     as_entry,
     begin,
+    change_conversation,
+    deletion_time,
     message_row,
     restart,
     revise,
-    revise_list,
     set_chosen,
     title_given,
     title_of,
@@ -36,14 +38,13 @@ from menny.storage.rows import (
     walk,
 )
 from menny.storage.search import search
+from menny.storage.upkeep import mark_interrupted, remove_expired
 from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchResult, Transcript, new_id
 from menny.storage.writers import Writers
 
-KEEP_DELETED = 30 * 24 * 3600.0  # seconds in which what was deleted can be brought back
-
 
 def store_file() -> Path:
-    """The user's store: `chats.db` in MENNY_HOME, or in the system's folder for a user's data."""
+    """Return the place of the user's store: `chats.db` in MENNY_HOME, or in the system's folder for a user's data."""
     return home() / "chats.db"
 
 
@@ -51,30 +52,41 @@ class ChatStore:
     """The conversations in the file at `path`; without one, in memory for as long as the store lives.
 
     Safe to use from any thread, and from several processes at once. Every method that changes something is one
-    transaction: when it returns, it is on the disk. All raise StorageError, whose sentence can be shown.
-    `notice` says what there is to tell of how the store was opened: that a damaged file was set aside, or that the
+    transaction: when it returns, it is on the disk, in that one file. All raise StorageError, whose sentence can be
+    shown. `notice` is a sentence for the user about how the store was opened: a damaged file was set aside, or the
     file can't be written.
     """
 
     def __init__(self, path: Path | None = None, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._database = Database(path, busy_seconds)
         self._writers = Writers(path.with_name(path.name + ".writers") if path else None)
-        if not self.notice:
-            self._recover()
-            self._purge()
+        self._database = Database(path, busy_seconds)
+        try:
+            self._keep_up()
+        except DamagedError:  # which is noted: the file is set aside when it is opened again
+            self._database.close()
+            self._database = Database(path, busy_seconds)
+            self._keep_up()
+
+    def _keep_up(self) -> None:
+        if self._database.can_write:
+            with self._database.explaining():
+                mark_interrupted(self._database, self._writers)
+                remove_expired(self._database)
 
     @property
     def notice(self) -> str:
+        """A sentence about how the store was opened; "" where there is nothing to say."""
         return self._database.notice
 
     def close(self) -> None:
+        """Close the file; replies that still grow are then interrupted ones."""
         self._database.close()
         self._writers.close()
 
     # Reading
 
     def conversations(self, limit: int = -1) -> list[Conversation]:
-        """Those that aren't deleted: the pinned ones first, then the latest."""
+        """Return the conversations that aren't deleted: the pinned ones first, then the latest."""
         with self._database.read() as db:
             rows = db.execute(
                 "SELECT * FROM conversations WHERE deleted IS NULL ORDER BY pinned DESC, updated DESC LIMIT ?", (limit,)
@@ -82,23 +94,23 @@ class ChatStore:
         return [as_conversation(row) for row in rows]
 
     def conversation(self, conversation_id: str) -> Conversation | None:
-        """That conversation, also one that was deleted and can still be brought back; None if there is none."""
+        """Return a conversation, also a deleted one that can still be brought back; None if there is none."""
         with self._database.read() as db:
             row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
         return as_conversation(row) if row else None
 
     def transcripts(self) -> Iterator[Transcript]:
-        """All conversations that aren't deleted, whole, one at a time."""
+        """Yield all conversations that aren't deleted, whole, one at a time."""
         return (self.transcript(conversation.id) for conversation in self.conversations())
 
     def path(self, conversation_id: str) -> list[MessageNode]:
-        """The active path: what is shown, from the first message to the last."""
+        """Return the active path, from the first message to the last; empty if there is no such conversation."""
         transcript = self._read(conversation_id)
         entries = {entry.id: entry for entry in transcript.entries} if transcript else {}
         return [entries[entry_id] for entry_id in transcript.active] if transcript else []
 
     def path_to(self, entry_id: str) -> list[MessageNode]:
-        """The way from the first message to this one. StorageError if there is none of that id."""
+        """Return the messages from the first to this one. Raises StorageError if there is none of that id."""
         with self._database.read() as db:
             conversation_id = message_row(db, entry_id)["conversation"]
         entries = {entry.id: entry for entry in self.transcript(conversation_id).entries}
@@ -110,14 +122,14 @@ class ChatStore:
         return way[::-1]
 
     def transcript(self, conversation_id: str) -> Transcript:
-        """A whole conversation with all its alternatives. StorageError if there is none of that id."""
+        """Return a conversation with all its alternatives. Raises StorageError if there is none of that id."""
         transcript = self._read(conversation_id)
         if transcript is None:
             raise StorageError("This chat isn't here any more.")
         return transcript
 
     def entry(self, entry_id: str) -> MessageNode:
-        """One message. StorageError if there is none of that id."""
+        """Return a message. Raises StorageError if there is none of that id."""
         with self._database.read() as db:
             row = message_row(db, entry_id)
             siblings = db.execute(
@@ -127,20 +139,20 @@ class ChatStore:
         return self._entry(row, [sibling["id"] for sibling in siblings])
 
     def revision(self, conversation_id: str) -> tuple[int, int]:
-        """Two numbers: one grows when something changes in that conversation (-1: there is none), one with the list."""
+        """Return two counts of changes: in that conversation (-1 if there is none), and in the list."""
         with self._database.read() as db:
             row = db.execute("SELECT revision FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
             listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
         return (int(row[0]) if row else -1, int(listed[0]))
 
     def search(self, text: str, limit: int = 30) -> list[SearchResult]:
-        """Conversations whose title or messages hold all words of a text, or words that begin so."""
+        """Return the conversations whose title, or a message, holds all words of a text, or words that begin so."""
         with self._database.read() as db:
             return [
                 SearchResult(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)
             ]
 
-    # Talking
+    # Asking and replying
 
     def ask(
         self, conversation_id: str, parent: str | None, text: str, persona: str = "", model: str = ""
@@ -168,17 +180,17 @@ class ChatStore:
         return self.entry(reply)
 
     def reopen(self, reply_id: str) -> MessageNode:
-        """Let a reply that had ended grow again."""
+        """Let a reply that ended grow again."""
         with self._database.write() as db:
             touch(db, message_row(db, reply_id)["conversation"])
             db.execute(
                 "UPDATE messages SET status = 'growing', finish_reason = NULL, error = '', writer = ? WHERE id = ?",
-                (self._writers.me(), reply_id),
+                (self._writers.own_mark(), reply_id),
             )
         return self.entry(reply_id)
 
     def grow(self, reply_id: str, text: str) -> None:
-        """Keep what a reply says so far."""
+        """Store the text of a reply so far."""
         with self._database.write() as db:
             db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, reply_id))
             revise(db, reply_id)
@@ -192,7 +204,7 @@ class ChatStore:
         stats: ReplyStats | None = None,
         **extra: Any,
     ) -> None:
-        """Keep a reply as it ended, with notes; without a reason or an error for its end, it was interrupted."""
+        """Store a reply as it ended, with metadata; without a reason or an error, it was interrupted."""
         status = "whole" if finish_reason or error else "interrupted"
         with self._database.write() as db:
             db.execute(
@@ -204,19 +216,19 @@ class ChatStore:
             touch(db, message_row(db, reply_id)["conversation"])
 
     def set_metadata(self, entry_id: str, **extra: Any) -> None:
-        """Keep something beside a message, under a key of its own: `store.note(entry.id, summary={…})`.
+        """Set values beside a message, by key: `store.set_metadata(entry.id, summary={…})`.
 
-        Values are anything that JSON holds; None takes a key away. They are read as `entry.extra`, leave with an
-        export and come back with it.
+        Values are anything that JSON can hold; None removes a key. They are read as `entry.extra`, and are part of an
+        export and of its import.
         """
         with self._database.write() as db:
             add_notes(db, entry_id, extra)
             revise(db, entry_id)
 
-    # Choosing and taking away
+    # Choosing and deleting
 
     def choose(self, entry_id: str) -> None:
-        """Put a message on the active path, in place of its alternatives; below it goes on as it was last."""
+        """Put a message on the active path, in place of its alternatives; after it, the path is as it was last."""
         with self._database.write() as db:
             above: str | None = entry_id
             while above:
@@ -226,16 +238,17 @@ class ChatStore:
             revise(db, entry_id)
 
     def delete_branch(self, entry_id: str) -> None:
-        """Delete a message and all that follows it; `mend` brings them back."""
-        self._mark_below(entry_id, time.time())
+        """Delete a message and all that follows it; `restore_branch` brings them back."""
+        self._mark_below(entry_id, is_deleted=True)
 
     def restore_branch(self, entry_id: str) -> None:
         """Bring back what was deleted together with this message."""
-        self._mark_below(entry_id, None)
+        self._mark_below(entry_id, is_deleted=False)
 
-    def _mark_below(self, entry_id: str, deleted: float | None) -> None:
+    def _mark_below(self, entry_id: str, *, is_deleted: bool) -> None:
         with self._database.write() as db:
             row = message_row(db, entry_id)
+            deleted = deletion_time(db, row["conversation"]) if is_deleted else None
             db.execute(
                 "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL "
                 "SELECT messages.id FROM messages JOIN below ON messages.parent = below.id) "
@@ -244,43 +257,38 @@ class ChatStore:
             )
             touch(db, row["conversation"])
 
-    # Conversations as a whole
+    # Whole conversations
 
     def rename(self, conversation_id: str, title: str) -> None:
-        """Give a conversation another title; a blank one changes nothing."""
+        """Retitle a conversation; a blank title changes nothing."""
         if cleaned := title_given(title):
             self._change(conversation_id, "title", cleaned)
 
     def pin(self, conversation_id: str, pinned: bool) -> None:
-        """Keep a conversation at the head of the list, or no longer."""
+        """Pin a conversation to the head of the list, or unpin it."""
         self._change(conversation_id, "pinned", int(pinned))
 
     def delete(self, conversation_id: str) -> None:
-        """Take a conversation from the list; `undelete` brings it back while it is kept."""
-        self._change(conversation_id, "deleted", time.time())
+        """Delete a conversation; `undelete` brings it back within the next 30 days."""
+        with self._database.write() as db:
+            change_conversation(db, conversation_id, "deleted", deletion_time(db, conversation_id))
 
     def undelete(self, conversation_id: str) -> None:
         """Bring a deleted conversation back."""
         self._change(conversation_id, "deleted", None)
 
     def merge(self, transcripts: Iterable[Transcript]) -> int:
-        """Take in conversations from elsewhere, all or none; tells how many messages were new.
+        """Import conversations, all or none, and return the number of messages that are new.
 
-        What is here already stays as it is, so taking in the same again changes nothing; a conversation that was
-        deleted here comes back. StorageError where a message belongs to another conversation here.
+        What is here already stays as it is, so a second import of the same changes nothing; a conversation that was
+        deleted here comes back. Raises StorageError where a message belongs to another conversation here.
         """
         with self._database.write() as db:
             return merge(db, transcripts)
 
     def _change(self, conversation_id: str, column: str, value: object) -> None:
         with self._database.write() as db:
-            db.execute(
-                f"UPDATE conversations SET {column} = ?, revision = revision + 1 WHERE id = ?",  # noqa: S608 - ours
-                (value, conversation_id),
-            )
-            revise_list(db)
-
-    # Within
+            change_conversation(db, conversation_id, column, value)
 
     def _add(self, db: Connection, conversation_id: str, parent: str | None, role: Role, text: str, *by: str) -> str:
         entry_id = new_id()
@@ -291,7 +299,7 @@ class ChatStore:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(entry_id, conversation_id, parent, role, text, "growing" if is_growing else "whole"),
-                *(persona, model, time.time(), self._writers.me() if is_growing else ""),
+                *(persona, model, time.time(), self._writers.own_mark() if is_growing else ""),
             ),
         )
         set_chosen(db, conversation_id, parent, entry_id)
@@ -314,33 +322,3 @@ class ChatStore:
     def _entry(self, row: Row, alternatives: Sequence[str]) -> MessageNode:
         is_orphan = row["status"] == "growing" and not self._writers.is_alive(row["writer"])
         return as_entry(row, alternatives, is_orphan)
-
-    def _recover(self) -> None:
-        """Let go of replies whose writers died: they stay interrupted, and whoever looks at them hears of it."""
-        with self._database.read() as db:
-            writers = [row[0] for row in db.execute("SELECT DISTINCT writer FROM messages WHERE status = 'growing'")]
-        for dead in [mark for mark in writers if not self._writers.is_alive(mark)]:
-            with self._database.write() as db:
-                db.execute(
-                    "UPDATE conversations SET revision = revision + 1 WHERE id IN "
-                    "(SELECT conversation FROM messages WHERE status = 'growing' AND writer = ?)",
-                    (dead,),
-                )
-                db.execute(
-                    "UPDATE messages SET status = 'interrupted', writer = '' WHERE status = 'growing' AND writer = ?",
-                    (dead,),
-                )
-        self._writers.mark_interrupted()
-
-    def _purge(self) -> None:
-        """Let go of what was deleted long ago."""
-        before = time.time() - KEEP_DELETED
-        with self._database.read() as db:
-            old = [
-                table
-                for table in ("conversations", "messages")
-                if db.execute(f"SELECT 1 FROM {table} WHERE deleted < ? LIMIT 1", (before,)).fetchone()  # noqa: S608
-            ]
-        for table in old:
-            with self._database.write() as db:
-                db.execute(f"DELETE FROM {table} WHERE deleted < ?", (before,))  # noqa: S608 - one of ours

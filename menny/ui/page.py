@@ -29,6 +29,8 @@ def main() -> None:
     keep_kernels()
     if logo := picture("logo"):
         st.logo(logo, size="large")
+    # Before the pages are named: else the browser would ask fonts.gstatic.com for a page's icon to show on its tab.
+    st.set_page_config(page_icon=picture("favicon") or "💬")
     session = Session.current()
     session.pages = {
         "chat": st.Page(draw_chat, title="Chat", icon=":material/forum:", default=True),
@@ -38,7 +40,6 @@ def main() -> None:
     page = st.navigation(list(session.pages.values()), position="top")
     st.set_page_config(
         page_title="Menny" if page.title == "Chat" else f"{page.title} · Menny",
-        page_icon=picture("favicon"),
         layout="centered" if page.title == "Chat" else "wide",
     )
     listen_to_keys()
@@ -69,11 +70,16 @@ def draw_page(session: Session) -> None:
         {model.id: model.name for model in models},
         [model.id for model in models if session.place_of(model)],
     )
-    if session.is_to_adopt:
-        session.is_to_adopt = False
-        last = session.chat.entries[-1] if session.chat.entries else None
-        speakers.select(last.persona, last.model) if last else None
+    last = session.chat.entries[-1] if session.is_to_adopt and session.chat.entries else None
+    session.is_to_adopt = False
+    if last:
+        speakers.select(last.persona, last.model)
     choices, chats = draw_sidebar(session, options)
+    if last and choices.model and last.model not in ("", choices.model.id):
+        writer = speakers.models.get(last.model, last.model)
+        session.notice = (
+            f"{writer} wrote this chat and isn't on this machine. {choices.model.name} answers from here on."
+        )
     _send_what_was_typed(session, choices)
     session.show_address()
     session.watched, session.drawn = session.job, session.chat.revision
@@ -142,7 +148,7 @@ def _error(choices: Choices) -> str:
 def _draw_error(error: str, choices: Choices, session: Session) -> None:
     with st.container(border=True, key="hindrance", gap="xsmall"):
         st.markdown(f":material/download: **{as_label(error)}**")
-        if choices.model is None or choices.source is not None:
+        if choices.error or choices.model is None:
             return
         if isinstance(choices.model.source, PathSource):
             st.caption(as_label(choices.model.how_to_get))

@@ -1,9 +1,8 @@
 """What a browser tab's session keeps between two runs of the page."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import ParamSpec
 
 import streamlit as st
@@ -12,7 +11,8 @@ from streamlit.navigation.page import Page
 from menny.chat import Chat, Reply, ReplySettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
-from menny.models.loader import LoadOptions, ModelSource
+from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
+from menny.personas.persona import Persona
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
 
@@ -54,6 +54,8 @@ class Session:
     is_to_adopt: bool = False  # whether persona and model are still to be those of the chat that was opened
     watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
     drawn: tuple[int, int] = (0, 0)  # the revision that it shows
+    model: ModelSpec | None = None  # chosen last, which may have been removed since
+    persona: Persona | None = None  # so may this
     own_models: list[ModelSpec] = field(default_factory=list)
     model_problem: str = ""  # why the last model of the user's own can't be used
     pages: Mapping[str, Page] = field(default_factory=dict)  # where one can go: chat, personas
@@ -74,8 +76,7 @@ class Session:
 
     def place_of(self, spec: ModelSpec) -> ModelSource | None:
         """What an engine for a model is made of, as this session wants it; None where the model isn't here."""
-        place, tuned = spec.target(), self.tuned.get(spec.id)
-        return replace(tuned, path=place) if tuned and isinstance(place, Path) else place
+        return source_of(spec, self.tuned.get(spec.id, AS_FITS))
 
     # Where we are
 
@@ -187,11 +188,15 @@ class Session:
     # Deleting
 
     def delete(self, entry_id: str) -> None:
-        """Delete a message and what follows it."""
-        chat = self.chat
+        """Delete a message and what follows it; a reply under way that is part of it is cancelled."""
+        chat, job = self.chat, self.job
+        is_being_written = job is not None and chat.is_within(job.reply.id, entry_id)
         shown = [entry.id for entry in chat.entries]
         gone = len(shown) - shown.index(entry_id) if entry_id in shown else 1  # an alternative may take their place
         chat.delete(entry_id)
+        if is_being_written:
+            self.chats.abandon(chat.id)
+            self.sent = None if self.sent is job else self.sent
         what = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
         self.undo = Undo(what, partial(chat.restore, entry_id))
 

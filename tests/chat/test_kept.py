@@ -11,7 +11,7 @@ from menny.engine.tokenizers.tokenizer import Tokenizer
 from menny.errors import EngineError, PromptError, PromptTooLongError, StorageError
 from menny.storage import ChatStore, Conversation, MessageNode, Transcript, new_id
 from tests.chat.test_conversation import Piece, Sampling, Scripted, saying
-from tests.conversations import tokenizer_of
+from tests.prompts.conversations import tokenizer_of
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def test_a_reply_cut_after_any_token_goes_on_as_if_it_had_not_been(template: str
     ids = tokenizer.encode(text)
     for cut in range(1, len(ids)):
         chat, said = Chat(), tokenizer.decode(ids[:cut])
-        if said.endswith(" ") or not said or tokenizer.encode(said) != ids[:cut]:
-            continue  # no text that the model could go on with as it was going to
+        if "\ufffd" in tokenizer.decode(ids[cut:]):
+            continue  # within a character, of which the text alone can't tell: see test_seam.py
         answer(chat, chat.begin("Hi"), said)
         asked = Scripted([spoken(tokenizer, ids[cut:])], tokenizer=tokenizer)
         chunks = list(chat.answer(chat.resume(chat.entries[1].id), asked, ReplySettings(Sampling(), template=template)))

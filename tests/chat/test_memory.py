@@ -16,7 +16,7 @@ from menny.engine_protocols import Tokenizer
 from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
 from menny.prompts import TEMPLATES, encode_chat
-from tests.conversations import tokenizer_of
+from tests.prompts.conversations import tokenizer_of
 
 TOKENS_PER_MESSAGE = 3
 SYSTEM = Message("system", "be kind")

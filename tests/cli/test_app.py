@@ -40,7 +40,7 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("bench", "--concurrency", "1", "many"), "--concurrency"),
         (("bench", "--concurrency", "1", "0"), "concurrency is [1, 0], but must be from 1 to 256"),
         (("bench", "--runs", "0"), "runs is 0, but must be at least 1"),
-        (("bench", "--against", "gpt"), "nothing to measure against by the name 'gpt'"),
+        (("bench", "--against", "gpt"), "no baseline 'gpt'"),
         (("bench", "--new-tokens", "100000"), "more than the model's context holds"),
         (("verify", "--tolerance", "0"), "tolerance is 0, but must be above 0"),
         (("verify", "--tokens", "1"), "1 tokens can't be compared"),

@@ -1,5 +1,6 @@
 """A file's faults are told by file, line and key, in words a user can act on."""
 
+import os
 import runpy
 from pathlib import Path
 from typing import Literal
@@ -187,6 +188,48 @@ def test_near_names_are_found_whatever_their_case() -> None:
     assert close_matches("MISTRL", ["llama-2", "mistral", "none"]) == ["mistral"]
     assert close_matches("mistral-7b", ["mixtral-8x7b", "mistral-7b-v0.3-4bit"]) == ["mistral-7b-v0.3-4bit"]
     assert close_matches("zzz", ["llama-2", "mistral", "none"]) == []
+
+
+def test_endings_count_in_any_case_and_one_name_stands_for_one_file(tmp_path: Path) -> None:
+    for number, name in enumerate(("P.YAML", "q.Yml", "r.YML", "a.yaml", "a.YAML", "a.yml", "b.yml")):
+        (tmp_path / name).write_text(f"name: N{number}\n")
+
+    loaded, errors = load_folder(tmp_path, lambda path: load_yaml(path, Outer))
+
+    assert [path.name for path in loaded] == ["P.YAML", "a.yaml", "b.yml", "q.Yml", "r.YML"]
+    assert [str(error).split("/")[-1] for error in errors] == [
+        "a.YAML: there is a a.yaml too; rename one of them.",
+        "a.yml: there is a a.yaml too; rename one of them.",
+    ]
+
+
+def test_a_file_whose_text_a_comment_cuts_is_used_and_named(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("name: Number #1\n")
+
+    loaded, (error,) = load_folder(tmp_path, lambda path: load_yaml(path, Outer))
+
+    assert [one.name for one in loaded.values()] == ["Number"]
+    assert 'x.yaml, line 1: the text ends before "#1", as # begins a comment; put quotes' in str(error)
+
+
+@pytest.mark.parametrize("name", ["a\nb.yaml", "a\x07.yaml", os.fsdecode(b"a\xff.yaml")])
+def test_a_file_whose_name_cannot_be_shown_is_named_and_the_others_go_on(tmp_path: Path, name: str) -> None:
+    for one in (name, "good.yaml"):
+        (tmp_path / one).write_text("name: x\n")
+
+    loaded, (error,) = load_folder(tmp_path, lambda path: load_yaml(path, Outer))
+
+    assert [path.name for path in loaded] == ["good.yaml"]
+    assert "can't be shown; give the file another name" in str(error)
+    assert len(str(error).encode().splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.Inf", "1.0e+999"])
+def test_a_number_that_json_cannot_say_is_named_by_line_and_key(said, number: str) -> None:
+    message = said(f"name: x\nparameters:\n  temperature: {number}\n")
+    assert "line 3: 'parameters.temperature' must be a number, not " in message
+    loose = said(f"name: x\nitems:\n  - 1\n  - [{number}]\n")
+    assert "line 4: 'items' item 2 item 1 must be a number, not " in loose
 
 
 def schema_files() -> list[Path]:

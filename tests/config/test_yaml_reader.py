@@ -1,12 +1,14 @@
 """What of YAML is read, and the sentence for everything that isn't."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse, read
+from menny.config.paths import CONFIGS
+from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse, read, texts_cut_by_comments
 
 
 def test_every_key_and_item_keeps_its_line() -> None:
@@ -131,3 +133,109 @@ def test_any_text_is_a_tree_or_a_sentence(text: str) -> None:
     except PlainYamlError as refused:
         found = {"line": refused.line, "text": refused.text}
     assert isinstance(found, dict)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "0x" + "f" * 3572,
+        "-0x" + "f" * 300,
+        "0b" + "1" * 20_000,
+        "0" + "7" * 20_000,
+        "1" + ":59" * 10_000,
+        "9" * 310,
+        "9_" * 5000 + "9",
+        "-" + "9" * 4301,
+    ],
+    ids=lambda number: number[:5],
+)
+@pytest.mark.parametrize("place", ["n: {}\n", "a:\n  n: {}\n", "a: [1, {}]\n", "a: {{b: {}}}\n"])
+def test_a_number_longer_than_json_takes_is_a_sentence_wherever_it_stands(number: str, place: str) -> None:
+    with pytest.raises(PlainYamlError, match=r"isn't a number that can be used") as refused:
+        parse(place.format(number))
+    assert refused.value.line == place.count("\n")
+    assert len(refused.value.text) < 100
+
+
+def test_numbers_that_json_can_say_are_read_in_every_base() -> None:
+    document = parse("a: 0x1F\nb: 0b101\nc: 017\nd: 1:30\ne: 1_000\nf: -18446744073709551616\n")
+    assert document.data == {"a": 31, "b": 5, "c": 15, "d": 90, "e": 1000, "f": -(2**64)}
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("{{user}}, hello", 'text that begins with { needs quotes around all of it: "{{user}}, hello"'),
+        ("{{user}}", 'text that begins with { needs quotes around all of it: "{{user}}"'),
+        ("{user} hello", 'text that begins with { needs quotes around all of it: "{user} hello"'),
+        ("[OOC] hello", 'text that begins with [ needs quotes around all of it: "[OOC] hello"'),
+        ("[{{user}}, x]", "text with {{ and }} needs quotes around all of it"),
+        ("*smiles* hello", 'text that begins with * needs quotes around all of it: "*smiles* hello"'),
+        ("*smiles at you*", "put quotes around text that begins with *"),
+        ("&c. and so on", 'text that begins with & needs quotes around all of it: "&c. and so on"'),
+        ("&c and so on", "put quotes around text that begins with &"),
+        ("!Hello", "put quotes around text that begins with !"),
+        ("@you, hello", 'text that begins with @ needs quotes around all of it: "@you, hello"'),
+        ("`code`", 'text that begins with ` needs quotes around all of it: "`code`"'),
+        ("%5 off", 'text that begins with % needs quotes around all of it: "%5 off"'),
+        ("> Hello", 'text that begins with > needs quotes around all of it: "> Hello"'),
+        ("| Hello", 'text that begins with | needs quotes around all of it: "| Hello"'),
+        ("- Hello", 'text that begins with - needs quotes around all of it: "- Hello"'),
+        ('"Hi" she said', 'text that begins with " needs quotes around all of it: \'"Hi" she said\''),
+        ("'Hi' she said", "text that begins with ' needs quotes around all of it: \"'Hi' she said\""),
+        ("Hello: you", "put quotes around text with a colon"),
+    ],
+)
+@pytest.mark.parametrize("place", ["name: x\ngreeting: {}\n", "name: x\nl:\n  - {}\n", "name: x\nm:\n  k: {}\n"])
+def test_text_that_wants_quotes_is_told_so(value: str, advice: str, place: str) -> None:
+    if value == "- Hello" and "- {}" in place:
+        return  # a list in a list
+    if value == "Hello: you" and "- {}" in place:
+        return  # a mapping in a list
+    text = place.replace("{}", value)
+    with pytest.raises(PlainYamlError) as refused:
+        parse(text)
+    assert advice in refused.value.text
+    assert refused.value.line == text.count("\n")
+    assert "tab" not in refused.value.text
+    assert "plain text" not in refused.value.text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("greeting:\thello\n", 1, "a tab stands after the colon"),
+        ("a: 1\nl:\n  -\thello\n", 3, "a tab stands after the dash"),
+        ("a: {b:\tc}\n", 1, "a tab stands after the colon"),
+        ("a: b\n\tc: d\n", 2, "a tab can't indent"),
+    ],
+)
+def test_a_tab_is_named_by_where_it_stands(text: str, line: int, words: str) -> None:
+    with pytest.raises(PlainYamlError, match=words) as refused:
+        parse(text)
+    assert refused.value.line == line
+
+
+def test_a_text_that_a_comment_cuts_short_is_noticed_and_a_comment_is_not() -> None:
+    text = (
+        "a: Number #1\nb: Number # 1\nc: 'Number' #1\nd: 'Number #1'\ne: 7 #1\nf: |\n  Number #1\n"
+        "g: [x #2\n  ]\nh: one\n  two #3 #4\n#i: x\nj: C#7\nk: yes #1\n"
+    )
+    assert texts_cut_by_comments(text) == [(1, "#1"), (8, "#2"), (11, "#3 #4")]
+    assert texts_cut_by_comments("a: b #1\nc: 'd") == []
+    for path in CONFIGS.rglob("*.yaml"):
+        assert texts_cut_by_comments(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(("kind", "words"), [("folder", "a folder"), ("pipe", "a named pipe"), ("device", "a device")])
+def test_what_is_not_a_file_is_named_and_not_waited_for(tmp_path: Path, kind: str, words: str) -> None:
+    path = tmp_path / "x.yaml"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to("/dev/zero")
+    with pytest.raises(PlainYamlError, match=f"isn't a file but {words}"):
+        read(path)

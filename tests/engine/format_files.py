@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from menny.engine import ModelArgs
 from menny.engine.checkpoints.weight_names import HUB
+from tests.engine.rope_files import rope_parameters
 from tests.engine.tiny_models import Weights, interleave, write_folder, write_gguf
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -53,7 +54,18 @@ def reference_config(args: ModelArgs) -> dict[str, Any]:
         config["sliding_window"] = [args.window_of(layer) for layer in range(args.n_layers)]
     if args.tie_word_embeddings:
         config["tie_word_embeddings"] = True
-    return config | ({"moe": vars(args.moe)} if args.moe else {})
+    return config | ({"moe": vars(args.moe)} if args.moe else {}) | reference_rope(args)
+
+
+def reference_rope(args: ModelArgs) -> dict[str, Any]:
+    """The scalings as a params.json has them; what it has no words for, in the hub's."""
+    scaling, query = args.rope_scaling, args.query_scaling
+    if scaling is None or scaling.rope_type != "yarn":
+        return rope_parameters(args)
+    original = {"original_max_position_embeddings": scaling.original_max_position_embeddings}
+    yarn = {"factor": scaling.factor, "beta": scaling.beta_fast, "alpha": scaling.beta_slow, **original}
+    yarn["apply_scale"] = scaling.attention_factor != 1
+    return {"yarn": yarn} | ({"llama_4_scaling": {"beta": query.beta, **original}} if query else {})
 
 
 def hub_apart(folder: Path, args: ModelArgs, weights: Weights) -> Path:

@@ -46,7 +46,7 @@ def caches_made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
 
 def models_loaded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Filled with the models that engines load from now on."""
-    return _made(monkeypatch, worker, "load_model")
+    return _made(monkeypatch, worker, "build_model")
 
 
 def _made(monkeypatch: pytest.MonkeyPatch, maker: Any, name: str) -> list[weakref.ref]:

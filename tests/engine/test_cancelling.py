@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from menny.engine import Chunk, Progress, worker
+from menny.engine.runtime import Control, Runtime
 from tests.engine.scripts import TEXT
 from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
 
@@ -106,9 +107,8 @@ def test_a_consumer_stopped_within_its_callback_frees_its_place(engine, stop):
 def test_a_consumer_stopped_within_its_callback_while_its_own_prefill_runs_frees_its_place(engine, monkeypatch):
     ended = threading.Event()
 
-    def slow(*arguments: Any) -> Iterator[Chunk]:
-        is_cancelled = arguments[5]
-        while not is_cancelled():
+    def slow(runtime: Runtime, prompt: Any, params: Any, control: Control) -> Iterator[Chunk]:
+        while not control.is_cancelled():
             pass
         ended.set()
         yield Chunk("", finish_reason="cancelled")

@@ -18,6 +18,7 @@ from menny.engine.cache import Cache
 from menny.engine.generate import PREFILL_CHUNK, generate
 from menny.engine.pass_costs import PassCosts
 from menny.engine.prefix_cache import PrefixCache
+from menny.engine.runtime import Control, Runtime
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -41,7 +42,7 @@ class Letters:
 
 
 class Eager(PassCosts):
-    """A pace at which every draft pays."""
+    """Costs at which every draft pays."""
 
     def cost(self, tokens: int) -> float:
         return 1.0
@@ -51,8 +52,8 @@ class Passes:
     """A model that counts the passes that verified a draft."""
 
     def __init__(self, model: Mistral) -> None:
-        self.args, self.layers, self.read, self.make_cache = model.args, model.layers, model.read, model.make_cache
-        self.model, self.verified = model, 0
+        self.args, self.layers, self.make_cache = model.args, model.layers, model.make_cache
+        self.model, self.prefill, self.verified = model, model.prefill, 0
 
     def __call__(self, tokens: mx.array, cache: Cache) -> tuple[mx.array, Cache]:
         self.verified += tokens.shape[1] > 1
@@ -84,7 +85,8 @@ def say(
         asked.append(1)
         return len(asked) >= stop_after
 
-    return list(generate(model, Letters(), prompt, chosen, lambda _: None, is_cancelled, prefixes, Eager()))
+    runtime = Runtime(model, Letters(), prefixes or PrefixCache(0), Eager())
+    return list(generate(runtime, prompt, chosen, Control(is_cancelled=is_cancelled)))
 
 
 def tokens(chunks: Sequence[Chunk]) -> list[int]:
@@ -201,7 +203,7 @@ def test_tokens_that_rounding_could_turn_are_computed_anew(script: tuple[Mistral
     model, prompt = Rounding(scripted), tokenizer.encode("0S0S0S0S0S0S")  # after S any digit, all as likely
     greedy = SamplingParams(temperature=0, max_tokens=50)
     for _ in range(2):
-        chunks = list(generate(model, tokenizer, prompt, greedy, lambda _: None, lambda: False, None, Eager()))
+        chunks = list(generate(Runtime(model, tokenizer, pass_costs=Eager()), prompt, greedy))
         assert "".join(chunk.text for chunk in chunks) == "0S" * 25
         assert model.verified == 1  # once turned, a reply goes on without drafts
         model.verified = 0
@@ -214,9 +216,8 @@ def test_cancelled_while_tokens_are_computed_anew_a_reply_ends(script: tuple[Mis
     for stop_after in range(1, 40):
         answers = iter([False] * stop_after + [True] * 99)
         is_cancelled = partial(next, answers)
-        chunks = list(
-            generate(Rounding(scripted), tokenizer, prompt, greedy, lambda _: None, is_cancelled, None, Eager())
-        )
+        runtime = Runtime(Rounding(scripted), tokenizer, pass_costs=Eager())
+        chunks = list(generate(runtime, prompt, greedy, Control(is_cancelled=is_cancelled)))
         assert chunks[-1].finish_reason == ("cancelled" if chunks[-1].completion_tokens < 40 else "length")
         assert "".join(chunk.text for chunk in chunks) == ("0S" * 20)[: chunks[-1].completion_tokens]
 

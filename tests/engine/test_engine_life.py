@@ -56,7 +56,7 @@ def broken_folders(folder: Path) -> dict[str, Path]:
     write_vocabulary(larger, "<|im_end|>", "<|im_start|>", "<s>")
     return {
         "has no vocabulary": no_vocabulary,
-        "has no weights": no_weights,
+        "lacks weights, such as model.safetensors": no_weights,
         "is cut short": cut_short,
         f"a vocabulary of {SIZE - 1} tokens, but its tokenizer one of {SIZE}": smaller,
         f"a vocabulary of {SIZE + 513} tokens, but its tokenizer one of {SIZE}": larger,
@@ -90,14 +90,14 @@ def test_a_model_that_is_refused_at_the_end_isnt_kept(tmp_path, monkeypatch):
 
 def test_an_engine_that_is_interrupted_while_it_loads_ends_when_it_has_loaded(folder, monkeypatch):
     models, before, went_on = models_loaded(monkeypatch), set(threading.enumerate()), threading.Event()
-    load = worker.load_model
+    build = worker.build_model
 
-    def interrupted(path):
+    def interrupted(args, source):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         went_on.wait()
-        return load(path)
+        return build(args, source)
 
-    monkeypatch.setattr(worker, "load_model", interrupted)
+    monkeypatch.setattr(worker, "build_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_engine(folder)
     went_on.set()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
-from menny.engine.decode import Decoding
 from menny.engine.generate import PREFILL_CHUNK, generate, prefill
-from menny.engine.pass_costs import PassCosts
+from menny.engine.runtime import Control, Runtime
+from menny.engine.speculative import decoding_of
 from menny.errors import EngineError
 from tests.engine.scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
@@ -35,7 +36,8 @@ def reply(
 ) -> list[Chunk]:
     model, tokenizer = script
     chosen = SamplingParams(**({"temperature": 0} | params))
-    return list(generate(model, tokenizer, tokenizer.encode(prompt), chosen, on_prefill, is_cancelled))
+    control = Control(on_prefill, is_cancelled)
+    return list(generate(Runtime(model, tokenizer), tokenizer.encode(prompt), chosen, control))
 
 
 def text(chunks: Sequence[Chunk]) -> str:
@@ -161,7 +163,7 @@ def test_a_reply_that_ended_by_itself_wasnt_cancelled(script):
 def test_logits_that_arent_numbers_end_the_reply_with_an_error_after_what_was_said(script, prompt, said, params):
     model, tokenizer = script
     chosen = SamplingParams(**({"temperature": 0} | params))
-    chunks = generate(model, tokenizer, tokenizer.encode(prompt), chosen, lambda done: None, lambda: False)
+    chunks = generate(Runtime(model, tokenizer), tokenizer.encode(prompt), chosen)
     assert bytes(next(chunks).token for _ in said) == said
     with pytest.raises(EngineError, match="NaN"):
         next(chunks)
@@ -196,10 +198,7 @@ def test_two_replies_under_way_at_once_dont_touch_each_others_draws(script):
     model, tokenizer = script
     alone = [text(reply(script, "S", seed=seed, **SEEDED)) for seed in (1, 2)]
     both = [
-        generate(
-            model, tokenizer, tokenizer.encode("S"), SamplingParams(seed=s, **SEEDED), lambda _: None, lambda: False
-        )
-        for s in (1, 2)
+        generate(Runtime(model, tokenizer), tokenizer.encode("S"), SamplingParams(seed=s, **SEEDED)) for s in (1, 2)
     ]
     together = list(zip(*both, strict=True))
     assert [text(chunks) for chunks in zip(*together, strict=True)] == alone
@@ -248,7 +247,8 @@ def test_greedy_tokens_are_those_of_the_whole_text_computed_anew_each_time(windo
         expected.append(int(mx.argmax(model(mx.array([expected]))[0][0, -1])))
     cache = model.make_cache()
     assert list(prefill(model, mx.array(prompt[:-1]), cache)) == [11]
-    got = Decoding(model, cache, GREEDY, prompt, args.vocab_size, PassCosts()).tokens()
+    runtime = Runtime(model, SimpleNamespace(vocab_size=args.vocab_size))
+    got = decoding_of(runtime, cache, prompt, GREEDY).tokens()
     assert [next(got) for _ in range(20)] == expected[12:]
 
 

@@ -137,7 +137,7 @@ def test_a_model_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_path: 
 
     room(9 * GB // 10)
     with pytest.raises(
-        TooLargeError, match=r"takes about 1\..* GB .* can give 0\.9 GB: it would fit with 8 bits"
+        TooLargeError, match=r"takes about 1\..* GB .* can give 900\.0 MB: it would fit with 8 bits"
     ) as no:
         load_engine(tmp_path)
     assert no.value.needed > no.value.room == 9 * GB // 10
@@ -163,7 +163,7 @@ def test_a_chosen_context_is_the_engines_own(tmp_path: Path) -> None:
 
     with load_engine(tmp_path, context_length=300) as engine:
         assert engine.context_length == 300
-    with pytest.raises(EngineError, match="must have at least 1"):
+    with pytest.raises(EngineError, match="must be at least 1"):
         load_engine(tmp_path, context_length=0)
 
 
@@ -213,3 +213,29 @@ def test_a_long_context_takes_what_the_estimate_tells() -> None:
         pass
 
     assert plan.cache + plan.overhead - PROCESS == pytest.approx(mx.get_peak_memory() - before, rel=0.15)
+
+
+@pytest.mark.parametrize("gigabytes", [1, 4, 8, 16, 64])
+@pytest.mark.parametrize("context", [256, 4096, 32768])
+def test_what_is_kept_of_recent_chats_stands_in_the_plan(gigabytes: int, context: int) -> None:
+    plan = needs_at(MISTRAL, 4, Machine("cpu", gigabytes * GB)).at(context)
+
+    assert plan.peak == plan.total + plan.kept
+    assert plan.kept <= min(2 << 30, gigabytes * GB // 10)
+    assert plan.kept <= plan.cache + max(0, plan.room - plan.total)
+
+
+KEEP = MEASURE.replace("path, context).total", "path, context).peak").replace(
+    "    list(loaded.stream(prompt, engine.SamplingParams(max_tokens=4)))",
+    "    for number in range(16):\n"
+    "        list(loaded.stream([number, *prompt], engine.SamplingParams(max_tokens=2)))",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_many_recent_chats_take_no_more_than_the_plan_tells(smollm2_path: Path) -> None:
+    command = [sys.executable, "-c", KEEP, str(smollm2_path), "1024"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    peak, measured = json.loads(done.stdout)
+
+    assert 0 < measured <= 1.1 * peak

@@ -78,7 +78,7 @@ SPREADS = [[1], [5] * 70, [0, 7] * 40, [*range(8)] * 9, np.random.default_rng(0)
 def test_a_layout_gives_every_row_a_place_of_its_own_in_a_block_of_its_expert(spread):
     experts = mx.array(spread, mx.uint32)
     layout = Layout.of(experts, 8)
-    places, owners = np.array(layout.places), np.array(layout.experts)
+    places, owners = np.array(layout.positions), np.array(layout.experts)
     assert len(set(places.tolist())) == experts.size
     assert np.array_equal(owners[places // layout.block], np.array(experts))
     assert np.all(np.diff(owners) >= 0)

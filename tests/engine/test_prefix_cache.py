@@ -14,6 +14,7 @@ from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_engine,
 from menny.engine.cache import BLOCK, KVCache, RollingCache
 from menny.engine.generate import PREFILL_CHUNK, generate
 from menny.engine.prefix_cache import PrefixCache, default_limit
+from menny.engine.runtime import Control, Runtime
 from menny.errors import EngineError
 from tests.engine.scripts import EOS, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
@@ -53,7 +54,8 @@ def say(
         asked.append(1)
         return len(asked) >= stop_after
 
-    return list(generate(model, Bytes(), prompt, chosen, lambda _: None, is_cancelled, prefixes))
+    runtime = Runtime(model, Bytes(), prefixes or PrefixCache(0))
+    return list(generate(runtime, prompt, chosen, Control(is_cancelled=is_cancelled)))
 
 
 def tokens(chunks: Sequence[Chunk]) -> list[int]:
@@ -197,7 +199,7 @@ def test_a_reply_that_failed_leaves_nothing_behind(script: Path) -> None:
     tokenizer: Tokenizer = load_tokenizer(script)
     prefixes, greedy = PrefixCache(PLENTY), SamplingParams(temperature=0)
     for _ in range(2):
-        chunks = generate(model, tokenizer, tokenizer.encode("xF"), greedy, lambda _: None, lambda: False, prefixes)
+        chunks = generate(Runtime(model, tokenizer, prefixes), tokenizer.encode("xF"), greedy)
         with pytest.raises(EngineError, match="NaN"):
             list(chunks)
         assert prefixes.nbytes == 0

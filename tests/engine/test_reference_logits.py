@@ -42,15 +42,31 @@ def test_the_references_cover_what_they_should(tmp_path):
     told: list[dict[str, Any]] = [vars(stored(name, tmp_path)[0]) for name in MODELS]
     batches = [stored(name, tmp_path)[2].shape for name in MODELS]
     assert {args["moe"] is None for args in told} == {True, False}
-    assert {args["sliding_window"] for args in told} == {None, 8}
+    assert {args["sliding_window"] for args in told} == {None, 8, 24}
+    assert {args["rope_scaling"] and args["rope_scaling"].rope_type for args in told} == {
+        None,
+        "yarn",
+        "llama3",
+        "linear",
+    }
+    assert any(args["rope_scaling"] and args["rope_scaling"].attention_factor != 1 for args in told)
+    assert any(args["query_scaling"] for args in told)
+    assert any(args["windowed_layers"] for args in told)
     assert {args["tie_word_embeddings"] for args in told} == {True, False}
     assert any(args["head_dim"] != args["dim"] // args["n_heads"] for args in told)
-    assert set(batches) == {(1, 40), (4, 40)}
+    assert set(batches) == {(1, 40), (2, 40), (4, 40)}
     assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 1 << 20
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("kind", FORMATS)
+CARRIED = [
+    (kind, name)
+    for kind in FORMATS
+    for name in MODELS
+    if not (kind.startswith("gguf") and name == "ministral")  # which has no word for layers that see everything
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), CARRIED)
 def test_logits_are_those_of_transformers_through_every_format(tmp_path, kind, name):
     args, weights, tokens, logits = stored(name, tmp_path)
     model = load_model(FORMATS[kind](tmp_path / "m", args, weights))
@@ -58,7 +74,7 @@ def test_logits_are_those_of_transformers_through_every_format(tmp_path, kind, n
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("size", [1, 7, 8, 9])
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 33])
 def test_chunks_of_any_size_give_them_too(tmp_path, size, name):
     args, weights, tokens, logits = stored(name, tmp_path)
     model = load_model(FORMATS["hub"](tmp_path / "m", args, weights))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from menny.engine import Engine, Mistral, MoEArgs, Progress, load_engine, requests, scoring, worker
 from menny.engine.generate import PREFILL_CHUNK
 from menny.engine.prefix_cache import PrefixCache
+from menny.engine.runtime import Runtime
 from menny.engine.scoring import Score, score
 from menny.errors import EngineError, PromptTooLongError
 from tests.engine.naive_model import logits_of
@@ -36,7 +38,7 @@ TOKENS = st.lists(st.integers(0, 49), min_size=1, max_size=12)
 def scored(
     model: Mistral, prompt: Sequence[int], labels: Sequence[Sequence[int]], prefixes: PrefixCache, shared: int = 0
 ) -> list[float]:
-    found = score(model, prompt, labels, 50, lambda _: None, lambda: False, prefixes, shared)
+    found = score(Runtime(model, SimpleNamespace(vocab_size=50), prefixes), prompt, labels, shared)
     assert found is not None
     assert [one.tokens for one in found] == [len(label) for label in labels]
     return [one.log_likelihood for one in found]

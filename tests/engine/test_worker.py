@@ -2,13 +2,14 @@
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import mlx.core as mx
 import pytest
 
 from menny.engine import Chunk, Progress, SamplingParams, load_engine, worker
+from menny.engine.runtime import Control, Runtime
 from menny.errors import EngineError, PromptTooLongError
 from tests.engine.scripts import EOS, SIZE, TEXT, write_script
 from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
@@ -115,9 +116,9 @@ def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine):
 def test_a_silent_prefill_is_heard_of_while_it_lasts(engine, monkeypatch):
     heard = {done: threading.Event() for done in (0, 256)}
 
-    def slow(model: Any, vocabulary: Any, prompt: Any, params: Any, on_prefill: Callable[[int], None], *_: Any) -> Any:
+    def slow(runtime: Runtime, prompt: Any, params: Any, control: Control) -> Iterator[Chunk]:
         heard[0].wait()
-        on_prefill(256)
+        control.on_prefill(256)
         heard[256].wait()
         yield Chunk("done", finish_reason="stop")
 

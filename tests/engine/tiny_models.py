@@ -19,6 +19,7 @@ from menny.engine.checkpoints.load import Source, build_model
 from menny.engine.checkpoints.weight_names import HUB
 from tests.engine.formats import block_files
 from tests.engine.gguf_files import F32, STRING, U32, Tensor, array_entry, entry, gguf
+from tests.engine.rope_files import llama3_divisors, rope_entries, rope_parameters
 from tests.engine.tokenizers.vocabulary_files import added, byte_letters, byte_level_json
 
 Weights = dict[str, NDArray[np.float32]]
@@ -130,6 +131,7 @@ def hub_config(args: ModelArgs) -> dict[str, Any]:
         "max_position_embeddings": args.max_position_embeddings,
         "hidden_act": "silu",
         "torch_dtype": "float32",
+        **rope_parameters(args),
     }
 
 
@@ -216,6 +218,9 @@ def write_gguf(
             n_heads = args.n_heads if "attn_q." in key else args.n_kv_heads
             data, _, _ = encode_blocks(interleave(weight, n_heads), of_this)
         tensors.append(Tensor(key, weight.shape[::-1], ggml_type, data))
+    if args.rope_scaling and args.rope_scaling.rope_type == "llama3":
+        divisors = llama3_divisors(args).astype(np.float32)
+        tensors.append(Tensor("rope_freqs.weight", divisors.shape, 0, divisors.tobytes()))
     if stacked:
         tensors = stack_experts(tensors)
     path.write_bytes(gguf([*gguf_entries(args), *keys], tensors))
@@ -240,26 +245,28 @@ def gguf_entries(args: ModelArgs) -> list[bytes]:
     """The metadata of a GGUF file with these args, and a vocabulary of bytes."""
     letters = byte_letters()
     tokens = [letters[byte] for byte in range(256)] + [f"<c{i}>" for i in range(256, args.vocab_size)]
+    kind = "mistral3" if args.rope_scaling and args.rope_scaling.rope_type == "yarn" else "llama"
     return [
-        entry("general.architecture", STRING, "llama"),
-        entry("llama.embedding_length", U32, args.dim),
-        entry("llama.block_count", U32, args.n_layers),
-        entry("llama.feed_forward_length", U32, args.hidden_dim),
-        entry("llama.attention.head_count", U32, args.n_heads),
-        entry("llama.attention.head_count_kv", U32, args.n_kv_heads),
-        entry("llama.attention.key_length", U32, args.head_dim),
-        entry("llama.attention.value_length", U32, args.head_dim),
-        entry("llama.rope.dimension_count", U32, args.head_dim),
-        entry("llama.attention.layer_norm_rms_epsilon", F32, args.norm_eps),
-        entry("llama.rope.freq_base", F32, args.rope_theta),
-        entry("llama.context_length", U32, args.max_position_embeddings),
-        *([entry("llama.attention.sliding_window", U32, args.sliding_window)] if args.sliding_window else []),
-        *([entry("llama.expert_count", U32, args.moe.num_experts)] if args.moe else []),
-        *([entry("llama.expert_used_count", U32, args.moe.num_experts_per_tok)] if args.moe else []),
+        entry("general.architecture", STRING, kind),
+        entry(f"{kind}.embedding_length", U32, args.dim),
+        entry(f"{kind}.block_count", U32, args.n_layers),
+        entry(f"{kind}.feed_forward_length", U32, args.hidden_dim),
+        entry(f"{kind}.attention.head_count", U32, args.n_heads),
+        entry(f"{kind}.attention.head_count_kv", U32, args.n_kv_heads),
+        entry(f"{kind}.attention.key_length", U32, args.head_dim),
+        entry(f"{kind}.attention.value_length", U32, args.head_dim),
+        entry(f"{kind}.rope.dimension_count", U32, args.head_dim),
+        entry(f"{kind}.attention.layer_norm_rms_epsilon", F32, args.norm_eps),
+        entry(f"{kind}.rope.freq_base", F32, args.rope_theta),
+        entry(f"{kind}.context_length", U32, args.max_position_embeddings),
+        *([entry(f"{kind}.attention.sliding_window", U32, args.sliding_window)] if args.sliding_window else []),
+        *([entry(f"{kind}.expert_count", U32, args.moe.num_experts)] if args.moe else []),
+        *([entry(f"{kind}.expert_used_count", U32, args.moe.num_experts_per_tok)] if args.moe else []),
         entry("tokenizer.ggml.model", STRING, "gpt2"),
         array_entry("tokenizer.ggml.tokens", STRING, tokens[: args.vocab_size]),
         array_entry("tokenizer.ggml.token_type", U32, [1 if i < 256 else 3 for i in range(args.vocab_size)]),
         array_entry("tokenizer.ggml.merges", STRING, []),
+        *rope_entries(args, kind),
     ]
 
 

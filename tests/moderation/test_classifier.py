@@ -18,8 +18,8 @@ from menny.moderation.classifier import (
     overlapping_pieces,
     quoted,
 )
-from tests.conversations import tokenizer_of
 from tests.moderation.judges import Judge, failing
+from tests.prompts.conversations import tokenizer_of
 
 SETTINGS = load_moderation(CONFIGS / "moderation.yaml")
 IDS = [ACCEPTABLE, "illegal", "hateful", "unqualified"]

@@ -16,9 +16,9 @@ from menny.messages import Message
 from menny.moderation.guardrails import combine, load_guardrails
 from menny.personas.imports import read_import
 from menny.personas.persona import Persona
-from tests.conversations import tokenizer_of
 from tests.moderation.judges import Letters
 from tests.personas.card_files import V2
+from tests.prompts.conversations import tokenizer_of
 
 GUARDRAILS = load_guardrails(CONFIGS / "guardrails")[0]
 TEXT = next(one.text for one in GUARDRAILS if one.id == "mistral")

@@ -1,5 +1,6 @@
 """Personas as their users write them: what loads, what is named as a problem, and what the names become."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,7 @@ from menny.errors import ConfigError
 from menny.messages import Message
 from menny.moderation.guardrails import combine, load_guardrails
 from menny.personas import load_personas
-from menny.personas.persona import MemorySettings, Parameters, Persona, choose
+from menny.personas.persona import MemorySettings, Parameters, Persona, choose, load_all
 
 MINIMAL = "name: {name}\nsystem_prompt: You are {name}.\n"
 
@@ -239,6 +240,64 @@ def test_a_persona_is_chosen_by_id_or_name_and_a_typo_gets_a_suggestion() -> Non
         choose("mennny", personas)
     with pytest.raises(ConfigError, match="choose one of menny, "):
         choose("xyz", personas)
+
+
+BEYOND_JSON = {
+    "hexadecimal": "0x" + "f" * 3572,
+    "binary": "0b" + "1" * 20_000,
+    "octal": "0" + "7" * 20_000,
+    "base 60": "1" + ":59" * 9000,
+    "decimal": "9" * 5000,
+    "not a number": ".nan",
+    "infinity": "-.inf",
+    "too large": "1.0e+400",
+    "bytes": "!!binary aGVsbG8=",
+    "a set": "!!set {a, b}",
+    "a key that is a list": "{[a]: b}",
+    "a key that is a mapping": "{{a: b}: c}",
+    "an ordered map": "!!omap [a: b]",
+}
+PLACES = ["order: {}", "extensions: {{a: {}}}", "extensions:\n  a:\n    - {}", "parameters:\n  top_k: {}"]
+
+
+@pytest.mark.parametrize("value", BEYOND_JSON.values(), ids=BEYOND_JSON)
+@pytest.mark.parametrize("place", PLACES, ids=["order", "flow", "list", "parameters"])
+def test_what_yaml_can_say_and_json_cannot_is_one_sentence_with_file_and_line(
+    folder: Path, value: str, place: str
+) -> None:
+    text = MINIMAL.format(name="Ada") + place.format(value) + "\n"
+    write(folder, ada=text, bo=MINIMAL.format(name="Bo"))
+
+    personas, (error,) = load_personas(folder, folder.parent)
+
+    assert [persona.id for persona in personas] == ["bo"]
+    assert str(error).startswith(f"personas/ada.yaml, line {text.count(chr(10))}: ")
+    assert len(str(error)) < 250
+
+
+def test_dates_and_keys_that_are_no_text_are_kept_as_the_text_they_were_written_as(folder: Path) -> None:
+    write(
+        folder, ada=MINIMAL.format(name="Ada") + "extensions: {1: 2024-02-30, 2024-01-01: on, .nan: 12:30:45.5, ~: 5}\n"
+    )
+    (ada,), errors = load_personas(folder, folder.parent)
+    assert errors == []
+    assert ada.extensions == {"1": "2024-02-30", "2024-01-01": True, ".nan": 45045.5, "~": 5}
+
+
+def test_ones_own_folder_that_is_a_file_is_an_error_and_the_presets_are_there(tmp_path: Path) -> None:
+    (tmp_path / "personas").write_text("a file")
+    personas, (error,) = load_all(own=tmp_path / "personas")
+    assert len(personas) >= 7
+    assert "personas: the folder can't be read" in str(error)
+    assert load_all(own=tmp_path / "nowhere")[1] == []
+
+
+def test_a_pipe_in_a_personas_place_is_an_error_and_the_others_go_on(folder: Path) -> None:
+    os.mkfifo(folder / "ada.yaml")
+    write(folder, bo=MINIMAL.format(name="Bo"))
+    personas, (error,) = load_personas(folder, folder.parent)
+    assert [persona.id for persona in personas] == ["bo"]
+    assert str(error) == "personas/ada.yaml: it isn't a file but a named pipe."
 
 
 # --- the personas that come along ---------------------------------------------------------------------------------

@@ -63,24 +63,27 @@ of_names_that_are_no_text = by(
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "saved"),
     [
-        *(damage_header, damage_pages, cut_off, of_somebody_else, of_our_version_without_tables),
-        *(by("DROP TABLE said"), by("DROP TABLE titles"), by("DELETE FROM counters")),
-        *(of_a_version_that_is_none, of_names_that_are_no_text),
+        *((damage_header, 0), (damage_pages, 0), (cut_off, 0), (of_somebody_else, 0)),
+        *((of_our_version_without_tables, 0), (of_a_version_that_is_none, 40), (of_names_that_are_no_text, 0)),
+        *((by("DROP TABLE said"), 40), (by("DROP TABLE titles"), 40), (by("DELETE FROM counters"), 40)),
     ],
 )
-def test_a_damaged_file_is_set_aside_and_a_new_one_begun(store: ChatStore, file: Path, damage: object) -> None:
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun_with_what_can_be_read(
+    store: ChatStore, file: Path, damage: Callable[[Path], None], saved: int
+) -> None:
     for number in range(40):
         say(store, f"question {number}", "a long answer " * 50)
     store.close()
-    assert callable(damage)
     damage(file)
     ruins = file.read_bytes()
     again = ChatStore(file)
     (aside,) = [path for path in file.parent.glob("chats.db.damaged-*") if not path.name.endswith(("-wal", "-shm"))]
     assert aside.read_bytes() == ruins
-    assert again.notice == f"chats.db was damaged: it was set aside as {aside.name}, and a new one was begun."
+    notice = f"chats.db was damaged: it was set aside as {aside.name}, and a new one was begun."
+    assert again.notice == notice + (f" {saved} chats could be saved." if saved else "")
+    assert len(again.conversations()) == len(again.search("answer", limit=100)) == saved
     assert texts(again, say(again, "Hi", "Hello")) == ["Hi", "Hello"]
     again.close()
 
@@ -183,7 +186,9 @@ def test_a_full_disk_is_told_and_what_was_kept_before_stays(store: ChatStore, fi
     with store._database.write() as db:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
     store._database._writer.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageError, match=r"^The disk is full, or fails: chats\.db can't be written\. Make room\.$"):
+    with pytest.raises(
+        StorageError, match=r"^The disk is full: chats\.db can't be written\. Make room, then try again\.$"
+    ):
         store.ask(chat, None, "A long question. " * 5000)
     assert texts(store, chat) == ["Hi", "Hello"]
     store._database._writer.execute("PRAGMA max_page_count = 1000000")

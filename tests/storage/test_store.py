@@ -8,7 +8,7 @@ import pytest
 from menny.errors import StorageError
 from menny.storage import ChatStore, ReplyStats, new_id
 from menny.storage.rows import title_of
-from menny.storage.store import KEEP_DELETED
+from menny.storage.upkeep import DAY, KEEP_DELETED
 from tests.storage.talking import say, texts
 
 
@@ -147,7 +147,9 @@ def test_a_deleted_chat_leaves_list_and_search_and_comes_back(store: ChatStore) 
     assert (len(store.conversations()), len(store.search("find"))) == (1, 1)
 
 
-def test_what_was_deleted_long_ago_is_gone_at_the_next_start(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_deleted_long_ago_is_gone_once_two_starts_agree_that_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = ChatStore(file)
     old, kept = say(store, "Old secret", "ok"), say(store, "Kept", "ok")
     say(store, "Old remark", "ok", kept)
@@ -155,12 +157,64 @@ def test_what_was_deleted_long_ago_is_gone_at_the_next_start(file: Path, monkeyp
     store.delete_branch(store.path(kept)[2].id)
     store.close()
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + KEEP_DELETED + 60)
+    for later in (KEEP_DELETED + 60, KEEP_DELETED + DAY):
+        monkeypatch.setattr(time, "time", lambda at=now + later: at)
+        again = ChatStore(file)
+        assert again.conversation(old) is not None
+        again.close()
+    monkeypatch.setattr(time, "time", lambda: now + KEEP_DELETED + DAY + 120)
     again = ChatStore(file)
     assert again.conversation(old) is None
     assert len(again.transcript(kept).entries) == 2
     again.close()
-    assert b"Old secret" not in file.read_bytes()
+    content = file.read_bytes()
+    assert b"Old secret" not in content
+    assert b"secret" not in content  # nor does the search index know the word
+
+
+YEAR = 365 * DAY
+
+
+@pytest.mark.parametrize("wrong", [-60 * YEAR, -10 * YEAR, -31 * DAY, 31 * DAY, 10 * YEAR])
+@pytest.mark.parametrize("when", ["deleting", "starting"])
+def test_a_clock_that_is_wrong_for_a_moment_removes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch, wrong: float, when: str
+) -> None:
+    right = time.time()
+
+    def set_clock(seconds: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: max(right + seconds, 10.0))
+
+    store = ChatStore(file)
+    chat, branched = say(store, "Deleted", "just now"), say(store, "Kept", "ok")
+    say(store, "A remark", "a reply", branched)
+    remark = store.path(branched)[2]
+    set_clock(wrong if when == "deleting" else 0)
+    store.delete(chat)
+    store.delete_branch(remark.id)
+    store.close()
+    for at in (wrong if when == "starting" else 0, 60, 2 * DAY, 29 * DAY):
+        set_clock(at)
+        ChatStore(file).close()
+    again = ChatStore(file)
+    again.undelete(chat)
+    again.restore_branch(remark.id)
+    assert texts(again, chat) == ["Deleted", "just now"]
+    assert texts(again, branched) == ["Kept", "ok", "A remark", "a reply"]
+    again.close()
+
+
+def test_two_branches_deleted_while_the_clock_stands_still_come_back_one_at_a_time(
+    store: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = say(store, "Hi", "Hello")
+    say(store, "More", "More it is", chat)
+    monkeypatch.setattr(time, "time", lambda: 10.0)
+    path = store.path(chat)
+    store.delete_branch(path[3].id)
+    store.delete_branch(path[2].id)
+    store.restore_branch(path[2].id)
+    assert texts(store, chat) == ["Hi", "Hello", "More"]
 
 
 def test_notes_of_other_rooms_stay_beside_a_message(store: ChatStore) -> None:

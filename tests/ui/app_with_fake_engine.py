@@ -5,6 +5,10 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from app import SecurityHeaders
+from menny.ui.origin_check import OriginCheck
+from menny.ui.security_headers import SecurityHeaders
 
-app = st.App(Path(__file__).with_name("page_with_fake_engine.py"), middleware=[Middleware(SecurityHeaders)])
+app = st.App(
+    Path(__file__).with_name("page_with_fake_engine.py"),
+    middleware=[Middleware(SecurityHeaders), Middleware(OriginCheck)],
+)

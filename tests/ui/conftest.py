@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect
 from streamlit.testing.v1 import AppTest
 
 from menny.config.paths import PROJECT
+from menny.models.loader import ModelSource
 from menny.ui.shared import options, shared_engine
 from tests.ui.browsing import open_browser, serve
 from tests.ui.fake_engine import FakeEngine, parrot
@@ -22,12 +23,12 @@ class Stage:
     def __init__(self, home: Path, configs: Path) -> None:
         self.home, self.configs = home, configs
         self.engine = FakeEngine(parrot)
-        self.loaded: list[Path] = []
-        self.load: Callable[[Path], FakeEngine] = lambda path: self.engine
+        self.loaded: list[object] = []
+        self.load: Callable[[ModelSource], FakeEngine] = lambda source: self.engine
 
-    def loading(self, path: Path) -> FakeEngine:
-        self.loaded.append(path)
-        return self.load(path)
+    def loading(self, source: ModelSource) -> FakeEngine:
+        self.loaded.append(source.place)
+        return self.load(source)
 
     def open_page(self) -> AppTest:
         page = AppTest.from_file(str(PAGE), default_timeout=60).run()

@@ -38,7 +38,25 @@ def area(radius: float = 2.5) -> float:
     return math.pi * radius**2 if radius else "nothing"
 ```"""
 TABLE = "\n".join(["| a column with a title " * 6 + "|", "| --- " * 6 + "|", "| 93.4 gigabytes " * 6 + "|"])
-SHOWN = {"show code": CODE, "show table": TABLE, "hostile": HOSTILE}
+RIGHT_TO_LEFT = """# כותרת עם API
+
+שלום, אני עונה ב-`print("a b")` כאן.
+
+1. ראשון
+2. second
+
+> ציטוט קצר
+
+| עמודה | b |
+| --- | --- |
+| תא | cell |
+
+```python
+print("left")
+```
+
+An English paragraph."""
+SHOWN = {"show right to left": RIGHT_TO_LEFT, "show code": CODE, "show table": TABLE, "hostile": HOSTILE}
 
 
 def answer(prompt: str) -> Iterable[str]:

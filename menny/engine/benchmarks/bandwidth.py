@@ -1,4 +1,4 @@
-"""What bounds decoding: the bytes that a token's computation reads, and how fast this machine reads memory."""
+"""The bound of decoding speed: the bytes that a token's computation reads, and this machine's memory bandwidth."""
 
 import os
 import time
@@ -15,7 +15,7 @@ RUNS = 5
 
 
 def measure_bandwidth() -> float:
-    """Bytes a second that this machine reads from memory: the best of some passes over a large array."""
+    """Measure the bytes a second that this machine reads: the best of several passes over a large array."""
     if mx.default_device().type == mx.DeviceType.gpu:
         on_gpu = mx.ones(FLOATS)
         mx.eval(on_gpu)
@@ -36,19 +36,19 @@ def _best(read: Callable[[], object]) -> float:
 
 
 def weights_bytes(model: Mistral) -> int:
-    """The bytes of all weights."""
+    """The size of all weights in bytes."""
     return sum(model.weight_sizes.values())
 
 
 def bytes_per_token(model: Mistral, position: int) -> int:
-    """Bytes that decoding a token at this position reads: every weight that takes part, and the cache."""
+    """The bytes that decoding reads for the token at this position: every weight that takes part, and the cache."""
     args = model.args
     seen = sum(min(position, args.window_of(layer) or position) for layer in range(args.n_layers))
     numbers = 2 * args.n_kv_heads * args.head_dim * seen
     sizes = dict(model.weight_sizes)
     if args.moe:
         for name in sizes:
-            if ".experts." in name:  # all of them stacked
+            if ".experts." in name:  # stacked
                 sizes[name] = sizes[name] * args.moe.num_experts_per_tok // args.moe.num_experts
     unread = 0 if args.tie_word_embeddings else sizes["tok_embeddings.weight"]  # but for one row
     return sum(sizes.values()) - unread + numbers * model.norm.weight.dtype.size

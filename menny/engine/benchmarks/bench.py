@@ -1,6 +1,6 @@
-"""How fast a model is on this machine: its speeds, its memory, and how near it comes to what the memory allows.
+"""The benchmark: a model's speeds and memory on this machine, beside the speed that its memory bandwidth allows.
 
-All times are a consumer's, from asking to having the tokens; mlx-lm is timed by the same clock, by turns with us.
+All times are a consumer's, from the request to the tokens; mlx-lm is timed by the same clock, in alternation.
 """
 
 import tempfile
@@ -20,26 +20,26 @@ from menny.engine.benchmarks.llama_cpp import LlamaCpp
 from menny.engine.benchmarks.mlx_lm import MlxLm
 from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
-from menny.engine.checkpoints.checkpoint import only_gguf
 from menny.engine.checkpoints.load import load_model
 from menny.engine.worker import Engine, load_engine
 from menny.errors import EngineError
+from menny.model_files import find_model
 
 WARM_UP_TOKENS = 16
 MOST_AT_ONCE = 256
 
 BASELINES: dict[str, Callable[[], Baseline]] = {"mlx-lm": MlxLm, "llama.cpp": LlamaCpp}
 
-Tell = Callable[[str], None]
+OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What to measure. Raises EngineError for what can't be."""
+    """Settings of a benchmark. Raises EngineError for values that can't be measured."""
 
     prompt_tokens: int = 512
     new_tokens: int = 128
-    concurrency: Sequence[int] = (1,)  # requests sent at once, one measurement each
+    concurrency: Sequence[int] = (1,)  # numbers of requests at once, one measurement each
     runs: int = 3
     against: str | None = None
     threads: int | None = None  # that multiply on a CPU
@@ -49,15 +49,14 @@ class BenchSettings:
             if getattr(self, name) < 1:
                 raise EngineError(f"{name} is {getattr(self, name)}, but must be at least 1")
         if self.against not in (None, *BASELINES):
-            known = ", ".join(BASELINES)
-            raise EngineError(f"There is nothing to measure against by the name {self.against!r}: only {known}.")
+            raise EngineError(f"The benchmark knows no baseline {self.against!r}: choose {', '.join(BASELINES)}.")
         if not self.concurrency or not all(1 <= at_once <= MOST_AT_ONCE for at_once in self.concurrency):
             raise EngineError(f"concurrency is {list(self.concurrency)}, but must be from 1 to {MOST_AT_ONCE}")
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Medians over runs, at so many requests at once. `total_tps` counts the new tokens of all of them."""
+    """Medians over runs with `concurrency` requests at once; `total_tps` counts the new tokens of all of them."""
 
     concurrency: int
     prefill_tps: float
@@ -70,7 +69,7 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A peer on the same weights and prompts, one request at a time; a ratio above 1 says that we are faster."""
+    """A baseline on the same weights and prompts, one request at a time; a ratio above 1: Menny is faster."""
 
     name: str
     version: str
@@ -79,14 +78,14 @@ class Comparison:
     seconds_to_first_token: float
     prefill_ratio: float
     decode_ratio: float
-    same_tokens: float  # the share of runs in which both said the same
-    memory: int  # by which the process grew for it
-    bandwidth_share: float  # of its decoding, if it reads as many bytes as ours
+    same_tokens: float  # the share of runs with the same tokens from both
+    memory: int  # bytes by which the process grew for it
+    bandwidth_share: float  # of its decoding, if it reads as many bytes as Menny
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a bench found out. Bytes and bytes a second."""
+    """The results of a benchmark. Sizes in bytes, the bandwidth in bytes a second."""
 
     device: str
     prompt_tokens: int
@@ -105,38 +104,37 @@ class Report:
 
 @dataclass
 class _Runs:
-    """What was timed so far: replies of each run, by requests at once; and a peer's."""
+    """Timings so far: replies of each run by the number of requests at once, and the baseline's."""
 
     ours: dict[int, list[tuple[float, list[Timing]]]] = field(default_factory=dict)
     alone: list[Timing] = field(default_factory=list)
     theirs: list[Timing] = field(default_factory=list)
 
 
-def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None) -> Report:
-    """Measure the model at this path; `tell` hears what is being done. Raises MennyError."""
-    path = only_gguf(Path(path))
-    peer = BASELINES[settings.against]() if settings.against else None
+def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _: None) -> Report:
+    """Measure the model at this path; `on_step` gets the name of each step. Raises MennyError."""
+    path = find_model(Path(path))
+    baseline = BASELINES[settings.against]() if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
-        tell("loading the model")
+        on_step("loading the model")
         weights, per_token, packed = _prepare(path, settings)
-        with load_engine(
-            path, force=True, threads=settings.threads
-        ) as engine:  # who measures has asked whether it fits
-            _refuse_too_long(engine, settings)
-            tell("warming up")
+        # the caller has checked that it fits
+        with load_engine(path, force=True, threads=settings.threads) as engine:
+            _check_length(engine, settings)
+            on_step("warming up")
             mx.reset_peak_memory()
             _warm_up(plainly(engine), settings, engine.tokenizer.vocab_size)
             memory = mx.get_peak_memory() + packed, psutil.Process().memory_info().rss
-            generate = peer.load(path, Path(folder), settings.threads) if peer else None
+            generate = baseline.load(path, Path(folder), settings.threads) if baseline else None
             if generate:
                 _warm_up(generate, settings, engine.tokenizer.vocab_size)
-            their_memory = psutil.Process().memory_info().rss - memory[1]
-            runs = _measure(engine, generate, settings, tell)
-            tell("the fifth turn of a conversation")
+            its_memory = psutil.Process().memory_info().rss - memory[1]
+            runs = _measure(engine, generate, settings, on_step)
+            on_step("the fifth turn of a conversation")
             reuse = measure_reuse(engine, settings.prompt_tokens, settings.new_tokens, settings.runs)
-            tell("drafts from the text so far")
+            on_step("drafts from the text so far")
             lookup = measure_lookup(engine, settings.new_tokens, settings.runs)
-            tell("the memory's bandwidth")
+            on_step("the memory's bandwidth")
             bandwidth = measure_bandwidth()
     return Report(
         device=mx.default_device().type.name,
@@ -151,18 +149,18 @@ def bench(path: str | Path, settings: BenchSettings, tell: Tell = lambda _: None
         speeds=[_speeds(at_once, timed, per_token / bandwidth) for at_once, timed in runs.ours.items()],
         reuse=reuse,
         lookup=lookup,
-        against=_compare(peer, runs, their_memory, per_token / bandwidth) if peer else None,
+        against=_compare(baseline, runs, its_memory, per_token / bandwidth) if baseline else None,
     )
 
 
 def _prepare(path: Path, settings: BenchSettings) -> tuple[int, int, int]:
-    """Bytes of the weights, those read for a token, and those of the weights that MLX doesn't hold."""
+    """Bytes of the weights, of those read for a token, and of those that MLX doesn't hold."""
     model = load_model(path)
     per_token = bytes_per_token(model, settings.prompt_tokens + settings.new_tokens // 2)
     return weights_bytes(model), per_token, sum(packed.nbytes for packed in model.packed.values())
 
 
-def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:
+def _check_length(engine: Engine, settings: BenchSettings) -> None:
     length = settings.prompt_tokens + settings.new_tokens
     if length > engine.context_length:
         raise EngineError(
@@ -171,29 +169,29 @@ def _refuse_too_long(engine: Engine, settings: BenchSettings) -> None:
         )
 
 
-def _measure(engine: Engine, generate: Generate | None, settings: BenchSettings, tell: Tell) -> _Runs:
-    """All runs, ours and the peer's by turns. No prompt comes twice."""
+def _measure(engine: Engine, generate: Generate | None, settings: BenchSettings, on_step: OnStep) -> _Runs:
+    """All runs, Menny's and the baseline's in alternation. No prompt comes twice."""
     runs = _Runs({at_once: [] for at_once in settings.concurrency})
     prompts = random_prompts(engine.tokenizer.vocab_size, settings.prompt_tokens)
     for run in range(1, settings.runs + 1):
         for at_once in runs.ours:
-            tell(f"run {run} of {settings.runs}, {at_once} at once")
+            on_step(f"run {run} of {settings.runs}, {at_once} at once")
             runs.ours[at_once].append(_at_once(engine, [next(prompts) for _ in range(at_once)], settings.new_tokens))
         if generate:
-            tell(f"run {run} of {settings.runs}, by turns")
+            on_step(f"run {run} of {settings.runs}, mlx-lm")
             prompt = next(prompts)
-            for times, say in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
-                times.append(timed(say(prompt, settings.new_tokens), len(prompt)))
+            for times, decode in ((runs.alone, plainly(engine)), (runs.theirs, generate)):
+                times.append(timed(decode(prompt, settings.new_tokens), len(prompt)))
     return runs
 
 
 def _warm_up(generate: Generate, settings: BenchSettings, vocab_size: int) -> None:
-    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # none that is measured
+    prompt = next(random_prompts(vocab_size, settings.prompt_tokens, seed=2))  # one that is not measured
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
 
 
 def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[float, list[Timing]]:
-    """Send these prompts at once: seconds until all are answered, and each reply's timing."""
+    """Send these prompts at once; returns the seconds until all are answered, and each reply's timing."""
 
     def answer(prompt: Sequence[int]) -> Timing:
         speeds: list[float] = []
@@ -204,7 +202,7 @@ def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) 
                 yield from () if chunk.token is None else (chunk.token,)
 
         timing = timed(tokens(), len(prompt))
-        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the waiting in line
+        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the time in the queue
 
     began = time.perf_counter()
     with ThreadPoolExecutor(len(prompts)) as pool:
@@ -226,12 +224,12 @@ def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_pe
     )
 
 
-def _compare(peer: Baseline, runs: _Runs, memory: int, seconds_per_token: float) -> Comparison:
+def _compare(baseline: Baseline, runs: _Runs, memory: int, seconds_per_token: float) -> Comparison:
     prefill, decode, first = (_median(runs.theirs, name) for name in ("prefill_tps", "decode_tps", "first"))
     same = [ours.tokens == theirs.tokens for ours, theirs in zip(runs.alone, runs.theirs, strict=True)]
     return Comparison(
-        name=peer.name,
-        version=peer.version,
+        name=baseline.name,
+        version=baseline.version,
         prefill_tps=prefill,
         decode_tps=decode,
         seconds_to_first_token=first,

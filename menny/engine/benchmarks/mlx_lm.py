@@ -1,4 +1,4 @@
-"""mlx-lm to be measured against: its own generation loop, on weights that this engine wrote for it."""
+"""mlx-lm as the baseline of a benchmark: its own generation loop, on weights that Menny's engine exported for it."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -29,14 +29,14 @@ class MlxLm:
         self._load_model: Any = load_model
 
     def load(self, path: Path, folder: Path, threads: int | None) -> Generate:  # noqa: ARG002 - OpenBLAS has its own
-        """The model, written as a hub-style folder: on a CPU in float32, with which mlx-lm is fastest there.
+        """Export the model and load it, as a function that yields greedy tokens and ignores the end of turn.
 
-        It computes with OpenBLAS, which this process has put under MLX.
+        It computes with the OpenBLAS that this process has put under MLX, on a CPU in float32, where it is fastest.
         """
         try:
             export_folder(load_model(path, pack=False), folder)
         except OSError as error:
-            raise EngineError(f"The weights can't be written for the comparison ({error}): free some disk.") from error
+            raise EngineError(f"The weights can't be exported for mlx-lm ({error}): free some disk space.") from error
         model, _ = self._load_model(folder)
 
         def generate(prompt: Sequence[int], new_tokens: int) -> Iterator[int]:

@@ -1,7 +1,7 @@
-"""How well a model foretells a text: what quantizing it costs, in one number.
+"""Perplexity: how well a model predicts a text, and so the price of quantizing it, as one number.
 
-Perplexity is exp of the mean of -log p(token | all before it): among so many tokens, all alike, a model that is as
-uncertain would have to choose.
+It is exp of the mean of -log p(token | all before it): the number of equally likely tokens among which a choice would
+be as uncertain.
 """
 
 import math
@@ -23,7 +23,7 @@ CHUNK = 256  # tokens whose logits are held at once
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What one model makes of a text. Perplexities of models with different vocabularies can't be compared."""
+    """A model's perplexity on a text. Those of models with different vocabularies can't be compared."""
 
     tokens: int
     perplexity: float
@@ -31,22 +31,22 @@ class Perplexity:
 
 
 def measure_perplexity(path: str | Path, text: str) -> Perplexity:
-    """The model's at this path; of a text longer than its context, the beginning counts.
+    """Measure the model at this path; of a text longer than its context, the beginning counts.
 
-    Raises ModelError for what can't be loaded, and for a text of fewer than two tokens.
+    Raises ModelError for a model that can't be loaded, and for a text of fewer than two tokens.
     """
     args, source = open_model(Path(path))
     tokens = _tokens(text, load_tokenizer(path))[: args.max_position_embeddings]
     if len(tokens) < 2:
         raise ModelError("The text has fewer than two tokens: take a longer one.")
     model = build_model(args, source)
-    surprise = cross_entropy(model, tokens)
-    perplexity = math.exp(surprise) if surprise < math.log(sys.float_info.max) else surprise + math.inf  # NaN stays NaN
+    loss = cross_entropy(model, tokens)
+    perplexity = math.exp(loss) if loss < math.log(sys.float_info.max) else loss + math.inf  # NaN stays NaN
     return Perplexity(len(tokens), perplexity, sum(source.sizes.values()))
 
 
 def cross_entropy(model: Mistral, tokens: list[int]) -> float:
-    """The mean of -log p of every token but the first."""
+    """The mean of -log p over every token but the first."""
     cache, total = model.make_cache(), 0.0
     for start in range(0, len(tokens) - 1, CHUNK):
         piece = mx.array([tokens[start : start + CHUNK + 1]])
@@ -58,13 +58,13 @@ def cross_entropy(model: Mistral, tokens: list[int]) -> float:
 
 
 def read_text(path: Path) -> str:
-    """A text file's text; ModelError where it is none."""
+    """Read a text file. Raises ModelError for one that is missing, empty or not text."""
     if not path.is_file() or not path.stat().st_size:
-        raise ModelError(f"The text {path} is missing or empty: choose another one.")
+        raise ModelError(f"The text file {path} is missing or empty: choose another one.")
     try:
         return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not a text in UTF-8: choose another one.") from error
+        raise ModelError(f"{path} is not UTF-8 text: choose another file.") from error
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> list[int]:

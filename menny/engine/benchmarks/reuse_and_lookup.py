@@ -1,7 +1,4 @@
-"""What the engine's shortcuts gain on this machine: caches kept between turns, and drafts from the text so far.
-
-Each is measured by turns with the same work done without it.
-"""
+"""The gains of cached prefixes and of prompt lookup, each measured in alternation with going without it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +9,10 @@ from menny.engine.sampling import SamplingParams
 from menny.engine.worker import Engine
 from menny.engine_protocols import Chunk
 
-TURNS = 5  # of a conversation; the last is measured
+TURNS = 5  # of a conversation, of which the last is measured
 REPLY_TOKENS = 16  # of each turn's reply, at most
-TURN_TOKENS = 32  # that each turn adds to a conversation, where the context has room
-DRAFTED_TOKENS = 64  # of a reply with drafts or without, at most
+TURN_TOKENS = 32  # added by each turn, where the context has room
+DRAFTED_TOKENS = 64  # of a reply, at most
 
 PARAGRAPH = (
     "Every evening at dusk the keeper climbed the winding stairs of the lighthouse, carrying a lantern and a small "
@@ -29,7 +26,7 @@ FRESH = f"{PARAGRAPH}What he didn't write down was what happened to him on the n
 
 @dataclass(frozen=True)
 class ReuseGain:
-    """A late turn of a conversation: seconds to its first token, and of another prompt as long, all of it new."""
+    """Seconds to the first token of a conversation's late turn, and of a prompt as long that is all new."""
 
     turn: int
     prompt_tokens: int
@@ -41,7 +38,7 @@ class ReuseGain:
 
 @dataclass(frozen=True)
 class Drafts:
-    """Medians with drafts and without, and of the ratios of replies in turn: above 1, drafts make decoding faster."""
+    """Medians of decoding with drafts and without, and of their ratio: above 1, drafts make it faster."""
 
     decode_tps: float
     decode_tps_without: float
@@ -50,7 +47,7 @@ class Drafts:
 
 @dataclass(frozen=True)
 class LookupGain:
-    """What drafts from the text so far do to a reply that repeats it, and to one that tells something new."""
+    """Decoding speeds with drafts, for a reply that repeats the text and for one that is new."""
 
     new_tokens: int
     repeating: Drafts
@@ -58,7 +55,7 @@ class LookupGain:
 
 
 def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int) -> ReuseGain:
-    """The first token of a conversation's fifth turn, and of a prompt as long without a history."""
+    """Time the first token of a conversation's fifth turn, and of a prompt as long without a history."""
     room = engine.context_length - 1
     reply = min(new_tokens, REPLY_TOKENS, max(1, room // (4 * TURNS)))
     first = max(1, min(prompt_tokens, room - (TURNS - 1) * (reply + 1)))
@@ -70,8 +67,8 @@ def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int
         prompt = next(others)[:first]
         for _ in range(TURNS - 1):
             prompt = [*prompt, *plainly(engine)(prompt, reply), *next(others)[:added]]
-        for chunks, asked in ((with_reuse, prompt), (without, next(others)[: len(prompt)])):
-            chunks.extend(engine.stream(asked, plain(1)))
+        for chunks, ids in ((with_reuse, prompt), (without, next(others)[: len(prompt)])):
+            chunks.extend(engine.stream(ids, plain(1)))
     seconds, seconds_without = (
         median(chunk.seconds_to_first_token for chunk in chunks) for chunks in (with_reuse, without)
     )
@@ -80,9 +77,9 @@ def measure_reuse(engine: Engine, prompt_tokens: int, new_tokens: int, runs: int
 
 
 def measure_lookup(engine: Engine, new_tokens: int, runs: int) -> LookupGain:
-    """How fast replies are decoded with drafts and without.
+    """Measure how fast replies are decoded with drafts and without.
 
-    The text that repeats is continued greedily. Greedy small models soon repeat themselves, so the other one is drawn.
+    The repeating text is continued greedily. Greedy small models soon repeat themselves, so the new text is sampled.
     """
     count = min(new_tokens, DRAFTED_TOKENS)
     greedy = replace(plain(count), lookup=True)
@@ -95,7 +92,7 @@ def measure_lookup(engine: Engine, new_tokens: int, runs: int) -> LookupGain:
 
 def _measure_drafts(engine: Engine, text: str, params: SamplingParams, runs: int) -> Drafts:
     prompt = engine.tokenizer.encode(text)[-max(1, engine.context_length - params.max_tokens) :]
-    _decode_tps(engine, prompt, params)  # learns what passes take here
+    _decode_tps(engine, prompt, params)  # learns the costs of passes here
     speeds: dict[bool, list[float]] = {True: [], False: []}
     for run in range(runs):
         for lookup in (True, False) if run % 2 else (False, True):

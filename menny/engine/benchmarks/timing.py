@@ -1,4 +1,4 @@
-"""Replies by the clock: what the measurements of bench.py and reuse_and_lookup.py share."""
+"""Timing of replies, shared by bench.py and reuse_and_lookup.py."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from menny.engine.worker import Engine
 
 @dataclass(frozen=True)
 class Timing:
-    """One reply by the clock: seconds from asking to its first and to its last token."""
+    """A timed reply: seconds from the request to its first and to its last token."""
 
     first: float
     last: float
@@ -22,19 +22,19 @@ class Timing:
 
     @property
     def decode_tps(self) -> float:
-        """Tokens a second after the first; 0 for one token."""
+        """Tokens a second after the first; 0 for a single token."""
         return (len(self.tokens) - 1) / (self.last - self.first) if len(self.tokens) > 1 else 0.0
 
 
 def random_prompts(vocab_size: int, length: int, seed: int = 0) -> Iterator[list[int]]:
-    """Prompts of random tokens, the same ones every time."""
+    """Yield prompts of random tokens, the same ones every time."""
     random = np.random.default_rng(seed)
     while True:
         yield random.integers(0, vocab_size, length).tolist()
 
 
 def plain(new_tokens: int) -> SamplingParams:
-    """Greedy tokens, each by a pass of its own and none the last: what decoding takes, whatever the model says."""
+    """Parameters for plain decoding: greedy, one token a pass, no end of turn, so that only the speed matters."""
     return SamplingParams(temperature=0, max_tokens=new_tokens, ignore_eos=True, lookup=False)
 
 
@@ -50,11 +50,11 @@ def plainly(engine: Engine) -> Generate:
 
 
 def timed(tokens: Iterable[int], prompt_tokens: int) -> Timing:
-    """The timing of a reply that is asked for now."""
+    """Time a reply from now on."""
     began = first = time.perf_counter()
-    said: list[int] = []
+    received: list[int] = []
     for token in tokens:
-        said.append(token)
-        if len(said) == 1:
+        received.append(token)
+        if len(received) == 1:
             first = time.perf_counter()
-    return Timing(first - began, time.perf_counter() - began, tuple(said), prompt_tokens / (first - began))
+    return Timing(first - began, time.perf_counter() - began, tuple(received), prompt_tokens / (first - began))

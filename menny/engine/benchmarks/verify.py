@@ -1,7 +1,7 @@
-"""Does a model say the same however its tokens are put to it: in one pass, in chunks, or one by one?
+"""Verification: the logits of a text in one pass, in chunks and token by token must be the same.
 
-The counterpart of the reference implementation's test_generate, for any model. What differs by more than rounding
-shows a mask, a cache or a position that is wrong.
+The counterpart of the reference implementation's test_generate, for any model. A difference beyond rounding shows a
+mask, a cache or a position that is wrong.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from menny.engine.checkpoints.load import load_model
 from menny.engine.model import Mistral
 from menny.errors import EngineError
 
-EXACT, COARSE = 1e-3, 3e-2  # tolerances for float32, and for shorter numbers
+EXACT, COARSE = 1e-3, 3e-2  # tolerances for float32, and for half precision
 BEYOND = 8  # tokens after the window's wrap, or after a growth of the cache
-SINGLE = 16  # tokens that are put one by one at either end: the last of them cross the wrap, or the growth
+SINGLE = 16  # tokens one by one at either end: the last of them cross the wrap, or the growth
 FEW = 128  # tokens up to which small chunks, and all one by one, don't take long
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one way is from one pass, at most: of a logit, and as a share of the largest logit."""
+    """The largest difference from one pass: of a logit, and as a share of the largest logit."""
 
     way: str
     largest: float
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """How the ways compare. `tolerance` is for the relative differences."""
+    """The comparison of all ways; `tolerance` is for the relative differences."""
 
     tokens: int
     sliding_window: int | None
@@ -43,14 +43,14 @@ class Verification:
 
 
 def verify(path: str | Path, tolerance: float | None = None, n_tokens: int | None = None) -> Verification:
-    """Compare the logits of the model at this path. Raises ModelError, or EngineError for what can't be compared."""
+    """Compare the logits of the model at this path. Raises ModelError, or EngineError for a wrong argument."""
     if tolerance is not None and not tolerance > 0:
         raise EngineError(f"tolerance is {tolerance:g}, but must be above 0")
     return verify_model(load_model(path), tolerance, n_tokens)
 
 
 def verify_model(model: Mistral, tolerance: float | None = None, n_tokens: int | None = None) -> Verification:
-    """Compare the logits of `n_tokens` random tokens: enough of them to cross a window's wrap, if not told."""
+    """Compare the logits of `n_tokens` random tokens; by default enough of them to cross a window's wrap."""
     window, context = model.args.sliding_window, model.args.max_position_embeddings
     length = min(_enough(window), context) if n_tokens is None else n_tokens
     if not 2 <= length <= context:
@@ -69,16 +69,16 @@ def verify_model(model: Mistral, tolerance: float | None = None, n_tokens: int |
 
 
 def ways(length: int, window: int | None) -> dict[str, list[int]]:
-    """Names of the ways to put so many tokens to a model, and the lengths of their chunks."""
+    """The ways to compute `length` tokens, by name, as the lengths of their chunks."""
     sizes = [3, 7, 50] if length <= FEW else [50]
     if window is not None:
         sizes += [window - 1, window, window + 1]
     sizes += [length // 2 + 1]
-    found = {f"chunks of {size}": _chunks(length, size) for size in sorted(set(sizes)) if 1 < size < length}
+    by_name = {f"chunks of {size}": _chunks(length, size) for size in sorted(set(sizes)) if 1 < size < length}
     if length <= FEW:
-        return found | {"token by token": [1] * length}
+        return by_name | {"token by token": [1] * length}
     middle = length - 2 * SINGLE
-    return found | {f"token by token, the first and last {SINGLE}": [1] * SINGLE + [middle] + [1] * SINGLE}
+    return by_name | {f"token by token, the first and last {SINGLE}": [1] * SINGLE + [middle] + [1] * SINGLE}
 
 
 def _enough(window: int | None) -> int:
@@ -90,7 +90,7 @@ def _chunks(length: int, size: int) -> list[int]:
 
 
 def _largest_difference(model: Mistral, tokens: mx.array, chunks: list[int], expected: np.ndarray) -> float:
-    """Of the logits of these chunks, continued in one cache, to the expected ones [1, L, V]; NaN if they are."""
+    """The largest difference of these chunks' logits from the expected ones [1, L, V]; NaN where one is NaN."""
     cache, start, largest = model.make_cache(), 0, 0.0
     for size in chunks:
         logits, cache = model(tokens[:, start : start + size], cache)

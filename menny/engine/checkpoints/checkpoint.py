@@ -13,34 +13,41 @@ A file's ending tells how to read it; whose keys it has is told by the keys alon
 
 import re
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
+import psutil
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
-from menny.engine.checkpoints.weight_names import BLOCK_SPARSE, COMPUTED, GGUF, HUB, REFERENCE, WeightNames
-from menny.engine.formats.gguf import GGUFFile, read_gguf
+from menny.engine.checkpoints import fp8
+from menny.engine.checkpoints.weight_names import (
+    BLOCK_SPARSE,
+    COMPUTED,
+    GGUF,
+    HUB,
+    NESTED,
+    NESTED_IN_MODEL,
+    REFERENCE,
+    VISION,
+    WeightNames,
+)
+from menny.engine.formats.gguf import GGUFFile
 from menny.engine.formats.gguf_quants import EXPANDED, GROUP
+from menny.engine.formats.gguf_split import read_gguf_parts
 from menny.engine.formats.gguf_tensors import read_tensors, sizes
 from menny.engine.formats.npz import npz_sizes, read_npz
 from menny.engine.formats.pth import pth_sizes, read_pth
-from menny.engine.formats.safetensors import find_indexed, read_safetensors, safetensors_sizes
+from menny.engine.formats.safetensors import read_safetensors, safetensors_sizes
 from menny.errors import ModelError
+from menny.model_files import find_model, find_weights
 
 Weights = dict[str, mx.array]
 
-CONFIGS = ("config.json", "params.json")
-INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
-PATTERNS = (  # the first that a folder has any file of
-    "model*.safetensors",
-    "weights*.safetensors",
-    "weights*.npz",
-    "consolidated*.safetensors",
-    "consolidated*.pth",
-    "consolidated*.pt",
-)
+ROPE_TABLE = "rope_freqs.weight"  # llama3's scaling in a GGUF
+MAX_ROPE_TABLE = 1 << 16
 SINGLE_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
 
 
@@ -62,6 +69,8 @@ class Source:
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each weight, by the headers
     group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
     expanded: set[str] = field(default_factory=set)  # weights that the files keep shorter than they are read
+    scales: dict[str, tuple[Path, str]] = field(default_factory=dict)  # of FP8 weights: file and key
+    has_vision: bool = False  # the files have a vision tower too, which is left out
     fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
 
     @property
@@ -105,41 +114,23 @@ def open_model(path: Path) -> tuple[ModelArgs, Source]:
 
     No weight is read yet: the files' headers are checked, and what is in them is listed.
     """
-    path = only_gguf(path)
+    path = find_model(path)
     return _open_folder(path) if path.is_dir() else _open_gguf(path)
 
 
-def only_gguf(path: Path) -> Path:
-    """The .gguf file that a folder without a config holds; anything else as it is."""
-    if not path.is_dir() or any((path / name).exists() for name in CONFIGS):
-        return path
-    files = sorted(path.glob("*.gguf"))
-    if len(files) > 1:
-        raise ModelError(f"{path} holds {len(files)} .gguf files: give one of them, such as {files[0]}")
-    if not files:
-        raise ModelError(f"{path / CONFIGS[0]} is missing: get the whole model folder")
-    return files[0]
-
-
-def find_files(folder: Path) -> list[Path]:
-    """The folder's weight files: those that an index names, else those of the first pattern that finds any."""
-    for name in INDICES:
-        if (folder / name).exists():
-            return find_indexed(folder / name)
-    for pattern in PATTERNS:
-        if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
-            return found
-    raise ModelError(f"{folder} has no weights: none of {', '.join((*INDICES[:1], *PATTERNS))} is there")
-
-
 def _open_folder(folder: Path) -> tuple[ModelArgs, Source]:
-    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_files(folder)}
-    names = max((HUB, REFERENCE, BLOCK_SPARSE), key=lambda names: sum(map(names.knows, sizes.values())))
-    args = args_from_folder(folder, original=names is not HUB)
+    sizes = {file: FORMATS[file.suffix].sizes(file) for file in find_weights(folder)}
+    formats = (HUB, NESTED, NESTED_IN_MODEL, REFERENCE, BLOCK_SPARSE)
+    names = max(formats, key=lambda names: sum(map(names.knows, sizes.values())))
+    args = args_from_folder(folder, original=names in (REFERENCE, BLOCK_SPARSE))
     source = Source(folder, names)
-    _refuse_too_much(args, folder, sum(sum(of_file.values()) for of_file in sizes.values()))
     for file, of_file in sizes.items():
         _check_keys(source, file, of_file)
+    _refuse_too_much(args, folder, sum(source.sizes.values()))
+    if names in (NESTED, NESTED_IN_MODEL) and "output.weight" in source.listed:
+        args = replace(args, tie_word_embeddings=False)  # whole and text model may differ in what they say of it
+    for name in source.scales.keys() & source.sizes.keys():
+        source.sizes[name] *= 2  # it becomes bfloat16
     source.fetch = partial(_fetch_from_files, args, source)
     return args, source
 
@@ -152,8 +143,21 @@ def _fetch_from_files(args: ModelArgs, source: Source, wanted: Collection[str]) 
     for file, keys in by_file.items():
         for key, weight in FORMATS[file.suffix].read(file, keys):
             name = str(source.names.ours(key))
+            if weight.dtype == mx.uint8:
+                weight = _expanded_fp8(args, source, name, weight)
             is_block_sparse = source.names is BLOCK_SPARSE and ".experts." in name
             yield name, _apart(args, name, weight) if is_block_sparse else weight
+
+
+def _expanded_fp8(args: ModelArgs, source: Source, name: str, weight: mx.array) -> mx.array:
+    """Return FP8 numbers in float32 on a CPU whose memory has room for that, else in bfloat16."""
+    if name not in source.scales:
+        raise ModelError(f"{source.place(name)} is FP8, but its weight_scale_inv is missing: get the whole model.")
+    file, key = source.scales[name]
+    ((_, scale),) = FORMATS[file.suffix].read(file, {key})
+    on_cpu = mx.default_device().type == mx.DeviceType.cpu
+    fits = 4 * args.n_parameters < psutil.virtual_memory().available // 2
+    return fp8.expand(weight, scale, mx.float32 if on_cpu and fits else mx.bfloat16, file, key)
 
 
 def _apart(args: ModelArgs, name: str, rows: mx.array) -> mx.array:
@@ -170,7 +174,14 @@ def _check_keys(source: Source, file: Path, sizes: Mapping[str, int]) -> None:
     for key, nbytes in sizes.items():
         name = source.names.ours(key)
         if name is None:
-            if key.endswith(COMPUTED):
+            scaled = source.names.ours(fp8.scaled_weight(key) or "")
+            if scaled:
+                source.scales[scaled] = file, key
+                continue
+            if key.startswith(VISION):
+                source.has_vision = True
+                continue
+            if key.endswith((*COMPUTED, *fp8.ACTIVATION_SCALES)):
                 continue
             raise ModelError(f"{file}: the key {key[:200]!r} doesn't belong to a Mistral model")
         if name in source.shards:
@@ -190,22 +201,42 @@ def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
 
 
 def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
-    file = read_gguf(path)
-    args, source = args_from_gguf(file), Source(path, GGUF, group_sizes=(GROUP,))
+    file, parts = read_gguf_parts(path)
+    args, source = args_from_gguf(file, _rope_table(parts)), Source(path, GGUF, group_sizes=(GROUP,))
+    part_of = {key: part.path for part in parts for key in part.tensors}
     for key, tensor in file.tensors.items():
+        if key == ROPE_TABLE:
+            continue
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model")
         nbytes = {name.removesuffix("weight") + kind: size for kind, size in sizes(file, tensor).items()}
         source.sizes |= nbytes
-        source.shards |= dict.fromkeys(nbytes, path)
+        source.shards |= dict.fromkeys(nbytes, part_of[key])
         if tensor.type_name in EXPANDED:
             source.expanded.add(name)
-    source.fetch = partial(_fetch_from_gguf, file)
+    source.fetch = partial(_fetch_from_gguf, parts)
     return args, source
 
 
-def _fetch_from_gguf(file: GGUFFile, wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
-    for key, arrays in read_tensors(file, {GGUF.theirs(name) for name in wanted}):
-        stem = str(GGUF.ours(key)).removesuffix("weight")
-        yield from ((stem + kind, array) for kind, array in arrays.items())
+def _rope_table(parts: list[GGUFFile]) -> tuple[float, ...] | None:
+    """The numbers of a tensor that divides rotary frequencies; None where there is none."""
+    file = next((part for part in parts if ROPE_TABLE in part.tensors), None)
+    if file is None:
+        return None
+    tensor = file.tensors[ROPE_TABLE]
+    if tensor.type_name != "F32" or len(tensor.shape) != 1 or tensor.size > MAX_ROPE_TABLE:
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should be a row of F32 numbers.")
+    ((_, arrays),) = read_tensors(file, {ROPE_TABLE})
+    table = tuple(np.array(arrays["weight"]).tolist())
+    if not all(0 < value < float("inf") for value in table):
+        raise ModelError(f"{file.path}: the tensor {ROPE_TABLE} should hold numbers above 0.")
+    return table
+
+
+def _fetch_from_gguf(parts: list[GGUFFile], wanted: Collection[str]) -> Iterator[tuple[str, mx.array]]:
+    keys = {GGUF.theirs(name) for name in wanted}
+    for part in parts:
+        for key, arrays in read_tensors(part, keys & part.tensors.keys()):
+            stem = str(GGUF.ours(key)).removesuffix("weight")
+            yield from ((stem + kind, array) for kind, array in arrays.items())

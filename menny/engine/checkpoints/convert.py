@@ -20,15 +20,16 @@ from typing import Any
 import mlx.core as mx
 
 from menny.engine.args import ModelArgs
-from menny.engine.checkpoints.checkpoint import Source, only_gguf, open_model
+from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.export import half_split, hub_config
 from menny.engine.checkpoints.load import QuantFormat, check_forms, check_names
 from menny.engine.checkpoints.weight_names import HUB, KINDS
 from menny.engine.formats.gguf import read_gguf
 from menny.engine.formats.safetensors import write_safetensors
-from menny.engine.formats.small_files import MAX_FILE_BYTES, read_json
+from menny.engine.formats.small_files import MAX_FILE_BYTES, read_config
 from menny.engine.tokenizers.gguf import vocabulary_files
 from menny.errors import EngineError, ModelError
+from menny.model_files import find_model
 
 SHARD_BYTES = 2 << 30
 GROUP_SIZES = (32, 64, 128)  # that MLX's affine quantization has
@@ -77,7 +78,7 @@ def convert(
     `on_progress` is told how many numbers of how many are done. Raises ModelError for a source that can't be
     converted, and EngineError for a target that can't be written; then nothing of it is left.
     """
-    source, target = only_gguf(_absolute(source)), _absolute(target)
+    source, target = find_model(_absolute(source)), _absolute(target)
     if os.path.lexists(target):
         raise EngineError(f"{target} is there already: choose another name, or move it away first.")
     args, found = open_model(source)
@@ -264,7 +265,7 @@ def _config(source: Path, args: ModelArgs, numbers: QuantizationConfig) -> dict[
     config = hub_config(args) | {"torch_dtype": numbers.dtype}
     if numbers.form:
         config["quantization"] = {"group_size": numbers.group_size, "bits": numbers.bits}
-    told = read_json(source / "config.json") if (source / "config.json").is_file() else {}
+    told = read_config(source / "config.json") if (source / "config.json").is_file() else {}
     return config | {key: told[key] for key in ID_KEYS if _is_ids(told.get(key))}
 
 

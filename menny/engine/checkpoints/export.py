@@ -14,6 +14,7 @@ from menny.engine.checkpoints.weight_names import HUB
 from menny.engine.formats.safetensors import write_safetensors
 from menny.engine.model import Mistral
 from menny.engine.moe import QuantizedExpertLinear
+from menny.engine.rope_config import rope_to_hub
 
 Weights = dict[str, mx.array]
 
@@ -59,6 +60,8 @@ def hub_config(args: ModelArgs) -> dict[str, Any]:
         "max_position_embeddings": args.max_position_embeddings,
         "hidden_act": "silu",
     }
+    if rope := rope_to_hub(args.rope_theta, args.rope_scaling, args.query_scaling):
+        config |= {"model_type": "ministral3" if args.query_scaling else config["model_type"], "rope_parameters": rope}
     if args.windowed_layers:
         config["layer_types"] = [f"{'sliding' if windowed else 'full'}_attention" for windowed in args.windowed_layers]
     if args.moe:

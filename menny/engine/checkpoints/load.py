@@ -1,7 +1,7 @@
 """From weights on disk to a model in memory.
 
-Every source becomes one flat dict of arrays under this engine's own names, is checked against the shape that the args
-ask, and is evaluated whole.
+Every source becomes one flat dict of arrays under this engine's own names, is checked against the shapes that the
+args ask for, and is evaluated whole.
 """
 
 import math
@@ -22,7 +22,7 @@ from menny.engine.cpu.matrix import can_pack, is_packable
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.model import Mistral
 from menny.engine.stage import Stage
-from menny.errors import ModelError
+from menny.errors import ModelError, quoted
 
 if TYPE_CHECKING:
     from menny.engine.cpu.packed_model import PackedMistral
@@ -35,13 +35,13 @@ WHOLE = "Is this the whole model, and its own config?"
 
 
 def load_model(path: str | Path, *, pack: bool = True, threads: int | None = None) -> Mistral:
-    """Load a folder in any of the formats of sources.py, or a .gguf file, in the form that is fast on this machine.
+    """Load a folder in any of checkpoint.py's formats, or a .gguf file, in the form that is fast on this machine.
 
-    Weights stay as the file has them. On a CPU they are packed for the kernels of `menny.engine.cpu`, which as many
-    `threads` as there are cores multiply by default; without kernels, or unless they shall `pack`, they become float32,
-    and quantized ones are expanded where that fits into half of the memory that is free. On a GPU, GGUF's plain numbers
-    become as short as its others. Every weight is evaluated. Raises ModelError, naming file and key, for what can't be
-    loaded.
+    Weights stay as the file has them. On a CPU they are packed for the kernels of `menny.engine.cpu`, which `threads`
+    multiply, by default as many as there are cores. Without kernels, or with `pack=False`, they become float32, and
+    quantized ones are expanded where that fits into half of the free memory. On a GPU, GGUF's float32 numbers become
+    half precision where the others are. Every weight is evaluated. Raises ModelError, naming file and key, for a model
+    that can't be loaded.
     """
     return build_model(*open_model(Path(os.path.expanduser(path))), pack=pack, threads=threads)
 
@@ -49,7 +49,7 @@ def load_model(path: str | Path, *, pack: bool = True, threads: int | None = Non
 def build_model(
     args: ModelArgs, source: Source, stage: Stage | None = None, *, pack: bool = True, threads: int | None = None
 ) -> Mistral:
-    """A Mistral with these weights, or a stage of it; what it needs and the source hasn't read yet is read.
+    """Build a Mistral, or a stage of it, from the source's weights; those that it hasn't read yet are read.
 
     The weights are taken out of the source one by one, so that memory holds them once.
     """
@@ -81,17 +81,18 @@ def build_model(
         if packed:
             cast("PackedMistral", model).pack(threads)
     except RuntimeError as error:
-        raise ModelError(f"{source.path}: the weights can't be read ({error}): get the model again") from error
+        reason = quoted(str(error), 200)
+        raise ModelError(f"{source.path}: the weights can't be read ({reason}): download the model again.") from error
     return model
 
 
 def is_expanded(n_parameters: int, available: int) -> bool:
-    """Whether a CPU with so many bytes to give keeps quantized weights as float32, with which it is faster."""
+    """Return True where a CPU with `available` bytes expands quantized weights to float32, which is faster there."""
     return 4 * n_parameters < available // 2
 
 
 def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
-    """Refuse missing and extra weights, read or not, by name; the modules, and the shapes that they should have."""
+    """Return the model's modules with the shapes of their weights; ModelError names missing and extra weights."""
     shapes, listed = _shapes(args, source), source.listed
     if args.tie_word_embeddings:
         listed -= {f"output.{kind}" for kind in KINDS}  # a copy of the embeddings
@@ -103,7 +104,7 @@ def check_names(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
 
 
 def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str, QuantFormat]:
-    """Refuse misshapen weights of these modules by name; the forms of those that are quantized."""
+    """Return the quantized ones of these modules with their forms; ModelError names weights of a wrong shape."""
     forms = {}
     for name, shape in shapes.items():
         if len(shape) > 1 and f"{name}.scales" in source.weights:
@@ -114,7 +115,7 @@ def check_forms(shapes: dict[str, tuple[int, ...]], source: Source) -> dict[str,
 
 
 def _shapes(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
-    """The modules of a model with these args, and the shapes of their weights."""
+    """Return the modules of a model with these args, and the shapes of their weights."""
     queries, keys = args.n_heads * args.head_dim, args.n_kv_heads * args.head_dim
     layer: dict[str, tuple[int, ...]] = {
         "attention_norm": (args.dim,),
@@ -146,7 +147,7 @@ def _shapes(args: ModelArgs, source: Source) -> dict[str, tuple[int, ...]]:
 def _expert_shapes(
     feed_forward: str, name: str, shape: tuple[int, ...], moe: MoEArgs, source: Source
 ) -> dict[str, tuple[int, ...]]:
-    """One matrix of every expert: stacked into one weight or each its own, whichever the source has."""
+    """Return the shapes of one matrix of all experts: stacked into one weight, or apart, as the source has them."""
     stacked = f"{feed_forward}.experts.{name}"
     if f"{stacked}.weight" in source.listed or not source.has_single_experts:
         return {stacked: (moe.num_experts, *shape)}
@@ -154,26 +155,26 @@ def _expert_shapes(
 
 
 def _refuse(problem: str, names: list[str], source: Source) -> None:
-    """Raise where there are such names, and show the first of them."""
+    """Raise ModelError where there are such names, and show the first three."""
     if names:
         shown = ", ".join(source.names.theirs(name) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         file = source.path if problem == "missing" else source.shards.get(names[0], source.path)
-        raise ModelError(f"{file}: {problem} weights: {shown}{more}. {WHOLE}")
+        raise ModelError(f"{file}: {problem} weights: {shown}{more}. {WHOLE}", file=file)
 
 
 def _check_plain(name: str, shape: tuple[int, ...], source: Source) -> None:
     weight = source.weights[name]
     if weight.shape != shape:
-        raise ModelError(f"{source.place(name)} has the shape {weight.shape}, but the config asks {shape}. {WHOLE}")
+        raise ModelError(f"{source.place(name)} has the shape {weight.shape}, but the config asks for {shape}. {WHOLE}")
     if not mx.issubdtype(weight.dtype, mx.floating):
-        raise ModelError(f"{source.place(name)} has the type {_type(weight)}, which weights can't have")
+        raise ModelError(f"{source.place(name)} has the type {_type(weight)}, which weights can't have.")
 
 
 def _form(name: str, shape: tuple[int, ...], source: Source) -> QuantFormat:
-    """The form of a quantized weight: its packed shape tells, given the shape that it stands for."""
+    """Return the form of a quantized weight, which follows from its packed shape and the shape that it stands for."""
     if f"{name}.biases" not in source.weights:
-        raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported")
+        raise ModelError(f"{source.place(f'{name}.scales')} has no biases: only affine quantization is supported.")
     weight, scales, biases = (source.weights[f"{name}.{kind}"] for kind in KINDS)
     *rows, width = shape
     like = all(part.shape[:-1] == tuple(rows) for part in (weight, scales)) and scales.shape == biases.shape
@@ -186,7 +187,7 @@ def _form(name: str, shape: tuple[int, ...], source: Source) -> QuantFormat:
             return form
     raise ModelError(
         f"{source.place(f'{name}.weight')}: {_type(weight)} {weight.shape} with scales {_type(scales)} {scales.shape} "
-        f"and biases {_type(biases)} {biases.shape} is no quantization of {shape}, which the config asks. {WHOLE}"
+        f"and biases {_type(biases)} {biases.shape} is no quantization of {shape}, which the config asks for. {WHOLE}"
     )
 
 
@@ -197,7 +198,7 @@ def _type(weight: mx.array) -> str:
 def _dequantize(
     names: list[str], forms: dict[str, QuantFormat], weights: Weights, dtype: mx.Dtype | None = None
 ) -> None:
-    """Expand these quantized weights, one after the other, computing in this type, or in that of their scales."""
+    """Expand these quantized weights in place, one by one, computed in `dtype` or, without one, their scales' type."""
     for name in names:
         weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
         exact = dtype or scales.dtype
@@ -207,7 +208,7 @@ def _dequantize(
 
 
 def _packed(name: str, weight: mx.array, source: Source) -> Weights:
-    """A weight that was expanded, its groups being none that MLX has, in 8 bits and groups that it has."""
+    """Quantize a weight to 8 bits that was expanded because MLX lacks its kind of groups; others stay as they are."""
     if name not in source.expanded or weight.ndim < 2:
         return {name: weight}
     parts = mx.quantize(weight, GROUP, 8)
@@ -216,18 +217,18 @@ def _packed(name: str, weight: mx.array, source: Source) -> Weights:
 
 
 def _short(source: Source) -> mx.Dtype | None:
-    """The type that all of a GGUF's plain numbers should have on a GPU, None where they may stay.
+    """Return the type for all of a GGUF's plain numbers on a GPU, None where they stay as they are.
 
-    Its norms are float32 whatever the rest is, and everything would be computed in float32 for their sake.
+    Its norms are float32 whatever the rest is, and would turn all that is computed with them into float32.
     """
-    found = {weight.dtype for weight in source.weights.values()} - {mx.float32}
-    if source.names is not GGUF or not found:
+    short = {weight.dtype for weight in source.weights.values()} - {mx.float32}
+    if source.names is not GGUF or not short:
         return None
-    return mx.bfloat16 if mx.bfloat16 in found else mx.float16
+    return mx.bfloat16 if mx.bfloat16 in short else mx.float16
 
 
 def _cast(names: list[str], weights: Weights, dtype: mx.Dtype | None) -> None:
-    """Give these plain numbers, scales too, this type. Half precision is slow on a CPU, and float32 on a GPU."""
+    """Cast these plain numbers and scales to this type. Half precision is slow on a CPU, and float32 on a GPU."""
     for name in names:
         if dtype is not None and weights[name].dtype not in (mx.uint32, dtype):
             weights[name] = weights[name].astype(dtype)
@@ -257,7 +258,7 @@ def _join(
     weights: Weights,
     dtype: mx.Dtype | None,
 ) -> None:
-    """Put these parts, which leave the weights, into one weight."""
+    """Replace these parts by the one weight that they make together."""
     if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
         _dequantize([part for part in parts if part in forms], forms, weights, dtype)
     form = [forms.pop(part) for part in parts if part in forms]
@@ -269,7 +270,7 @@ def _join(
 
 
 def _quantize_like(model: Mistral, forms: dict[str, QuantFormat]) -> None:
-    """Make those modules quantized whose weights are."""
+    """Quantize the modules whose weights are quantized, in the same forms."""
     for group_size, bits in set(forms.values()):
 
         def has_form(name: str, _: nn.Module, form: QuantFormat = (group_size, bits)) -> bool:

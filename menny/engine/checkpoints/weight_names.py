@@ -97,6 +97,36 @@ GGUF = WeightNames(
     },
 )
 
+# The text model of a Mistral with a vision tower, by the older naming and the newer one.
+NESTED = WeightNames(
+    "language_model.model.layers",
+    {
+        "tok_embeddings": "language_model.model.embed_tokens",
+        "norm": "language_model.model.norm",
+        "output": "language_model.lm_head",
+    },
+    HUB.inner,
+)
+NESTED_IN_MODEL = WeightNames(
+    "model.language_model.layers",
+    {
+        "tok_embeddings": "model.language_model.embed_tokens",
+        "norm": "model.language_model.norm",
+        "output": "lm_head",
+    },
+    HUB.inner,
+)
+VISION = (  # what such a model's keys begin with that sees pictures: Menny reads text
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+    "vision_encoder.",
+    "vision_language_adapter.",
+    "patch_merger.",
+    "pre_mm_projector_norm.",
+)
+
 _SAME = [name for name in HUB.inner if not name.startswith("feed_forward.experts.w")]
 
 REFERENCE = WeightNames("layers", {name: name for name in HUB.outer}, {name: name for name in _SAME})

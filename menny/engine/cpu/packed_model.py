@@ -36,8 +36,8 @@ class PackedMistral(Mistral):
             norms = [
                 [np.array(norm.weight) for norm in (block.attention_norm, block.ffn_norm)] for block in self.layers
             ]
-            rope = self.layers[0].attention._rope
-            self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), rope, pool)
+            attention = self.layers[0].attention
+            self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), attention, pool)
 
     def parameters(self) -> dict[str, Any]:
         """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""

@@ -18,7 +18,7 @@ from menny.engine.args import ModelArgs
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import build_model
 from menny.engine.distributed.ring import Opcode, Ring
-from menny.engine.memory_plan import Plan, plan_for
+from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
 from menny.engine.stage import Stage, share_out
 from menny.errors import MennyError, ModelError, TooLargeError
@@ -90,7 +90,7 @@ def plan_together(ring: Ring, asked: Asked, find: Callable[[str], Path]) -> Plan
                 f"but {ring.size} were started: start fewer."
             )
         stage = share_out(args.n_layers, ring.size)[ring.rank]
-        return PlannedStage(args, source, stage, plan_for(path, asked.context, asked.force, stage))
+        return PlannedStage(args, source, stage, plan_for_opened(args, source, asked.context, asked.force, stage))
 
     planned, told = _together(ring, work, lambda one: (_fingerprint(one.args, one.source), one.plan.context))
     for rank, (print_, _) in enumerate(told):

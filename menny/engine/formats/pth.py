@@ -1,8 +1,8 @@
 """PyTorch's checkpoint without PyTorch: a zip with a pickle that lists tensors, and their numbers beside it.
 
-A pickle is a program, so nothing of it is run but the few words that build a list of tensors: `_check_words` refuses
-every other opcode before it starts, `_Reader.find_class` every other name, and what it admits are this module's own
-descriptions, never PyTorch's or Python's functions (the format: torch.save, and Python's pickletools).
+A pickle is a program, so nothing of it is run but the few opcodes that build a list of tensors: `_check_opcodes`
+refuses every other one before it starts, `_Reader.find_class` every other name, and what it admits are this module's
+own descriptions, never PyTorch's or Python's functions (the format: torch.save, and Python's pickletools).
 """
 
 import io
@@ -11,30 +11,31 @@ import pickle
 import pickletools
 import zipfile
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
 
 from menny.engine.formats import zip_archive
-from menny.errors import ModelError
+from menny.errors import ModelError, quoted
 
-MOST_PICKLE = 1 << 25  # bytes; that of a real model has some hundred thousand
-MOST_DIMS = 4
+MAX_PICKLE_BYTES = 1 << 21  # that of a real model has some hundred thousand
+MAX_OPCODES = 1 << 18  # a tensor takes about 40
+MAX_TENSORS = 1 << 14
+MAX_DIMS = 4
 
 STORAGES = {"FloatStorage": np.float32, "HalfStorage": np.float16, "BFloat16Storage": np.uint16}
-WORDS = """
+_ADMITTED = """
 PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE
 SHORT_BINUNICODE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS
 BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
 """  # opcodes, by pickletools' names
+OPCODES = frozenset(_ADMITTED.split())
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """Numbers of one type in a record of the archive."""
+class _Storage(NamedTuple):
+    """Numbers of one type in a record of the archive. A tuple has no attributes that a pickle could change."""
 
     type_name: str
     record: str
@@ -45,8 +46,7 @@ class _Storage:
         return np.dtype(STORAGES[self.type_name]).itemsize
 
 
-@dataclass(frozen=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     """A view of a storage; offset and strides count numbers."""
 
     storage: _Storage
@@ -67,17 +67,22 @@ class _Tensor:
 
 
 class _Dict(dict[Any, Any]):
-    """What an OrderedDict becomes: a dict that may be given attributes, as a module's state has them."""
+    """An OrderedDict of a pickle, which may carry attributes, as a module's state does: they are left out."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Take no attribute over."""
 
 
 def pth_sizes(path: Path) -> dict[str, int]:
-    """Each tensor's bytes. ModelError for a pickle with anything but tensors, or with one outside its record."""
+    """Return each tensor's bytes. ModelError for a pickle with anything but tensors, or with one outside its record."""
     with zip_archive.opened(path) as archive:
         return {key: tensor.nbytes for key, tensor in _tensors(path, archive).items()}
 
 
 def read_pth(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, mx.array]]:
-    """The tensors of these keys, or all, one after the other."""
+    """Yield the tensors of these keys, or all, one by one."""
     with zip_archive.opened(path) as archive:
         for key, tensor in _tensors(path, archive).items():
             if wanted is not None and key not in wanted:
@@ -95,43 +100,52 @@ def read_pth(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple
 
 def _tensors(path: Path, archive: zipfile.ZipFile) -> dict[str, _Tensor]:
     pickles = [member for member in archive.infolist() if member.filename.split("/")[1:] == ["data.pkl"]]
-    if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE:
-        raise ModelError(f"{path} is no PyTorch checkpoint of tensors (a zip with one data.pkl): get the file again")
+    if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE_BYTES:
+        raise ModelError(
+            f"{path} is no PyTorch checkpoint of tensors (a zip with one small data.pkl): download it again.", file=path
+        )
     root = pickles[0].filename.split("/")[0]
     order = f"{root}/byteorder"
     if order in archive.namelist() and bytes(zip_archive.read(archive, order, 6)) != b"little":
-        raise ModelError(f"{path} has its bytes in the other order: get the file for little-endian machines")
+        raise ModelError(f"{path} has big-endian bytes: get the checkpoint for little-endian machines.", file=path)
     data = bytes(zip_archive.read(archive, pickles[0].filename, pickles[0].file_size))
-    _check_words(path, data)
+    _check_opcodes(path, data)
     try:
-        listed = _Reader(path, root, data).load()
+        tensors = _Reader(path, root, data).load()
     except ModelError:
         raise
-    except Exception as error:  # whatever nonsense a pickle speaks
+    except Exception as error:  # an admitted opcode on anything but what it is meant for
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(f"{path}: data.pkl is damaged ({reason}): get the file again") from error
-    if not isinstance(listed, dict):
-        raise ModelError(f"{path}: data.pkl should hold tensors by name, but holds a {type(listed).__name__}")
-    for key, tensor in listed.items():
+        raise _damaged(path, reason) from error
+    if not isinstance(tensors, dict):
+        raise ModelError(f"{path}: data.pkl should hold tensors by name, but holds a {type(tensors).__name__}.")
+    if len(tensors) > MAX_TENSORS:
+        raise ModelError(f"{path}: data.pkl lists {len(tensors)} tensors, more than {MAX_TENSORS}.", file=path)
+    for key, tensor in tensors.items():
         _check_tensor(path, archive, key, tensor)
-    return listed
+    return tensors
 
 
-def _check_words(path: Path, data: bytes) -> None:
-    """Refuse a pickle with any other opcode, or with a memo that counts further than the pickle is long."""
-    words = WORDS.split()
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path}: data.pkl is damaged ({reason}): download the file again.", file=path)
+
+
+def _check_opcodes(path: Path, data: bytes) -> None:
+    """Refuse a pickle with any other opcode, with too many, or with a memo index beyond its own length."""
     try:
-        for opcode, argument, place in pickletools.genops(data):
-            if opcode.name not in words:
-                raise ModelError(f"{path}: data.pkl has {opcode.name} at byte {place}; only tensors are admitted")
+        for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
+            if opcode.name not in OPCODES:
+                raise ModelError(f"{path}: data.pkl has {opcode.name} at byte {place}; only tensors are admitted.")
             if opcode.name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
-                raise ModelError(f"{path}: data.pkl is damaged at byte {place}: get the file again")
+                raise _damaged(path, f"at byte {place}")
+            if count >= MAX_OPCODES:
+                raise ModelError(f"{path}: data.pkl is longer than a list of tensors can be.", file=path)
     except (ValueError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: data.pkl is damaged ({str(error)[:200]}): get the file again") from error
+        raise _damaged(path, str(error)[:200]) from error
 
 
 class _Reader(pickle.Unpickler):
-    """Builds descriptions of tensors, and nothing else."""
+    """An unpickler that builds descriptions of tensors, and nothing else."""
 
     def __init__(self, path: Path, root: str, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
@@ -139,25 +153,26 @@ class _Reader(pickle.Unpickler):
         self._root = root
 
     def find_class(self, module: str, name: str) -> Callable[..., Any] | str:
-        """A new function each time, so that a pickle that changes one changes nothing here."""
+        """Return the stand-in for an admitted name: a new function each time, so that a pickle can't change ours."""
         if module == "torch" and name in STORAGES:
             return name
         if (module, name) == ("collections", "OrderedDict"):
             return lambda: _Dict()
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, shape, strides, *_: _rebuilt(storage, offset, shape, strides)
-        raise ModelError(f"{self._path}: data.pkl asks for {f'{module}.{name}'[:200]!r}; only tensors are admitted")
+        raise ModelError(f"{self._path}: data.pkl asks for {f'{module}.{name}'[:200]!r}; only tensors are admitted.")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A storage, by ("storage", its type, its record's name, a device, its length)."""
+        """Return the storage for ("storage", its type, its record's name, a device, its length)."""
         kind, type_name, record, _, length = pid
-        if kind != "storage" or type_name not in STORAGES or not isinstance(record, str) or not _is_count(length):
-            raise ModelError(f"{self._path}: data.pkl names a storage of an unknown kind: get the file again")
+        is_named = isinstance(type_name, str) and type_name in STORAGES and isinstance(record, str)
+        if kind != "storage" or not is_named or not _is_count(length):
+            raise _damaged(self._path, "it names a storage of an unknown kind")
         return _Storage(type_name, f"{self._root}/data/{record}", length)
 
 
 def _rebuilt(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
-    tuples = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= MOST_DIMS
+    tuples = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= MAX_DIMS
     if not (isinstance(storage, _Storage) and tuples and all(map(_is_count, (offset, *shape, *strides)))):
         raise ValueError("a tensor is described wrongly")
     return _Tensor(storage, offset, shape, strides)
@@ -168,17 +183,18 @@ def _is_count(value: Any) -> bool:
 
 
 def _check_tensor(path: Path, archive: zipfile.ZipFile, key: Any, tensor: Any) -> None:
+    """Refuse what isn't a tensor by name, or has numbers that its record doesn't hold."""
     if not isinstance(key, str) or not isinstance(tensor, _Tensor):
-        shown = repr(key[:200]) if isinstance(key, str) else f"a key that is a {type(key).__name__}"
-        raise ModelError(f"{path}: {shown} is no tensor by name ({type(tensor).__name__}); only tensors are admitted")
-    storage = tensor.storage
+        name = quoted(key, 200) if isinstance(key, str) else f"a key that is a {type(key).__name__}"
+        raise ModelError(f"{path}: {name} is no tensor by name ({type(tensor).__name__}); only tensors are admitted.")
+    storage, name = tensor.storage, quoted(key, 200)
     try:
         record = archive.getinfo(storage.record)
     except KeyError:
-        raise ModelError(f"{path}: the numbers of {key[:200]!r} are missing: get the file again") from None
+        raise ModelError(f"{path}: the numbers of {name} are missing: download the file again.", file=path) from None
     if record.compress_type != zipfile.ZIP_STORED:
-        raise ModelError(f"{path}: the numbers of {key[:200]!r} are packed, which is not supported")
+        raise ModelError(f"{path}: the numbers of {name} are packed, which is not supported.", file=path)
     held = record.file_size // storage.itemsize
     overlaps = math.prod(tensor.shape) > tensor.reach  # a number that stands for many
     if overlaps or max(storage.length, tensor.offset + tensor.reach) > held:
-        raise ModelError(f"{path}: the numbers of {key[:200]!r} are cut short, or described wrongly: get it again")
+        raise ModelError(f"{path}: the numbers of {name} are cut short or described wrongly: download the file again.")

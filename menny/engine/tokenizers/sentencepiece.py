@@ -63,6 +63,8 @@ def _vocabulary(proto: Any, source: Path) -> Vocabulary:
         raise broken(source, "it holds no pieces, so it is not a SentencePiece model")
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise broken(source, "it puts spaces behind words (treat_whitespace_as_suffix), which Menny doesn't read")
+    if any(spec.precompiled_charsmap for spec in (proto.normalizer_spec, proto.denormalizer_spec)):
+        raise broken(source, "it replaces characters by a table (precompiled_charsmap), which Menny doesn't read")
     proto.DiscardUnknownFields()
     for index, piece in enumerate(proto.pieces):
         if not isinstance(piece.piece, str):

@@ -22,6 +22,7 @@ DEFAULT_SPECIALS = (
     *("[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
 )
 MAX_PATTERN = 2048
+LATEST_VERSION = 15  # of Mistral's prompt formats
 TRAILING_SPACE = r"\s+(?!\S)"
 # What makes a regular expression backtrack: look-around, references, atomic groups and possessive repeats.
 BACKTRACKS = re.compile(r"\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9kgGK]|[*+?}]\+")
@@ -48,7 +49,22 @@ def tekken_vocabulary(spec: dict[str, Any], source: Path) -> Vocabulary:
         bos_id=named_bos(specials),
         eos_ids=named_ends(specials),
         unk_id=specials.get("<unk>"),
+        template_version=_version(config.get("version"), source),
     )
+
+
+def _version(value: Any, source: Path) -> str | None:
+    """Return the prompt format that a file is for; refuse one that is newer than the formats known here."""
+    if value is None:
+        return None
+    number = re.fullmatch(r"v(\d{1,3})", value) if isinstance(value, str) else None
+    if number is None:
+        raise broken(source, "'config.version' should be a version such as v13")
+    if int(number[1]) > LATEST_VERSION:
+        raise broken(
+            source, f"it is for the prompt format {value}, which is newer than v{LATEST_VERSION}; update Menny"
+        )
+    return str(value)
 
 
 def _encoding(pattern: str, ranks: dict[bytes, int]) -> tiktoken.Encoding:

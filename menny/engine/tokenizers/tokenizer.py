@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from menny.engine.formats.gguf import MAGIC, read_gguf
-from menny.engine.formats.small_files import read_json
+from menny.engine.formats.small_files import read_config, read_json
 from menny.engine.tokenizers.gguf import gguf_vocabulary
 from menny.engine.tokenizers.sentencepiece import read_sentencepiece
 from menny.engine.tokenizers.tekken import tekken_vocabulary
 from menny.engine.tokenizers.tokenizer_json import added_ids, json_vocabulary
 from menny.engine.tokenizers.vocabulary import Vocabulary, broken, checked_id, library_faults
 from menny.errors import ModelError
+from menny.model_files import find_model, gguf_parts, is_gguf
 
 SENTENCEPIECE_NAME = re.compile(r"\.model(?:\.v(\d+)(?:m\d+)?)?$")
 
@@ -82,6 +83,11 @@ class Tokenizer:
         """How many ids there are, control tokens included."""
         return len(self._vocabulary.pieces)
 
+    @property
+    def template_version(self) -> str | None:
+        """Mistral's version of the prompt format that the vocabulary was made for, such as v13; None where unknown."""
+        return self._vocabulary.template_version
+
     def control_id(self, piece: str) -> int | None:
         """The id of the control token of this name, None where the vocabulary has none."""
         return self._vocabulary.controls.get(piece)
@@ -134,7 +140,7 @@ def _read_file(path: Path) -> Vocabulary:
     if SENTENCEPIECE_NAME.search(path.name):
         return read_sentencepiece(path)
     if path.suffix == ".gguf" or _starts_as_gguf(path):
-        return gguf_vocabulary(read_gguf(path))
+        return gguf_vocabulary(read_gguf(gguf_parts(path)[0]))
     raise ModelError(
         f"{path} is not a vocabulary that Menny reads: choose a model folder, a .gguf, tokenizer.model, tokenizer.json "
         "or tekken.json."
@@ -177,9 +183,8 @@ def _pick(folder: Path, names: list[str]) -> Vocabulary:
         return original if _covers(original, added_ids(spec, hub)) else json_vocabulary(spec, hub)
     if hub.name in names:
         return _read_file(hub)
-    ggufs = [name for name in names if name.endswith(".gguf")]
-    if len(ggufs) == 1:
-        return _read_file(folder / ggufs[0])
+    if any(map(is_gguf, names)):
+        return _read_file(find_model(folder))
     raise ModelError(
         f"The model folder {folder} has no vocabulary: none of tekken.json, tokenizer.model, tokenizer.json is there. "
         "Download the model again with its tokenizer files."
@@ -207,7 +212,7 @@ def _with_added_tokens(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
     path = folder / "added_tokens.json"
     if not path.is_file():
         return vocabulary
-    added = read_json(path)
+    added = read_config(path)
     size = len(vocabulary.pieces)
     new = {
         name: checked_id(index, size + len(added), path, repr(name))
@@ -250,7 +255,7 @@ def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return read_config(path) if path.is_file() else {}
 
 
 def _token_name(value: Any) -> str:

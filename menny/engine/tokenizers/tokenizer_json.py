@@ -9,10 +9,11 @@ can't name them.
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer as HubTokenizer
 
+from menny.engine.tokenizers.components import MODEL_KEYS, check_components
 from menny.engine.tokenizers.sentencepiece import byte_of
 from menny.engine.tokenizers.vocabulary import (
     CONTROL_NAMES,
@@ -38,6 +39,7 @@ def json_vocabulary(spec: dict[str, Any], source: Path) -> Vocabulary:
     specials = set(controls.values())
     plain = {content for content, entry in added.items() if entry["id"] not in specials}
     with library_faults(source, "building its encoding"):
+        check_components(spec)
         hub = HubTokenizer.from_str(json.dumps(_without_controls(spec, ids, added, controls)))
     pieces = [b""] * (max(names) + 1)
     for index, name in names.items():
@@ -157,16 +159,17 @@ def _without_controls(
     vocab = {hidden.get(name, name): index for name, index in ids.items()}
     vocab |= {hidden[name]: index for name, index in controls.items()}
     vocab |= {content: entry["id"] for content, entry in plain.items()}  # an added token takes its id from here
-    model: dict[str, Any] = spec["model"] | {"type": "BPE", "vocab": vocab, "dropout": None}
+    model: dict[str, Any] = {key: spec["model"][key] for key in MODEL_KEYS if key in spec["model"]}
+    model |= {"type": "BPE", "vocab": vocab, "dropout": None}
     model["merges"] = [pair for pair in _list(model.get("merges")) if not _concerns(pair, controls)]
     unk = model.get("unk_token")
     model["unk_token"] = hidden.get(unk, unk) if isinstance(unk, str) else None
-    return spec | {
+    return {
+        "version": spec.get("version", "1.0"),
         "added_tokens": list(plain.values()),
+        "normalizer": spec.get("normalizer"),
+        "pre_tokenizer": spec.get("pre_tokenizer"),
         "model": model,
-        "truncation": None,
-        "padding": None,
-        "post_processor": None,
     }
 
 
@@ -183,22 +186,35 @@ def _concerns(pair: Any, controls: dict[str, int]) -> bool:
 
 
 def _decoding(spec: dict[str, Any], source: Path) -> tuple[Callable[[str], bytes], Any]:
-    """How a piece becomes bytes, and what to do about the text's leading space."""
+    """Return how a piece becomes bytes, and what decoding does about the text's leading space.
+
+    How text was encoded decides; the decoder, which a converter may have left from another kind, only where that
+    doesn't tell.
+    """
     decoder = list(_components(spec.get("decoder"), "decoders"))
     before = [*_components(spec.get("normalizer"), "normalizers")]
     before += _components(spec.get("pre_tokenizer"), "pretokenizers")
-    types = {part.get("type") for part in decoder or before}
-    if "ByteLevel" in types:
-        return _byte_level(), "keep"
-    if not types & {"Metaspace", "ByteFallback", "Replace"}:
+    kind = _kind(before) or _kind(decoder)
+    if kind is None or (decoder and _kind(decoder) is None):
         raise broken(source, "'decoder' is neither of the byte-level nor of the SentencePiece kind")
+    if kind == "byte-level":
+        return _byte_level(), "keep"
+    parts = decoder if _kind(decoder) == kind else before
     strips = any(
         (part.get("type") == "Strip" and part.get("start"))
         or (part.get("type") == "Metaspace" and _prepends(part))
-        or (not decoder and part.get("type") == "Prepend")
-        for part in decoder or before
+        or (parts is before and part.get("type") == "Prepend")
+        for part in parts
     )
     return _spaced, "one" if strips else "keep"
+
+
+def _kind(parts: list[dict[str, Any]]) -> Literal["byte-level", "spaced"] | None:
+    """Return the kind of BPE that these components belong to, None where they don't tell."""
+    types = {part.get("type") for part in parts}
+    if "ByteLevel" in types:
+        return "byte-level"
+    return "spaced" if types & {"Metaspace", "ByteFallback", "Replace"} else None
 
 
 def _components(value: Any, nested: str, depth: int = 0) -> Iterator[dict[str, Any]]:

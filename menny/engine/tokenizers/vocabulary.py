@@ -14,6 +14,7 @@ from typing import Any, Literal
 from menny.errors import ModelError
 
 MAX_VOCABULARY = 1 << 21
+MAX_PIECE_BYTES = 1024  # that a token stands for; the longest known have 512
 
 BOS_NAMES = ("<s>", "<|begin_of_text|>")
 EOS_NAMES = ("</s>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>")
@@ -24,6 +25,7 @@ CONTROL_NAMES = frozenset(
         *BOS_NAMES,
         *EOS_NAMES,
         *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+        *("[THINK]", "[/THINK]", "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"),
         *("<|im_start|>", "<start_of_turn>", "<|start_header_id|>", "<|end_header_id|>"),
     )
 )
@@ -49,6 +51,12 @@ class Vocabulary:
     unk_id: int | None = None
     leading_space: Literal["keep", "one", "all"] = "keep"
     verbatim: frozenset[int] = frozenset()
+    template_version: str | None = None  # of Mistral's prompt formats, such as v13, where the file says it
+
+    def __post_init__(self) -> None:
+        longest = max(map(len, self.pieces), default=0)
+        if longest > MAX_PIECE_BYTES:  # a reply would grow by as much with every token
+            raise broken(self.source, f"a token stands for {longest} bytes, more than {MAX_PIECE_BYTES}")
 
 
 def broken(source: Path, what: str) -> ModelError:

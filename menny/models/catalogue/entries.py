@@ -8,7 +8,16 @@ from pydantic import AfterValidator, Field, model_validator
 from menny.config.yaml_models import Line, StrictModel
 from menny.models.catalogue.places import is_address, is_repo
 
-TemplateName = Literal["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
+TemplateName = Literal[
+    "mistral-v1",
+    "mistral-v3",
+    "mistral-v3-tekken",
+    "mistral-v7",
+    "mistral-v7-tekken",
+    "mistral-v15",
+    "llama-2",
+    "chatml",
+]
 
 
 def _matching(pattern: str, wanted: str) -> AfterValidator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from menny.models.catalogue.specs import ModelSpec
+from menny.text import size
 
 BITS = (8, 4)
 
@@ -22,6 +23,8 @@ class Plan(Protocol):
     def overhead(self) -> int: ...
     @property
     def total(self) -> int: ...
+    @property
+    def kept(self) -> int: ...
     @property
     def room(self) -> int: ...
     @property
@@ -56,8 +59,9 @@ class Fit:
         plan = self.plan
         context = f"with a context of {plan.context:,} tokens"
         if self.fits:
-            return f"Fits {context}: {plan.total / 1e9:.1f} GB of {plan.room / 1e9:.1f} GB."
-        taken = f"Needs {plan.total / 1e9:.1f} GB {context}, and this machine can give {plan.room / 1e9:.1f} GB"
+            kept = f", and up to {size(plan.kept)} more for recent chats" if plan.kept else ""
+            return f"Fits {context}: {size(plan.total)} of {size(plan.room)}{kept}."
+        taken = f"Needs {size(plan.total)} {context}, and this machine can give {size(plan.room)}"
         return f"{taken}. What would fit: {', or '.join(self.instead)}." if self.instead else f"{taken}."
 
 

@@ -1,7 +1,6 @@
 """Where a model may lie on this machine: a place on the disk either holds a whole model or it doesn't."""
 
 import importlib.util
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -11,18 +10,12 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from menny.errors import ModelError
+from menny.model_files import CONFIG_FILES, MAX_CONFIG_BYTES, find_model, find_weights, is_computed, parse_json
 
-CONFIG_FILES = ("config.json", "params.json")
-WEIGHT_FILES = ("*.safetensors", "weights*.npz", "consolidated*.pth", "consolidated*.pt")
-INDEX_FILES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
-MAX_INDEX_BYTES = 16 * 1024 * 1024
-MAX_CONFIG_BYTES = 1024 * 1024
 MAX_REPO_NAME = 96
-COMPUTED_TYPES = ("mistral", "mixtral", "llama")  # the model_types of a config.json that make up Menny's own kind
 
 _ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 _REPO = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 
 
 @dataclass(frozen=True)
@@ -101,11 +94,10 @@ def model_at(place: Path) -> Path:
         return place
     if not os.path.isdir(place):
         raise ModelError(f"There is no model at {place}: put its folder or .gguf file there.")
-    if not any(os.path.isfile(place / name) for name in CONFIG_FILES):
-        return _only_gguf(place)
-    if missing := _missing_weights(place):
-        raise ModelError(f"{place} lacks {missing}: get the rest of the model.")
-    return place
+    model = find_model(place)
+    if model == place:
+        find_weights(place)
+    return model
 
 
 def hub_cache() -> Path:
@@ -134,48 +126,8 @@ def cached_repos(cache: Path) -> Iterator[str]:
 
 def _is_computed(place: Path) -> bool:
     try:
-        config = model_at(place) / "config.json"
-        if config.stat().st_size > MAX_CONFIG_BYTES:
-            return False
-        return json.loads(config.read_bytes()).get("model_type") in COMPUTED_TYPES
-    except (ModelError, OSError, ValueError, AttributeError, TypeError, RecursionError):
+        folder = model_at(place)
+        config = next(folder / name for name in CONFIG_FILES if os.path.isfile(folder / name))
+        return config.stat().st_size <= MAX_CONFIG_BYTES and is_computed(parse_json(config.read_bytes()))
+    except (ModelError, OSError, ValueError, StopIteration):
         return False
-
-
-def _only_gguf(folder: Path) -> Path:
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) > 1:
-        raise ModelError(f"{folder} holds {len(found)} .gguf files: give one of them, such as {found[0]}.")
-    if not found:
-        raise ModelError(f"{folder} is not a model: it has neither config.json nor a .gguf file.")
-    return found[0]
-
-
-def _missing_weights(folder: Path) -> str | None:
-    """The first weight file that should be there and isn't: by the index, else by the shards' own numbers."""
-    for index in INDEX_FILES:
-        if os.path.isfile(folder / index):
-            wanted = _indexed(folder / index)
-            return next((name for name in wanted if not os.path.isfile(folder / name)), None)
-    found = sorted(path.name for sign in WEIGHT_FILES for path in folder.glob(sign) if os.path.isfile(path))
-    if not found:
-        return "weights, such as model.safetensors"
-    for shard in filter(None, map(_SHARD.fullmatch, found)):
-        for number in range(1, min(int(shard["count"]), 999) + 1):
-            name = f"{shard['stem']}-{number:05}-of-{shard['count']}{shard['ending']}"
-            if name not in found:
-                return name
-    return None
-
-
-def _indexed(index: Path) -> list[str]:
-    """The weight files that an index names; raises ModelError where it can't be read."""
-    try:
-        if index.stat().st_size > MAX_INDEX_BYTES:
-            raise ValueError("it is too large")
-        files = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        if not files or not all(isinstance(name, str) and Path(name).name == name for name in files):
-            raise ValueError("it names no files of its folder")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{index} can't be used ({error}): get the model again.") from None
-    return files

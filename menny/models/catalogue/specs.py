@@ -14,10 +14,9 @@ from menny.config.paths import PROJECT
 from menny.config.yaml_models import load_yaml
 from menny.errors import ConfigError, ModelError
 from menny.files import file_name
+from menny.model_files import CONFIG_FILES, is_weights
 from menny.models.catalogue.entries import CatalogueFile, ModelEntry, Shape, TemplateName
 from menny.models.catalogue.places import (
-    CONFIG_FILES,
-    WEIGHT_FILES,
     PackageSource,
     PathSource,
     RepoSource,
@@ -187,9 +186,12 @@ def _own_models(folder: Path) -> Iterator[tuple[str, Path]]:
     for place in sorted(folder.iterdir()):
         if place.name.startswith("."):
             continue
-        signs = (*CONFIG_FILES, *WEIGHT_FILES, "*.gguf")
-        if place.suffix.lower() == ".gguf" or (os.path.isdir(place) and any(any(place.glob(sign)) for sign in signs)):
+        if place.suffix.lower() == ".gguf" or (os.path.isdir(place) and any(map(_is_sign, place.iterdir()))):
             yield place.name, place
+
+
+def _is_sign(file: Path) -> bool:
+    return file.name in CONFIG_FILES or is_weights(file.name) or file.suffix.lower() == ".gguf"
 
 
 def _tool(name: str) -> str:

@@ -20,6 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
 from menny.errors import ModelError
+from menny.files import make_folder
 from menny.models.hub.files import RemoteFile, chosen, is_intact
 
 AT_ONCE = 4  # files
@@ -91,7 +92,7 @@ def _held(job: Job) -> Iterator[None]:
     if os.path.lexists(job.into):
         raise ModelError(f"{job.into} is there already: move it away or remove it, then get the model again.")
     folder = job.unfinished
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

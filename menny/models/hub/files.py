@@ -1,26 +1,16 @@
 """Which files of a repository make up a model, and whether they arrived as the repository has them."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from menny.errors import ModelError
+from menny.model_files import CONFIG_FILES, MAX_INDEX_BYTES, choose_weights, parse_index
 
-INDICES = ("model.safetensors.index.json", "consolidated.safetensors.index.json")
-WEIGHTS = (  # the first that a repository has any file of
-    re.compile(r"model.*\.safetensors"),
-    re.compile(r"weights.*\.safetensors"),
-    re.compile(r"weights.*\.npz"),
-    re.compile(r"consolidated.*\.safetensors"),
-    re.compile(r"consolidated.*\.pth"),
-    re.compile(r".+\.gguf"),
-)
 BESIDES = re.compile(r".+\.json|.+\.jinja|.*\.model(\.v\d+(m\d+)?)?|vocab\.txt|merges\.txt|LICEN[SC]E(\.\w+)?")
 SAFE = re.compile(r"[\w-][\w .()+-]{0,199}")
-MAX_INDEX_BYTES = 16 << 20
 MAX_BESIDES_BYTES = 64 << 20  # of one file that isn't weights
 BLOCK = 1 << 20
 
@@ -45,50 +35,41 @@ def chosen(files: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -
     Raises ModelError where there is no model among them, or an index that names what isn't there.
     """
     known = {name: file for name, file in files.items() if is_safe(name)}
-    weights = _indexed(known, read_index) or _matching(known)
-    if not weights:
-        raise ModelError("It holds no weights that Menny reads: safetensors, npz, pth or GGUF.")
+    weights = _weights(known, read_index)
     besides = [
         file
         for name, file in known.items()
         if BESIDES.fullmatch(name) and name not in weights and file.size <= MAX_BESIDES_BYTES
     ]
-    if not any(name.endswith(".gguf") for name in weights) and not {"config.json", "params.json"} & known.keys():
+    if not any(name.endswith(".gguf") for name in weights) and not known.keys() & set(CONFIG_FILES):
         raise ModelError("It holds weights but no config.json, so it is no model that Menny reads.")
     return [*sorted(besides, key=lambda file: file.name), *(known[name] for name in weights)]
 
 
-def _indexed(known: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -> list[str]:
-    for index in INDICES:
-        if index in known:
-            if known[index].size > MAX_INDEX_BYTES:
-                raise ModelError(f"Its {index} is too large to be one.")
-            return _named(read_index(index), known)
-    return []
+def _weights(known: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -> tuple[str, ...]:
+    """Return the weight files of a repository, or its only .gguf file where it has no others."""
+    weights = choose_weights(known, lambda name: _listed(known[name], read_index))
+    if weights.missing:
+        raise ModelError(f"It lacks {weights.lack}, so it holds no whole model: choose another repository.")
+    ggufs = sorted(name for name in known if name.endswith(".gguf"))
+    if not weights.names and len(ggufs) > 1:
+        raise ModelError(f"It holds {len(ggufs)} .gguf files: get one of them by hand, such as {ggufs[0]}.")
+    if not weights.names and not ggufs:
+        raise ModelError("It holds no weights that Menny reads: safetensors, npz, pth or GGUF.")
+    return weights.names or tuple(ggufs)
 
 
-def _named(index: Path, known: Mapping[str, RemoteFile]) -> list[str]:
-    """The weight files that an index names, all of which the repository has."""
+def _listed(index: RemoteFile, read_index: Callable[[str], Path]) -> list[str]:
+    """Return the weight files that an index of a repository lists."""
+    if index.size > MAX_INDEX_BYTES:
+        raise ModelError(f"Its {index.name} is too large to be one.")
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        fitting = bool(names) and all(isinstance(name, str) and is_safe(name) for name in names)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        fitting = False
-    if not fitting:
+        names = parse_index(read_index(index.name).read_bytes())
+    except ValueError:
+        names = []
+    if not names or not all(map(is_safe, names)):
         raise ModelError(f"Its {index.name} names files that a model's folder can't have.")
-    if missing := [name for name in names if name not in known]:
-        raise ModelError(f"Its {index.name} names {missing[0]!r}, which it doesn't have.")
     return names
-
-
-def _matching(known: Mapping[str, RemoteFile]) -> list[str]:
-    for pattern in WEIGHTS:
-        found = sorted(name for name in known if pattern.fullmatch(name))
-        if len(found) > 1 and found[0].endswith(".gguf"):
-            raise ModelError(f"It holds {len(found)} .gguf files: get one of them by hand, such as {found[0]}.")
-        if found:
-            return found
-    return []
 
 
 def is_intact(path: Path, file: RemoteFile, on_bytes: Callable[[int], None] = lambda _: None) -> bool:

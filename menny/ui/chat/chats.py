@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 import streamlit as st
 
 from menny.chat import Chat, Reply, ReplySettings
+from menny.config.paths import home_error, remove_unfinished_files
 from menny.errors import StorageError
 from menny.models.loader import ModelSource
 from menny.storage import ChatStore, store_file
@@ -40,7 +41,7 @@ class Chats:
                 try:
                     self._store, self.problem = ChatStore(self._file), ""
                 except StorageError as error:
-                    self.problem = f"Chats aren't being kept at the moment. {error}"
+                    self.problem = f"Chats aren't being kept at the moment. {home_error() or error}"
                     self._next_try = time.monotonic() + TRY_AGAIN
                 else:
                     for chat in list(self._open.values()):
@@ -74,6 +75,13 @@ class Chats:
                 return None
             return job
 
+    def abandon(self, chat_id: str) -> None:
+        """Cancel the reply under way in a chat, if there is one; the chat takes the next message at once."""
+        with self._guard:
+            job = self._jobs.pop(chat_id, None)
+        if job is not None:
+            job.cancel()
+
     def answer(
         self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
     ) -> ReplyJob:
@@ -90,4 +98,5 @@ def shared_chats() -> Chats:
 
 @st.cache_resource(show_spinner=False)
 def _chats(file: Path) -> Chats:
+    remove_unfinished_files()
     return Chats(file)

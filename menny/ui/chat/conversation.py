@@ -14,7 +14,7 @@ from menny.personas.persona import Persona
 from menny.storage import MessageNode, ReplyStats
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.reply_job import ReplyJob, watch
-from menny.ui.safe_markdown import as_label, as_markdown
+from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
 from menny.ui.shared.pictures import avatar_of, human_avatar
 from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
@@ -78,7 +78,7 @@ def _draw_question(session: Session, entry: MessageNode) -> None:
         if session.editing == entry.id:
             _draw_edit(session, entry)
             return
-        st.text(entry.text)
+        st.text(entry.text, width="stretch")
         if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
             draw_warning(result)
         tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
@@ -141,13 +141,17 @@ def _draw_text(entry: MessageNode) -> bool:
     with folded_away(result, f"folded-{entry.id}") if result else nullcontext():
         if entry.text:
             cursor = CURSOR if entry.status == "growing" else ""
-            st.markdown(as_markdown(entry.text) + cursor, anchors=False)
+            draw_markdown(entry.text, cursor)
     return False
 
 
 def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> None:
     def resume() -> None:
-        """By whom it was begun, as far as they are still there."""
+        """Go on as the persona and by the model that began it."""
+        if entry.model and entry.model not in speakers.present:
+            name = speakers.models.get(entry.model, entry.model)
+            session.notice = f"{name} began this reply and isn't on this machine. Regenerate it with another model."
+            return
         speakers.select(entry.persona, entry.model)
         session.resume(entry.id)
 
@@ -189,7 +193,7 @@ def _follow(session: Session, job: ReplyJob, name: str) -> None:
         nonlocal shown, status_due
         if job.reply.text and job.reply.text != shown:
             shown = job.reply.text
-            text.markdown(as_markdown(shown) + CURSOR, anchors=False)
+            draw_markdown(shown, CURSOR, place=text)
         if time.monotonic() >= status_due:
             status_due = time.monotonic() + STATUS_INTERVAL
             _draw_status(status, job, name)

@@ -65,6 +65,8 @@ class ReplyJob:
                 suppress(LoanCancelled),  # then the reply is cancelled too
                 self._engines.borrow(self._source, self._enter, self._cancelled.is_set) as engine,
             ):
+                if self._cancelled.is_set():  # while the model was loading
+                    return
                 self._enter("prefill")
                 for _ in self.chat.stream(self.reply, engine, self._settings, self._report):
                     self._enter("writing")

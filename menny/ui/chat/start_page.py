@@ -7,7 +7,7 @@ import streamlit as st
 from menny.personas.cards import alternate_greetings
 from menny.personas.persona import Persona
 from menny.ui.chat.message_bar import Bar, message_bar
-from menny.ui.safe_markdown import as_label, as_markdown
+from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import Session
 from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
 from menny.ui.sidebar.sidebar import Choices, choose_persona
@@ -63,6 +63,6 @@ def _draw_greeting(session: Session, persona: Persona) -> None:
     def use(_: str, value: str) -> None:
         session.greetings[persona.id] = value
 
-    st.markdown(as_markdown(persona.greeting_text(greeting=greeting)), anchors=False)
+    draw_markdown(persona.greeting_text(greeting=greeting))
     if len(greetings) > 1:
         message_bar(Bar("", "", alternatives=places, this=at), f"greeting-{persona.id}", use)

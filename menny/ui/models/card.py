@@ -142,7 +142,7 @@ def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, e
         if context is None and not force:
             session.tuned.pop(spec.id, None)
         else:
-            session.tuned[spec.id] = LoadOptions(Path(), int(context) if context else None, force)
+            session.tuned[spec.id] = LoadOptions(int(context) if context else None, force)
 
 
 def _draw_convert(spec: ModelSpec, work: Work) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from menny.config.settings import Settings, keep_settings, settings_problem
+from menny.config.settings import Settings, keep_settings, settings_error
 from menny.errors import MennyError
 from menny.models.catalogue import Fit, ModelSpec
 from menny.models.loader import Planner, fit_of
@@ -26,7 +26,7 @@ def draw_models() -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.title("Models", anchor=False, width="content")
             draw_adding(session, options)
-        if problem := settings_problem():
+        if problem := settings_error():
             st.warning(as_label(str(problem)), icon=":material/warning:")
         for problem in options.errors:
             if str(problem).startswith(("models", "configs/models", "menny/models")) or "models.yaml" in str(problem):

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from menny.config.yaml_models import findings, from_data
+from menny.config.yaml_models import field_errors, from_data
 from menny.errors import FileChangedError, MennyError
 from menny.personas.persona import MemorySettings, Parameters, Persona, PersonaFile
 from menny.text import sanitize
@@ -114,7 +114,7 @@ def keep_draft() -> None:
         persona = from_data(values(draft), PersonaFile)
     except ValidationError as error:
         rows = filled(draft)
-        draft.problems = {_field_of(place, rows): text for place, text in reversed(findings(error, PersonaFile))}
+        draft.problems = {_field_of(place, rows): text for place, text in reversed(field_errors(error, PersonaFile))}
         persona = None
     if twin := _twin(draft, st.session_state.get(key_of("name"), "")):
         draft.problems.setdefault("name", f"There is a {twin.name} already; choose another name.")

@@ -7,7 +7,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.moderation.guardrails import NONE
 from menny.personas.avatars import as_avatar
-from menny.personas.persona import MAX_EXAMPLES, Parameters, Persona
+from menny.personas.persona import MAX_EXAMPLES, Persona
 from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_of, values
 from menny.ui.personas.persona_store import own_file, preset_file
 from menny.ui.personas.preview import draw_preview
@@ -15,17 +15,10 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import IMAGES, avatar_of, picture
+from menny.ui.shared.sampling_form import draw_number
 from menny.ui.sidebar.memory_panel import HELP, NAMES
 
 KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a visit to the chat
-LABELS = {
-    "temperature": "Temperature",
-    "max_tokens": "Max tokens",
-    "top_p": "Top p",
-    "top_k": "Top k",
-    "min_p": "Min p",
-    "repetition_penalty": "Repetition penalty",
-}
 
 
 def draw_editor(draft: Draft, options: Options, session: Session) -> None:
@@ -178,7 +171,7 @@ def _draw_rules(draft: Draft, options: Options) -> None:
     with st.expander("How replies are sampled", icon=":material/tune:"), st.grid(2):
         for name in NUMBERS:
             with st.container(gap="xsmall"):
-                _draw_number(name)
+                draw_number(name, key_of(name))
                 _tell(draft, name)
     with st.expander("Memory and place", icon=":material/history:"):
         strategy = st.selectbox(
@@ -200,22 +193,6 @@ def _draw_rules(draft: Draft, options: Options) -> None:
             st.caption("What an imported file brought besides. The model isn't told it; an exported card has it again.")
             st.json(dict(draft.extensions), expanded=1)
     _tell(draft, "extensions")
-
-
-def _draw_number(name: str) -> None:
-    rule = Parameters.model_json_schema()["properties"][name]
-    is_whole = rule["type"] == "integer"
-    low, high = rule.get("minimum", rule.get("exclusiveMinimum")), rule["maximum"]
-    st.number_input(
-        LABELS[name],
-        int(low) if is_whole else float(low),
-        int(high) if is_whole else float(high),
-        step=1 if is_whole else 0.05,
-        format="%d" if is_whole else "%.2f",
-        key=key_of(name),
-        help=rule["description"],
-        **KEPT,
-    )
 
 
 def _draw_end(draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""What there is to choose from: personas, guardrails, models and moderation, and what is wrong with their files."""
+"""The personas, guardrails, models and moderation to choose from, and the errors in their files."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from menny.config.paths import CONFIGS, models_folder, own_models_file
+from menny.config.paths import CONFIGS, home_error, models_folder, own_models_file
 from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, load_catalogue
 from menny.moderation.classifier import ModerationFile, load_moderation
@@ -21,7 +21,7 @@ PLAIN = Persona(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that the files offer; at least one persona, so that there is always somebody to talk to."""
+    """Everything that the files offer; at least one persona, so that there is always one to talk to."""
 
     personas: Sequence[Persona]
     guardrails: Sequence[Guardrail]
@@ -31,12 +31,12 @@ class Options:
     error: str = ""  # why nothing may be sent as the files are
 
     def persona(self, persona_id: str) -> Persona:
-        """The persona of that id; of one whose file has gone, the first there is."""
+        """The persona of that id; the first one where its file has gone."""
         return next((persona for persona in self.personas if persona.id == persona_id), self.personas[0])
 
 
 def presets_folder() -> Path:
-    """Where the personas that came along lie."""
+    """The folder of the personas that come with Menny."""
     return CONFIGS / "personas"
 
 
@@ -46,8 +46,9 @@ def read_options() -> Options:
     file = CONFIGS / "moderation.yaml"
     moderation, unreadable = _read_moderation(file, _fingerprint_of([file]))
     models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
+    homeless = [ConfigError(home_error())] if home_error() else []
     error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
-    all_errors = [*errors, *([unreadable] if unreadable else []), *model_errors]
+    all_errors = [*homeless, *errors, *([unreadable] if unreadable else []), *model_errors]
     return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error)
 
 
@@ -73,7 +74,17 @@ def _read_moderation(path: Path, fingerprint: tuple[object, ...]) -> tuple[Moder
 
 
 def _fingerprint(configs: Path, own: Path) -> tuple[object, ...]:
-    return _fingerprint_of(sorted([*configs.glob("personas/*"), *configs.glob("guardrails/*"), *own.glob("*")]))
+    return _fingerprint_of(
+        [file for folder in (configs / "personas", configs / "guardrails", own) for file in _in(folder)]
+    )
+
+
+def _in(folder: Path) -> list[Path]:
+    """The folder itself and what is in it; of one that can't be read, only itself."""
+    try:
+        return [folder, *sorted(folder.iterdir())]
+    except OSError:
+        return [folder]
 
 
 def _fingerprint_of(files: Sequence[Path]) -> tuple[object, ...]:
@@ -81,7 +92,7 @@ def _fingerprint_of(files: Sequence[Path]) -> tuple[object, ...]:
 
 
 def _stamp(path: Path) -> tuple[object, ...]:
-    """What is another when a file changed; nothing where there is none, or none any more."""
+    """A value that differs once a file has changed; empty where there is none, or none any more."""
     try:
         stat = path.stat()
     except OSError:

@@ -10,9 +10,8 @@ import streamlit as st
 
 from menny.config.settings import load_settings
 from menny.engine_protocols import Engine, Phase
-from menny.errors import ConfigError
-from menny.models.loader import ModelSource, prepares
-from menny.models.loader import load_place as load_engine
+from menny.errors import ConfigError, TooLargeError
+from menny.models.loader import ModelSource, load, prepares
 
 
 class LoanCancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -162,6 +161,15 @@ class SharedEngine:
             self._timer = threading.Timer(self._idle_seconds, self.unload)
             self._timer.daemon = True
             self._timer.start()
+
+
+def load_engine(source: ModelSource) -> Engine:
+    """Load a model as the page does it: one that doesn't fit can be loaded by its options."""
+    try:
+        return load(source.place, source.options)
+    except TooLargeError as error:
+        sentence = f"{error} The options on the page of models load it all the same."
+        raise TooLargeError(sentence, error.needed, error.room) from None
 
 
 @st.cache_resource(show_spinner=False)

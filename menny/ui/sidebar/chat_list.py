@@ -109,8 +109,7 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
         case "Export":
             session.exporting = conversation.id
         case "Delete":
-            if job := session.chats.job_of(conversation.id):
-                job.cancel()
+            session.chats.abandon(conversation.id)
             store.delete(conversation.id)
             if conversation.id == session.chat.id:
                 session.open("")

@@ -74,7 +74,7 @@ def _meter(usage: Usage) -> str:
     """A bar of shares with its legend. Numbers and our own words only."""
     used = usage.context - usage.reply - usage.free
     shares = {
-        "told": ("Instructions", usage.system),
+        "instructions": ("Instructions", usage.system),
         "summary": ("Summary", usage.summary),
         "turns": ("Turns", usage.turns),
         "reply": ("Kept for the reply", usage.reply),

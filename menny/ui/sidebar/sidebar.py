@@ -1,6 +1,6 @@
 """The sidebar: who answers, with which model, under which guardrails, and how freely."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -11,10 +11,11 @@ from menny.engine import SamplingParams
 from menny.errors import ConfigError, MennyError
 from menny.models.catalogue import ModelSpec, resolve
 from menny.models.loader import ModelSource
-from menny.personas.persona import Persona
+from menny.personas.persona import Parameters, Persona
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, set_default
 from menny.ui.shared.options import Options
+from menny.ui.shared.sampling_form import NumberField, draw_number, draw_slider, values_of
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.guardrail_panel import ActiveInstructions, choose_guardrail
@@ -43,8 +44,7 @@ class Choices:
 
 def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
     """Draw it and tell what is chosen, and the place for the chats; a running reply keeps what it was begun with."""
-    set_default({"persona": options.personas[0].id})
-    persona = options.persona(st.session_state["persona"])
+    persona = _chosen_persona(session, options)
     set_default(_sampling_of(persona))
     with st.sidebar:
         st.button(
@@ -57,7 +57,7 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             help="Ctrl Shift O",
         )
         chats = st.container(gap="xsmall")
-        model, source = _choose_model(session, options.models)
+        model, source, error = _choose_model(session, options.models)
         _choose_persona(options)
         active = choose_guardrail(persona, options.guardrails)
         moderation = choose_moderation(options.moderation) if options.moderation else None
@@ -69,32 +69,46 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             usage = draw_meter(session, shared_engine().engine_of(source) if source else None, settings)
         draw_files(session)
         _draw_errors(options.errors)
-    error = active.error or options.error
+    error = active.error or options.error or error
     return Choices(persona, model, source, active, settings, usage, error), chats
 
 
-def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, ModelSource | None]:
+def _choose_model(session: Session, listed: Sequence[ModelSpec]) -> tuple[ModelSpec | None, ModelSource | None, str]:
+    """Draw the choice; return the model, what its engine is made of, and an error where it has been removed."""
     models = {spec.id: spec for spec in [*listed, *session.own_models]}
-    if not models:
-        return None, None
     paths = {model_id: session.place_of(spec) for model_id, spec in models.items()}
     present = [model_id for model_id, path in paths.items() if path]
     if (wish := session.wishes.pop("model", None)) in models:
         st.session_state["model"] = wish
+    removed = _removed_model(session, models)
+    if removed:
+        models, paths = models | {removed.id: removed}, paths | {removed.id: None}
+    if not models:
+        return None, None, ""
     if st.session_state.get("model") not in models:
         st.session_state["model"] = (present or list(models))[0]
+    notes = {model_id: "" if path else " · not here yet" for model_id, path in paths.items()}
+    notes |= {removed.id: " · removed"} if removed else {}
     st.selectbox(
         "Model",
         list(models),
         key="model",
         persist_state="session",
-        format_func=lambda model_id: models[model_id].name + ("" if paths[model_id] else " · not here yet"),
+        format_func=lambda model_id: models[model_id].name + notes[model_id],
     )
-    model = models[st.session_state["model"]]
+    model = session.model = models[st.session_state["model"]]
     if model.good_for:
         st.caption(as_label(model.good_for))
     _add_own_model(session, list(models.values()))
-    return model, paths[model.id]
+    is_removed = removed is not None and model.id == removed.id
+    error = f"{model.name} is no longer on this machine. Choose another model in the sidebar." if is_removed else ""
+    return model, paths[model.id], error
+
+
+def _removed_model(session: Session, models: Mapping[str, ModelSpec]) -> ModelSpec | None:
+    """The model that was chosen and is there no more: it stays chosen, so that no other answers unasked."""
+    is_chosen = session.model is not None and session.model.id == st.session_state.get("model")
+    return session.model if session.model and is_chosen and session.model.id not in models else None
 
 
 def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
@@ -119,6 +133,17 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
         )
         if session.model_problem:
             st.error(as_label(session.model_problem))
+
+
+def _chosen_persona(session: Session, options: Options) -> Persona:
+    """The persona that is chosen; where its file is there no more, the first, and the page says so."""
+    set_default({"persona": options.personas[0].id})
+    persona, before = options.persona(st.session_state["persona"]), session.persona
+    if before and before.id == st.session_state["persona"] != persona.id:
+        choose_persona(persona)
+        session.notice = f"{before.name} is no longer here, so {persona.name} answers. You can choose another persona."
+    session.persona = persona
+    return persona
 
 
 def _choose_persona(options: Options) -> None:
@@ -151,15 +176,12 @@ def adopt_parameters(persona: Persona) -> None:
             st.session_state[key] = value
 
 
-def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
-    asked = persona.parameters
+def _sampling_of(persona: Persona) -> dict[str, object]:
+    """The values of the sidebar's fields that a persona brings, by key."""
+    given = persona.parameters.model_dump()
+    most = {"max_tokens": MOST_TOKENS}
     return {
-        "temperature": asked.temperature,
-        "max_tokens": min(asked.max_tokens, MOST_TOKENS),
-        "top_p": asked.top_p,
-        "top_k": asked.top_k,
-        "min_p": asked.min_p,
-        "repetition_penalty": asked.repetition_penalty,
+        **{name: NumberField.of(name).clamp(value, most.get(name)) for name, value in given.items()},
         "seed": None,
         "memory": persona.memory.strategy,
         "memory_turns": persona.memory.turns,
@@ -167,85 +189,25 @@ def _sampling_of(persona: Persona) -> dict[str, float | int | str | None]:
 
 
 def _choose_sampling() -> SamplingParams:
-    temperature = st.slider(
-        "Temperature",
-        0.0,
-        2.0,
-        step=0.05,
-        key="temperature",
-        persist_state="session",
-        help="0 always takes the likeliest word.",
-    )
-    max_tokens = st.slider(
-        "Max tokens",
-        1,
-        MOST_TOKENS,
-        step=1,
-        key="max_tokens",
-        persist_state="session",
-        help="How long a reply may get.",
-    )
+    """Draw a field for each parameter, those that matter most in sight."""
+    draw_slider("temperature")
+    draw_slider("max_tokens", MOST_TOKENS)
     with st.expander("Advanced", icon=":material/tune:"):
-        top_p, top_k, min_p, penalty, seed = _choose_advanced_sampling()
-    return SamplingParams(
-        temperature=float(temperature),
-        max_tokens=int(max_tokens),
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=penalty,
-        seed=seed,
-    )
-
-
-def _choose_advanced_sampling() -> tuple[float, int, float, float, int | None]:
-    top_p = st.slider(
-        "Top p",
-        0.01,
-        1.0,
-        step=0.01,
-        key="top_p",
-        persist_state="session",
-        help="Choose among the likeliest words of this total probability.",
-    )
-    top_k = st.number_input(
-        "Top k",
-        0,
-        1000,
-        step=1,
-        key="top_k",
-        persist_state="session",
-        help="Choose among so many words; 0 is all of them.",
-    )
-    min_p = st.slider(
-        "Min p",
-        0.0,
-        1.0,
-        step=0.01,
-        key="min_p",
-        persist_state="session",
-        help="Drop words less likely than this share of the likeliest.",
-    )
-    penalty = st.slider(
-        "Repetition penalty",
-        0.5,
-        2.0,
-        step=0.05,
-        key="repetition_penalty",
-        persist_state="session",
-        help="Above 1, what was just said grows less likely.",
-    )
-    seed = st.number_input(
-        "Seed",
-        0,
-        2**31 - 1,
-        step=1,
-        key="seed",
-        persist_state="session",
-        placeholder="random",
-        help="The same seed gives the same reply.",
-    )
-    return float(top_p), int(top_k), float(min_p), float(penalty), None if seed is None else int(seed)
+        draw_slider("top_p")
+        draw_number("top_k", "top_k")
+        draw_slider("min_p")
+        draw_slider("repetition_penalty")
+        seed = st.number_input(
+            "Seed",
+            0,
+            2**31 - 1,
+            step=1,
+            key="seed",
+            persist_state="session",
+            placeholder="random",
+            help="The same seed gives the same reply.",
+        )
+    return SamplingParams(**values_of(Parameters.model_fields), seed=None if seed is None else int(seed))
 
 
 def _draw_errors(problems: Sequence[ConfigError]) -> None:

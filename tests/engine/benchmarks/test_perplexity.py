@@ -65,7 +65,7 @@ def test_the_command_tells_a_model_and_what_became_of_it_side_by_side(tmp_path: 
     assert [one["model"] for one in told["models"]] == names
     assert "1.000x" in menny(*names, "--text", str(tmp_path / "text")).stdout
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
-    for text, said in (("bytes", "not a text in UTF-8"), ("nowhere", "is missing")):
+    for text, said in (("bytes", "not UTF-8 text"), ("nowhere", "is missing")):
         ended = menny(names[0], "--text", str(tmp_path / text))
         assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
         assert said in ended.stderr

@@ -153,7 +153,7 @@ def test_a_stack_of_experts_with_rows_too_few_is_named(tmp_path):
     key = "model.layers.1.block_sparse_moe.experts.3.w1.weight"
     weights = random_weights(args)
     folder = FORMATS["consolidated.NN.pt"](tmp_path / "m", args, weights | {key: weights[key][1:]})
-    assert ".pt: layers.1.block_sparse_moe.w1 has the shape (383, 64), but the config asks (4, 96, 64)" in refusal(
+    assert ".pt: layers.1.block_sparse_moe.w1 has the shape (383, 64), but the config asks for (4, 96, 64)" in refusal(
         folder
     )
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from menny.engine import load_model
-from menny.engine.formats.pth import pth_sizes, read_pth
+from menny.engine.formats.pth import MAX_PICKLE_BYTES, pth_sizes, read_pth
 from menny.errors import ModelError
 from tests.engine.format_files import glob, of_reference, reference_weights, state_dict, tensor, text, whole, write_pth
 from tests.engine.tiny_models import random_weights, tiny_args
@@ -89,6 +90,8 @@ def test_any_other_name_is_refused_by_that_name(tmp_path, module, name):
     assert repr(f"{module}.{name}"[:200]) in refused(tmp_path / "m.pth")
 
 
+BUILT = tensor(0, np.float32, (8,))
+STORED = BUILT[BUILT.index(text("storage")) - 1 : BUILT.index(b"Q") + 1]
 REBUILD, DICT = glob("torch._utils", "_rebuild_tensor_v2"), glob("collections", "OrderedDict")
 BROKEN = {
     "not a dict": b"\x80\x02]." ,
@@ -118,6 +121,17 @@ BROKEN = {
     "a negative size": script(tensor(0, np.float32, (-2, -4))),
     "more strides than sizes": script(tensor(0, np.float32, (8,), (1, 1))),
     "too many dimensions": script(tensor(0, np.float32, (1,) * 65)),
+    "attributes for a tensor": script(BUILT + b"}" + text("shape") + b"Nsb"),
+    "slots for a tensor": script(BUILT + b"N}" + text("shape") + b"Ns\x86b"),
+    "a list of fields for a tensor": script(BUILT + b"](K\x01K\x02K\x03K\x04eb"),
+    "a setter for a tensor": script(BUILT + b"}" + text("__setstate__") + REBUILD + b"sb"),
+    "attributes for a storage": script(STORED + b"}" + text("length") + b"Nsb"),
+    "attributes for a list": script(b"]}" + text("append") + REBUILD + b"sb"),
+    "attributes for a text": script(text("x") + b"}b"),
+    "items for a tensor": script(BUILT + text("x") + b"a"),
+    "a storage type that isn't hashable": script(b"(" + text("storage") + b"]" + text("0") * 2 + whole(8) + b"tQ"),
+    "a storage of too few parts": script(b"(" + text("storage") + b"tQ"),
+    "a dict in itself": b"\x80\x02}q\x00(" + text("a") + b"h\x00u.",
     "another record": script(tensor(7, np.float32, (8,))),
 }  # fmt: skip
 
@@ -172,3 +186,54 @@ def test_whatever_is_wrong_with_a_file_it_loads_or_a_sentence_says_why_not(tmp_p
             outcomes.add("refused with the path" if str(folder) in str(error) else str(error))
     assert outcomes <= {"loaded", "refused with the path"}
     assert "refused with the path" in outcomes
+
+
+def test_attributes_of_a_state_are_left_out_and_change_nothing(tmp_path):
+    """A module's state carries `_metadata`, which torch.save writes by BUILD; the tensors stay as they were checked."""
+    built = state_dict(ARRAYS).removesuffix(b".") + b"}" + text("_metadata") + b"}sb."
+    ordered = b"\x80\x02" + DICT + b")R(" + text("norm.weight") + BUILT + b"u}" + text("_metadata") + b"}sb."
+    write_pth(tmp_path / "m.pth", ARRAYS, script=ordered)
+    assert pth_sizes(tmp_path / "m.pth") == {"norm.weight": 32}
+    for setter in ("items", "__class__", "__setstate__", "__len__"):
+        write_pth(tmp_path / "m.pth", ARRAYS, script=ordered.replace(text("_metadata"), text(setter)))
+        assert pth_sizes(tmp_path / "m.pth") == {"norm.weight": 32}
+    write_pth(tmp_path / "m.pth", ARRAYS, script=built)
+    refused(tmp_path / "m.pth")  # a plain dict has no attributes
+
+
+BOMBS = {
+    "thirty megabytes of lists": b"\x80\x02}(" + b"]" * 30_000_000 + b"u.",
+    "lists up to the bound": b"\x80\x02}(" + b"]" * (MAX_PICKLE_BYTES - 100) + b"u.",
+    "a million empty tensors": b"\x80\x02}("
+    + b"".join(text(str(n)) + tensor(0, np.float32, (0,)) for n in range(20_000))
+    + b"u.",
+    "a memo at the end of all": b"\x80\x02}r"
+    + (MAX_PICKLE_BYTES - 100).to_bytes(4, "little")
+    + b"."
+    + b" " * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS.keys())
+def test_a_pickle_that_would_take_all_memory_or_minutes_is_refused(tmp_path, data):
+    write_pth(tmp_path / "m.pth", ARRAYS, script=data)
+    tracemalloc.start()
+    refused(tmp_path / "m.pth")
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()
+
+
+def test_a_script_of_any_admitted_opcodes_ends_in_a_sentence(tmp_path):
+    """By chance: fragments of a sound pickle, BUILD between them, in any order."""
+    parts = [text("norm.weight"), BUILT, STORED, REBUILD, DICT, whole(3), *(bytes([code]) for code in b"}]()tasbRuNQ0")]
+    parts += [b"\x85", b"\x86", b"\x87", b"e", b"q\x00", b"h\x00", b"\x88", text("shape"), text("storage")]
+    draw, sentences = random.Random(4), 0
+    for _ in range(1500):
+        body = b"".join(draw.choices(parts, k=draw.randrange(1, 12)))
+        path = tmp_path / "m.pth"
+        write_pth(path, ARRAYS, script=b"\x80\x02}(" + text("norm.weight") + BUILT + body + b"u.")
+        try:
+            assert set(pth_sizes(path).values()) <= {32}
+        except ModelError as error:
+            sentences += str(path) in str(error)
+    assert sentences > 1000

@@ -2,13 +2,13 @@
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import pytest
 
-from menny.engine.checkpoints.checkpoint import find_files
 from menny.engine.formats.safetensors import read_safetensors_header
 from menny.errors import ModelError
 
@@ -109,70 +109,54 @@ def test_every_cut_of_a_good_file_is_refused(tmp_path):
             read_safetensors_header(path)
 
 
-def index_of(folder: Path, index: Any) -> Path:
-    raw = index if isinstance(index, bytes) else json.dumps(index).encode()
-    (folder / "model.safetensors.index.json").write_bytes(raw)
-    return folder
+def tensors(*places: tuple[int, int]) -> dict[str, Any]:
+    """Rows of float32 at these places."""
+    rows = enumerate(places)
+    return {f"t{n}": {"dtype": "F32", "shape": [(b - a) // 4], "data_offsets": [a, b]} for n, (a, b) in rows}
 
 
-def test_the_index_tells_the_shards_and_other_files_are_left_alone(tmp_path):
-    for name in ("a-1.safetensors", "a-2.safetensors", "model.safetensors", "consolidated.safetensors"):
-        (tmp_path / name).touch()
-    weight_map = {"x": "a-2.safetensors", "y": "a-1.safetensors", "z": "a-1.safetensors"}
-    found = find_files(index_of(tmp_path, {"weight_map": weight_map}))
-    assert [path.name for path in found] == ["a-1.safetensors", "a-2.safetensors"]
-
-
-def test_without_an_index_the_models_files_are_the_shards(tmp_path):
-    for name in ("model-2.safetensors", "model-1.safetensors", "consolidated.safetensors", "model.bin"):
-        (tmp_path / name).touch()
-    (tmp_path / "model-3.safetensors").mkdir()
-    assert [path.name for path in find_files(tmp_path)] == ["model-1.safetensors", "model-2.safetensors"]
-
-
-def test_a_folder_without_weights_says_so(tmp_path):
-    with pytest.raises(
-        ModelError, match=r"has no weights: none of model\.safetensors\.index\.json, model\*\.safetensors"
-    ):
-        find_files(tmp_path)
-
-
-def test_an_index_that_names_a_missing_shard_says_which(tmp_path):
-    (tmp_path / "model-1.safetensors").touch()
-    weight_map = {"x": "model-1.safetensors", "y": "model-2.safetensors"}
-    with pytest.raises(ModelError, match=r"index\.json names 'model-2\.safetensors', which is missing"):
-        find_files(index_of(tmp_path, {"weight_map": weight_map}))
-
-
-OUTSIDE = ["../model.safetensors", "/etc/model.safetensors", "sub/model.safetensors", "..\\model.safetensors"]
-NO_SHARD = ["", ".", "..", "model.bin", "model.safetensors/", "a\0.safetensors", "\ud800.safetensors", "a" * 5000]
-
-
-@pytest.mark.parametrize("name", [*OUTSIDE, *NO_SHARD, "b" * 5000 + ".safetensors"], ids=lambda name: repr(name[:20]))
-def test_an_index_cant_lead_out_of_the_folder_or_to_other_files(tmp_path, name):
-    folder = tmp_path / "model"
-    (folder / "sub").mkdir(parents=True)
-    for path in (tmp_path / "model.safetensors", folder / "sub" / "model.safetensors", folder / "model.bin"):
-        path.touch()
-    with pytest.raises(ModelError, match=r"index\.json names '") as refused:
-        find_files(index_of(folder, {"weight_map": {"x": name}}))
-    assert len(str(refused.value)) < 500 + len(str(folder))
-    str(refused.value).encode()  # can be printed
-
-
-INDICES = {
-    "not JSON": b"{",
-    "a list": [1],
-    "no map": {"metadata": {}},
-    "an empty map": {"weight_map": {}},
-    "a map that isn't one": {"weight_map": ["model.safetensors"]},
-    "a file that isn't a name": {"weight_map": {"x": 3}},
-    "nested beyond reason": b'{"weight_map":' + b"[" * 200_000,
+SHARED_OUT = {
+    "in their order": (tensors((0, 24), (24, 64)), 64, None),
+    "in another order": (tensors((24, 64), (0, 24)), 64, None),
+    "empty ones": (tensors((0, 0), (0, 64), (64, 64)), 64, None),
+    "no tensor": ({}, 0, None),
+    "two at one place": (tensors((0, 64), (0, 64)), 64, "'t0' and 't1' overlap"),
+    "one within another": (tensors((0, 64), (16, 32)), 64, "'t0' and 't1' overlap"),
+    "one over another's end": (tensors((0, 40), (36, 64)), 64, "'t0' and 't1' overlap"),
+    "an empty one within another": (tensors((0, 64), (32, 32)), 64, "'t0' and 't1' overlap"),
+    "a gap": (tensors((0, 24), (32, 64)), 64, "8 bytes before tensor 't1' belong to none"),
+    "a gap at the start": (tensors((8, 64)), 64, "8 bytes before tensor 't0' belong to none"),
+    "bytes behind the last": (tensors((0, 24)), 64, "40 bytes behind its last tensor"),
+    "bytes without a tensor": ({}, 1, "1 bytes behind its last tensor"),
 }
 
 
-@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
-def test_a_broken_index_is_refused_by_name(tmp_path, index):
-    (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json"):
-        find_files(index_of(tmp_path, index))
+@pytest.mark.parametrize(("header", "nbytes", "words"), SHARED_OUT.values(), ids=SHARED_OUT.keys())
+def test_every_byte_belongs_to_one_tensor(tmp_path, header, nbytes, words):
+    path = file_of(tmp_path / "model.safetensors", header, bytes(nbytes))
+    if words is None:
+        assert read_safetensors_header(path).keys() == header.keys()
+        return
+    with pytest.raises(ModelError) as refused:
+        read_safetensors_header(path)
+    assert words in str(refused.value)
+
+
+BOMBS = {
+    "spaces": b"{}" + b" " * 99_000_000,
+    "empty lists": b'{"a":[' + b"[]," * 5_000_000 + b"[]]}",
+    "numbers": b'{"a":[' + b"0," * 8_000_000 + b"0]}",
+    "metadata": b'{"__metadata__":{' + b",".join(b'"%d":""' % n for n in range(1_500_000)) + b"}}",
+    "one name": b'{"' + b"a" * 16_000_000 + b'":3}',
+}
+
+
+@pytest.mark.parametrize("header", BOMBS.values(), ids=BOMBS.keys())
+def test_a_header_as_large_as_a_model_takes_no_memory(tmp_path, header):
+    path = file_of(tmp_path / "model.safetensors", header, b"")
+    tracemalloc.start()
+    with pytest.raises(ModelError) as refused:
+        read_safetensors_header(path)
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()
+    assert len(str(refused.value)) < 500 + len(str(path))

@@ -47,6 +47,8 @@ class FakeServer:
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     silence: float = 0.0
+    respond: Callable[[str, dict[str, Any]], tuple[int, Any] | None] = lambda path, body: None  # before all that
+    raw_models: bytes | None = None  # in place of the list
     address: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -70,15 +72,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
-        if self.fake.models is None:
+        if self.fake.raw_models is not None:
+            self._whole(self.fake.status, self.fake.raw_models)
+        elif self.fake.models is None:
             self._whole(404, b"{}")
         else:
-            self._whole(200, json.dumps({"object": "list", **self.fake.models}).encode())
+            self._whole(200, json.dumps(_listed(self.fake.models)).encode())
 
     def do_POST(self) -> None:
         self._note()
-        self.fake.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.fake.asked.append(body)
         time.sleep(self.fake.silence)
+        if (response := self.fake.respond(self.path, body)) is not None:
+            self._whole(response[0], json.dumps(response[1]).encode())
+            return
         if self.fake.status != 200:
             self._whole(self.fake.status, self.fake.body)
             return
@@ -106,3 +114,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _listed(models: Any) -> Any:
+    return {"object": "list", **models} if isinstance(models, dict) else models
+
+
+def alternating(_: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+    """Refuse what the templates of Mistral's models on Hugging Face refuse, as llama-server passes it on."""
+    messages = body.get("messages", [])
+    spoken = messages[1:] if messages and messages[0]["role"] == "system" else messages
+    for number, message in enumerate(spoken):
+        if message["role"] != ("assistant" if number % 2 else "user") or not message["content"].strip():
+            return 400, {"error": {"message": "Conversation roles must alternate user/assistant/user/assistant/..."}}
+    return None
+
+
+def without_system(path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+    """Refuse the system role too, as the first templates did, and as mlx-lm's server passes it on."""
+    if any(message["role"] == "system" for message in body.get("messages", [])):
+        return 404, {"error": "Conversation roles must alternate user/assistant/user/assistant/..."}
+    return alternating(path, body)

@@ -151,7 +151,7 @@ def test_a_silent_server_reports_progress_can_be_cancelled_and_is_a_sentence(ser
     server.silence = 3
     heard: list[Progress] = []
     with RemoteEngine(Server(server.address), silence=0.5) as engine:
-        with pytest.raises(EngineError, match="doesn't answer: look whether it is still at work"):
+        with pytest.raises(EngineError, match="doesn't answer: check that it is still working"):
             list(engine.stream(prompt("Hi"), on_progress=heard.append))
         assert heard[0].phase == "prefill"
 
@@ -184,13 +184,13 @@ def generous(write) -> None:
     [
         (dropped, "ended the reply in its middle: what came stays"),
         (malformed, "sends what isn't the protocol"),
-        (faulty, "reports a fault (out of memory …)"),
+        (faulty, "reports an error (out of memory …)"),
         (generous, "sends more than was asked for"),
         (lambda write: write(b"<html>\n\n"), "ended the reply in its middle"),
         (lambda write: write(b"data: 3\n\n"), "ended the reply in its middle"),
         (lambda write: write(b"data: [1]\n\n"), "ended the reply in its middle"),
         (lambda write: write(b'data: {"choices": "x"}\n\n'), "ended the reply in its middle"),
-        (lambda write: write(b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'), "sends text that is none"),
+        (lambda write: write(b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'), "sends something else than text"),
         (lambda write: write(b"data: \xff\xfe\n\n"), "sends what isn't the protocol"),
         (lambda write: None, "ended the reply in its middle"),
     ],
@@ -240,7 +240,7 @@ def test_half_a_character_from_a_server_is_marked_so_that_it_can_be_kept(
 
 @pytest.mark.parametrize("key", ["cl\u00e9", "two\nlines", "tab\t"])
 def test_a_key_that_can_be_none_is_refused_before_it_is_sent(server: FakeServer, key: str) -> None:
-    with pytest.raises(EngineError, match="letters that no key has: copy it once more") as refused:
+    with pytest.raises(EngineError, match="characters that no key has: copy it once more") as refused:
         connect(Server(server.address, key=key))
     assert key not in str(refused.value)
     assert server.keys == []
@@ -255,10 +255,10 @@ def test_a_key_that_can_be_none_is_refused_before_it_is_sent(server: FakeServer,
         (429, b"{}", {}, "wait a little"),
         (429, b"{}", {"Retry-After": "3600"}, "has too much to do: wait 3,600 seconds, then ask again"),
         (429, b"{}", {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "wait a little"),
-        (500, b"<html>", {}, "has a fault (HTTP 500: without a word): ask again later"),
+        (500, b"<html>", {}, "failed (HTTP 500: without a reason): ask again later"),
         (400, b'{"error": {"message": "too\\nlong"}}', {}, "refuses the request (HTTP 400: too long)"),
-        (302, b"", {"Location": "https://evil.example/v1"}, "sends on to evil.example, where Menny doesn't follow"),
-        (307, b"", {"Location": "/elsewhere"}, "sends on to elsewhere"),
+        (302, b"", {"Location": "https://evil.example/v1"}, "redirects to evil.example, and Menny doesn't follow"),
+        (307, b"", {"Location": "/elsewhere"}, "redirects to elsewhere"),
     ],
 )
 def test_every_refusal_is_a_sentence(engine: RemoteEngine, server: FakeServer, status, body, headers, words) -> None:

@@ -184,7 +184,7 @@ def test_a_tokenizer_json_with_a_broken_key_is_refused_by_the_name_of_the_key(re
     assert key in refused("tokenizer.json", changed(byte_level(), path, value))
 
 
-def test_an_expression_that_runs_away_ends_in_a_sentence(tmp_path):
+def test_an_expression_that_runs_away_ends_in_a_sentence(refused):
     spec = byte_level()
     spec["pre_tokenizer"] = {
         "type": "Split",
@@ -192,10 +192,7 @@ def test_an_expression_that_runs_away_ends_in_a_sentence(tmp_path):
         "behavior": "Isolated",
         "invert": False,
     }
-    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
-    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
-    with pytest.raises(ModelError, match=r"tokenizer\.json"):
-        tokenizer.encode("a" * 40 + "!")
+    assert "a regular expression that could run forever" in refused("tokenizer.json", spec)
 
 
 def test_a_sentencepiece_file_that_is_cut_short_or_something_else_is_refused(refused):

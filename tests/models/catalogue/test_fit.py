@@ -37,7 +37,9 @@ def test_a_model_that_fits_says_so_with_its_context(specs: list[ModelSpec]) -> N
     assert fit
     assert fit.fits
     assert 0 < fit.share < 1
-    assert str(fit) == "Fits with a context of 32,768 tokens: 8.6 GB of 12.0 GB."
+    assert (
+        str(fit) == "Fits with a context of 32,768 tokens: 8.6 GB of 12.0 GB, and up to 1.2 GB more for recent chats."
+    )
 
 
 def test_a_model_that_does_not_fit_names_the_same_with_fewer_bits(specs: list[ModelSpec]) -> None:

@@ -95,4 +95,4 @@ def test_entries_that_are_added_at_the_same_time_are_all_there(tmp_path: Path) -
 def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").mkdir()
     _, (problem,) = load_catalogue(tmp_path / "models.yaml", tmp_path / "models", tmp_path / "cache")
-    assert str(problem).endswith("models.yaml: it isn't a file.")
+    assert str(problem).endswith("models.yaml: it isn't a file but a folder.")

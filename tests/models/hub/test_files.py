@@ -35,6 +35,7 @@ def choose(tmp_path: Path, *names: str, index: bytes = b"{}", size: int = 9) -> 
         (["weights.npz", "consolidated.00.pth"], ["weights.npz"]),
         (["weights.00.safetensors", "weights.01.safetensors"], ["weights.00.safetensors", "weights.01.safetensors"]),
         (["consolidated.00.pth"], ["consolidated.00.pth"]),
+        (["consolidated.00.pt", "consolidated.01.pt"], ["consolidated.00.pt", "consolidated.01.pt"]),
     ],
 )
 def test_one_set_of_weights_is_taken_with_what_belongs_to_it(tmp_path: Path, names, weights) -> None:
@@ -80,7 +81,7 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, index: bytes) -> None:
 
 
 def test_an_index_of_what_is_not_there_or_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"names 'a\.safetensors', which it doesn't have"):
+    with pytest.raises(ModelError, match=r"lacks a\.safetensors, which model\.safetensors\.index\.json lists"):
         choose(tmp_path, "config.json", INDEX, index=b'{"weight_map": {"a": "a.safetensors"}}')
     with pytest.raises(ModelError, match="too large to be one"):
         choose(tmp_path, "config.json", INDEX, size=1 << 30)

@@ -18,7 +18,7 @@ from menny.engine import load_model
 from menny.engine.checkpoints.convert import convert
 from menny.errors import TooLargeError
 from menny.models.catalogue import load_catalogue
-from menny.models.loader import LoadOptions
+from menny.models.loader import ModelSource
 from menny.ui.models.jobs import shared_work
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine
 from tests.engine.remote.fake_server import FakeServer, serving
@@ -67,8 +67,8 @@ def test_a_model_is_loaded_ahead_and_unloaded_by_a_button(page: AppTest, stage: 
 
 
 def test_what_does_not_fit_is_told_and_can_be_loaded_all_the_same(page: AppTest, stage: Stage) -> None:
-    def load(place: object) -> FakeEngine:
-        if isinstance(place, LoadOptions) and place.force:
+    def load(source: ModelSource) -> FakeEngine:
+        if source.options.force:
             return FakeEngine(parrot)
         raise TooLargeError("It needs 9 GB, and this machine can give 1 GB.", 9, 1)
 
@@ -81,7 +81,8 @@ def test_what_does_not_fit_is_told_and_can_be_loaded_all_the_same(page: AppTest,
     page.toggle(key="force-here").set_value(True).run()
     settled(page.button(key="load-here").click().run())
     assert not page.error
-    assert isinstance(shared_engine().loaded, LoadOptions)
+    assert (loaded := shared_engine().loaded) is not None
+    assert loaded.options.force
 
 
 def test_a_model_of_ones_own_is_added_and_removed_again(page: AppTest, stage: Stage, tmp_path: Path) -> None:

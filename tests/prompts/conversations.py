@@ -1,7 +1,10 @@
 """Vocabularies and made-up conversations for the tests of prompts."""
 
+import json
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import mistral_common
 from hypothesis import strategies as st
@@ -20,9 +23,45 @@ VOCABULARY = {
 }
 
 
+SPECIALS = [
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
+    *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]"),
+    *("[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
+    *(f"<SPECIAL_{number}>" for number in range(20, 32)),
+    *("[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]", "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"),
+]
+KNOWN = {"v7": 20, "v11": 34, "v13": 36, "v15": 38}  # the special tokens that a version's files list
+
+
+@cache
+def _published() -> dict[str, Any]:
+    """A published vocabulary, its tokens cut to keep the test fast; bytes and common words are all in it."""
+    spec = json.loads((VOCABULARIES / "tekken_240911.json").read_text())
+    spec["vocab"] = spec["vocab"][:30_000]
+    spec["config"]["default_vocab_size"] = 31_000
+    spec["config"]["num_vocab_tokens"] = 30_000
+    return spec
+
+
+def write_tekken(folder: Path, version: str | None) -> Path:
+    """A tekken.json as models of this version come with."""
+    spec = _published() | {"config": _published()["config"] | {"version": version}}
+    names = SPECIALS[: KNOWN.get(version or "", 38)]
+    spec["special_tokens"] = [{"rank": n, "token_str": name, "is_control": True} for n, name in enumerate(names)]
+    if version == "v15":
+        effort = {"type": "enum", "values": ["none", "high"], "accepts_none": True, "default": "none"}
+        spec["model_settings_builder"] = {"reasoning_effort": effort}
+    file = folder / "tekken.json"
+    file.write_text(json.dumps(spec))
+    return file
+
+
 @cache
 def tokenizer_of(template: str) -> Tokenizer:
     """The tokenizer of a template of Mistral's, or of llama-2."""
+    if template in ("mistral-v7-tekken", "mistral-v15"):
+        with TemporaryDirectory() as folder:
+            return load_tokenizer(write_tekken(Path(folder), "v15" if template == "mistral-v15" else "v13"))
     return load_tokenizer(VOCABULARIES / VOCABULARY[template])
 
 

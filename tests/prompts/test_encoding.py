@@ -15,7 +15,7 @@ from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.errors import PromptError
 from menny.messages import Message
 from menny.prompts import TEMPLATES, encode_chat, guess_template
-from tests.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
+from tests.prompts.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
 
 REFERENCE: dict[str, Callable[[], MistralTokenizer]] = {
     "mistral-v1": MistralTokenizer.v1,
@@ -200,10 +200,11 @@ def test_a_conversation_that_cannot_be_answered_is_refused(
         encode_chat(messages, template, tokenizer_of("mistral-v7"))
 
 
-def test_an_unknown_template_is_refused_by_a_sentence_that_names_the_six() -> None:
+def test_an_unknown_template_is_refused_by_a_sentence_that_names_them() -> None:
     with pytest.raises(PromptError, match="'alpaca'.*" + ", ".join(TEMPLATES)):
         encode_chat([HI], "alpaca", tokenizer_of("mistral-v1"))
-    assert list(TEMPLATES) == ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "llama-2", "chatml"]
+    mistral = ["mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "mistral-v7-tekken", "mistral-v15"]
+    assert list(TEMPLATES) == [*mistral, "llama-2", "chatml"]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,45 @@ class LaterTekken:
 
 
 def test_the_template_of_v7_is_guessed_for_a_later_tekken_vocabulary() -> None:
-    assert guess_template(LaterTekken()) == "mistral-v7"
+    assert guess_template(LaterTekken()) == "mistral-v7-tekken"
 
 
 def test_chatml_is_guessed_for_the_model_that_comes_along(smollm2: Tokenizer) -> None:
     assert guess_template(smollm2) == "chatml"
+
+
+# An answer that opens the chat: a greeting, or an imported chat's first message
+
+GREETING = Message("assistant", "What do you want?")
+
+
+@pytest.mark.parametrize("system", [[], [SYS]], ids=["plain", "with-system"])
+@pytest.mark.parametrize("template", [*REFERENCE_TEMPLATES, "llama-2"])
+def test_every_template_keeps_an_opening_answer_as_an_answer_of_its_own(template: str, system: list[Message]) -> None:
+    tokenizer = tokenizer_of(template)
+    ids = encode_chat([*system, GREETING, BYE], template, tokenizer)
+    asked = [*system, Message("user", ""), GREETING, BYE]
+    has_turns_of_its_own = template == "mistral-v7"  # which needs no question before an answer
+    assert (ids == encode_chat(asked, template, tokenizer)) != has_turns_of_its_own
+    text = tokenizer.decode(ids)
+    assert text.count(GREETING.content) == text.count(BYE.content) == 1
+    assert text.index(GREETING.content) < text.index(BYE.content)
+    assert not system or "SYS" in text.replace("<<SYS>>", "").replace("<</SYS>>", "")
+    later = encode_chat([*system, GREETING, BYE, HELLO, HI], template, tokenizer)
+    assert tokenizer.decode(later).count(GREETING.content) == 1
+
+
+@pytest.mark.parametrize("system", [[], [SYS]], ids=["plain", "with-system"])
+def test_mistral_common_has_the_same_ids_for_an_opening_answer_after_an_empty_question(system: list[Message]) -> None:
+    for template in REFERENCE_TEMPLATES:
+        asked = [*system, Message("user", ""), GREETING, BYE]
+        assert encode_chat(asked, template, tokenizer_of(template)) == reference_ids(asked, template)
+    assert encode_chat([*system, GREETING, BYE], "mistral-v7", tokenizer_of("mistral-v7")) == reference_ids(
+        [*system, GREETING, BYE], "mistral-v7"
+    )
+
+
+def test_chatml_keeps_an_opening_answer_as_its_first_turn(smollm2: Tokenizer) -> None:
+    begin, end = smollm2.control_id("<|im_start|>"), smollm2.control_id("<|im_end|>")
+    ids = encode_chat([GREETING, BYE], "chatml", smollm2)
+    assert ids[: ids.index(end)] == [begin, *smollm2.encode("assistant\nWhat do you want?")]

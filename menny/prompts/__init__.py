@@ -1,0 +1,22 @@
+"""Prompt templates: a conversation becomes token ids, and no text that anybody wrote can become a turn of its own.
+
+A template lays a conversation out as a row of segments: a `Control` is one token, found by its name; a string is
+text, encoded by itself.
+"""
+
+from menny.prompts.encoding import encode_chat, encode_open_chat, find_template, guess_template
+from menny.prompts.markers import neutralise
+from menny.prompts.templates import TEMPLATES, Control, Effort, Template, Thought
+
+__all__ = [
+    "TEMPLATES",
+    "Control",
+    "Effort",
+    "Template",
+    "Thought",
+    "encode_chat",
+    "encode_open_chat",
+    "find_template",
+    "guess_template",
+    "neutralise",
+]

@@ -1,0 +1,143 @@
+// What the browser does on its own, without a rerun of the page.
+//
+// - Keys: Ctrl or ⌘ with K searches, with Shift O begins a new chat, with Shift Enter regenerates the last reply;
+//   Esc stops a reply, or leaves a message that is being edited.
+// - Sending a message scrolls to the end, editing one focuses its field.
+// - On a phone, choosing a chat or a page in the sidebar closes the sidebar.
+// - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
+//   whole document takes its color scheme.
+// - Texts in Arabic or Hebrew are set from right to left, each block by its own first letter.
+// - A download that fails while the page is being redrawn is tried once more.
+
+const SEARCH = ".st-key-search input"
+const EDITED_MESSAGE = '[class*="st-key-edit-"] textarea'
+const NAVIGATION = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button, ' +
+  '[data-testid="stSidebarNavLink"]'
+const PHONE_WIDTH = 768 // pixels, below which the sidebar covers the page
+
+function click(selector) {
+  const isVisible = element => element.offsetParent || element.shadowRoot
+  const last = [...document.querySelectorAll(selector)].filter(isVisible).pop()
+  last?.click()
+  return Boolean(last)
+}
+
+// Keys
+
+function handleKey(event) {
+  const isCombined = event.ctrlKey || event.metaKey
+  const isCovered = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
+  if (event.key === "Escape" && event.target.matches?.(EDITED_MESSAGE)) return click('[class*="st-key-leave-"] button')
+  if (event.key === "Escape" && !isCovered) return stop()
+  if (!isCombined || event.altKey) return false
+  const key = event.key.toLowerCase()
+  if (key === "k" && !event.shiftKey) return search()
+  if (key === "o" && event.shiftKey) return click(".st-key-new_chat button")
+  if (key === "enter" && event.shiftKey) return regenerate()
+  return false
+}
+
+function stop() {
+  return click('[data-testid="stChatInputStopButton"]') || click(".st-key-stop button")
+}
+
+function regenerate() {
+  const bars = [...document.querySelectorAll('[class*="st-key-bar-"] *')].filter(element => element.shadowRoot)
+  const buttons = bars.flatMap(bar => [...bar.shadowRoot.querySelectorAll('[aria-label="Regenerate the reply"]')])
+  buttons.pop()?.click()
+  return buttons.length > 0
+}
+
+function search() {
+  const input = document.querySelector(SEARCH)
+  if (!input) return false
+  const isHidden = document.querySelector('[data-testid="stSidebar"]')?.dataset.collapsed === "true"
+  if (isHidden) document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()
+  setTimeout(() => { input.focus(); input.select() }, isHidden ? 350 : 0)
+  return true
+}
+
+// Where the page goes
+
+function collapseSidebar(event) {
+  if (innerWidth >= PHONE_WIDTH || !event.target.closest?.(NAVIGATION)) return
+  const button = '[data-testid="stSidebar"][data-collapsed="false"] [data-testid="stSidebarCollapseButton"] button'
+  setTimeout(() => click(button))
+}
+
+function scrollToNews(event) {
+  const [target] = event.composedPath(), isKey = event.type === "keydown"
+  if (!isKey && target.closest?.('[aria-label="Edit the message"]')) return focusEditedMessage(30)
+  const isSending = isKey
+    ? event.key === "Enter" && !event.shiftKey && !event.isComposing && target.dataset?.testid === "stChatInputTextArea"
+    : target.closest?.('[data-testid="stChatInputSubmitButton"]')
+  const main = document.querySelector(".stMain")
+  if (isSending) main.scrollTo(0, main.scrollHeight) // from its end on, the page follows the reply
+}
+
+function focusEditedMessage(tries) {
+  const field = document.querySelector(EDITED_MESSAGE)
+  if (!field) return tries && setTimeout(() => focusEditedMessage(tries - 1), 100)
+  field.focus()
+  field.setSelectionRange(field.value.length, field.value.length)
+}
+
+// A file that is made on demand can't be had in the instant in which the page is redrawn.
+function retryDownload(event, tries = 8) {
+  const download = event.isTrusted && event.target.closest?.('[data-testid="stDownloadButton"]')
+  if (!download || !tries) return
+  setTimeout(() => {
+    const hasFailed = download.querySelector('[data-testid="stDownloadButtonError"]')
+    if (hasFailed) download.querySelector("button").click()
+    else retryDownload(event, tries - 1)
+  }, 250)
+}
+
+// How the page is set
+
+function followTheme(signal) {
+  const app = document.querySelector(".stApp")
+  const follow = () => { document.documentElement.style.colorScheme = getComputedStyle(app).colorScheme }
+  observe(app, follow, signal, { attributes: true, attributeFilter: ["class"] })
+  follow()
+}
+
+// `dir="auto"` reads an element's first letter, skipping descendants that have a `dir` of their own: so blocks within a
+// list, a quote or a table get none.
+const MARKDOWN = ':is([data-testid="stMarkdownContainer"]:not(.stMarkdownEllipsis), [data-testid="stCaptionContainer"])'
+const TEXTS = [
+  `${MARKDOWN} :is(p, h1, h2, h3, h4, h5, h6):not(li *, blockquote *, table *)`,
+  `${MARKDOWN} :is(ul, ol, blockquote, table)`,
+  '[data-testid="stHeading"] :is(h1, h2, h3)',
+  '[data-testid="stText"]',
+  ".stMarkdownEllipsis",
+  "input",
+  "textarea",
+].join(", ")
+
+function followDirection(signal) {
+  const set = () => {
+    for (const block of document.querySelectorAll(`:is(${TEXTS}):not([dir])`)) block.dir = "auto"
+  }
+  observe(document.body, set, signal, { childList: true, subtree: true })
+  set()
+}
+
+function observe(element, onChange, signal, what) {
+  const observer = new MutationObserver(onChange)
+  observer.observe(element, what)
+  signal.addEventListener("abort", () => observer.disconnect())
+}
+
+export default function () {
+  window.mennyKeys?.abort() // of an earlier call: the listeners are the document's, which outlives the component
+  window.mennyKeys = new AbortController()
+  const { signal } = window.mennyKeys
+  const options = { capture: true, signal }
+  document.addEventListener("keydown", event => { if (handleKey(event)) event.preventDefault() }, options)
+  document.addEventListener("click", collapseSidebar, options)
+  document.addEventListener("click", event => retryDownload(event), options)
+  for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
+  followTheme(signal)
+  followDirection(signal)
+}
