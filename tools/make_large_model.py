@@ -20,10 +20,10 @@ SPREAD = 0.02  # of weights: activations keep their size
 Shape = tuple[int, int]
 
 
-def matrices() -> Iterator[tuple[str, Shape]]:
+def matrices(layers: int) -> Iterator[tuple[str, Shape]]:
     """GGUF's names and shapes, in the order of the model."""
     yield "token_embd", (VOCABULARY, DIM)
-    for layer in range(LAYERS):
+    for layer in range(layers):
         for name, shape in {
             "attn_q": (HEADS * HEAD, DIM),
             "attn_k": (KV_HEADS * HEAD, DIM),
@@ -48,14 +48,14 @@ def blocks(shape: Shape, kind: str, random: np.random.Generator) -> np.ndarray:
     return np.concatenate(parts, axis=1).reshape(shape[0], -1)
 
 
-def write_gguf(path: Path, kind: str) -> None:
+def write_gguf(path: Path, kind: str, layers: int = LAYERS) -> None:
     """One .gguf file, with a vocabulary of bytes and numbered words."""
     random, quantization = np.random.default_rng(0), gguf.GGMLQuantizationType[kind]
-    drawn = {shape: blocks(shape, kind, random) for shape in {shape for _, shape in matrices()}}
+    drawn = {shape: blocks(shape, kind, random) for shape in {shape for _, shape in matrices(layers)}}
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(DIM)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(HIDDEN)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
@@ -65,7 +65,7 @@ def write_gguf(path: Path, kind: str) -> None:
     writer.add_vocab_size(VOCABULARY)
     add_vocabulary(writer)
     ones = np.ones(DIM, np.float32)
-    for name, shape in matrices():
+    for name, shape in matrices(layers):
         writer.add_tensor(f"{name}.weight", drawn[shape], raw_dtype=quantization)
         for norm in {"attn_q": ("attn_norm", "ffn_norm")}.get(name.split(".")[-1], ()):
             writer.add_tensor(f"{name.rsplit('.', 1)[0]}.{norm}.weight", ones)
@@ -96,8 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--type", choices=["Q4_0", "Q4_1"], default="Q4_1")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="fewer: a smaller file, by the same products")
     asked = parser.parse_args()
-    write_gguf(asked.path, asked.type)
+    write_gguf(asked.path, asked.type, asked.layers)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def upcycled(model: Mistral, experts: MoEArgs) -> Mistral:
 
 @pytest.mark.slow
 def test_the_model_that_comes_along_with_eight_equal_experts_says_the_same(smollm2_path):
-    dense = load_model(smollm2_path)
+    dense = load_model(smollm2_path, pack=False)
     prompt = load_tokenizer(smollm2_path).encode(
         "Once upon a time there was a river, and by the river stood a mill. " * 3
     )

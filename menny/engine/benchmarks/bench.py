@@ -50,7 +50,7 @@ class BenchSettings:
                 raise EngineError(f"{name} is {getattr(self, name)}, but must be at least 1")
         if self.against not in (None, *BASELINES):
             known = ", ".join(BASELINES)
-            raise EngineError(f"There is nothing to measure against by the name {self.against!r}: only {known}.")
+            raise EngineError(f"The benchmark knows no baseline {self.against!r}: choose {known}.")
         if not self.concurrency or not all(1 <= at_once <= MOST_AT_ONCE for at_once in self.concurrency):
             raise EngineError(f"concurrency is {list(self.concurrency)}, but must be from 1 to {MOST_AT_ONCE}")
 
@@ -115,7 +115,7 @@ class _Runs:
 def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _: None) -> Report:
     """Measure the model at this path; `on_step` gets the name of each step. Raises MennyError."""
     model_path = find_model(Path(path))
-    baseline = _baseline(settings.against) if settings.against else None
+    baseline = BASELINES[settings.against]() if settings.against else None
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         on_step("loading the model")
         weights, per_token, packed = _prepare(model_path, settings)
@@ -151,12 +151,6 @@ def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _:
         lookup=lookup,
         against=_compare(baseline, runs, their_memory, per_token / bandwidth) if baseline else None,
     )
-
-
-def _baseline(name: str) -> Baseline:
-    if name not in BASELINES:
-        raise EngineError(f"The benchmark knows no baseline {name!r}: choose {', '.join(BASELINES)}.")
-    return BASELINES[name]()
 
 
 def _prepare(path: Path, settings: BenchSettings) -> tuple[int, int, int]:

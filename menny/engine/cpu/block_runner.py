@@ -1,7 +1,6 @@
 """A few tokens through all blocks at once: what kernels need of a model and its cache, gathered in NumPy's arrays."""
 
 import time
-from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
@@ -15,6 +14,7 @@ from menny.engine.cpu.pool import Pool
 from menny.engine.cpu.stages import CACHE_NUMBERS, SEEN, Numbers, Shared
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
+from menny.engine.model import Attention
 
 FEW = 16  # tokens a pass; more go through the modules, one after the other
 _TURNS = 256  # positions whose rotations are computed at once
@@ -30,25 +30,20 @@ class BlockRunner:
         args: ModelArgs,
         blocks: list[PackedBlock],
         norms: np.ndarray,
-        rope: Callable[[mx.array, int], mx.array],
-        scale: float,
+        attention: Attention,
         pool: Pool,
     ) -> None:
-        """`norms` are [blocks, 2, dim]; `rope` is the model's own, which turns [B, H, L, D] from a position on.
-
-        `scale` multiplies the products of queries and keys.
-        """
+        """`norms` are [blocks, 2, dim]; `attention` is any block's, whose rotations and scales are those of all."""
         self._blocks = blocks  # whose memory the table points at
         self._norms = norms
-        self._rope = rope
+        self._attention = attention
         self._pool = pool
-        self._unscaled = args.query_scaling.original_max_position_embeddings if args.query_scaling else None
         self._head_dim, self._n_kv_heads = args.head_dim, args.n_kv_heads
         self._neighbours = args.rope_traditional
         experts, chosen = (args.moe.num_experts, args.moe.num_experts_per_tok) if args.moe else (0, 1)
         self._numbers = Numbers(
             args.dim, args.hidden_dim, args.n_heads, args.n_kv_heads, args.head_dim, args.norm_eps,
-            args.rope_traditional, experts, chosen, scale,
+            args.rope_traditional, experts, chosen,
         )  # fmt: skip
         self._matrices = np.zeros((len(blocks), MATRICES), DESCRIPTION)
         for number, matrices in enumerate(blocks):
@@ -61,13 +56,12 @@ class BlockRunner:
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
         """Whether so many tokens, after what the cache has seen, may come."""
-        is_unscaled = self._unscaled is None or cache.offset + n_tokens <= self._unscaled
-        return 1 <= n_tokens <= FEW and is_unscaled and all(layer.slots(n_tokens) is not None for layer in cache)
+        return 1 <= n_tokens <= FEW and all(layer.slots(n_tokens) is not None for layer in cache)
 
     def __call__(self, x: np.ndarray, cache: Cache) -> np.ndarray:
         """[L, dim] before the blocks → [L, dim] behind them; the cache has seen the tokens then."""
         n_tokens = len(x)
-        turns = self._turns(cache.offset, n_tokens)
+        turns, scales = self._turns(cache.offset, n_tokens), self._scales(cache.offset, n_tokens)
         for number, layer in enumerate(cache):
             slot, seen = layer.slots(n_tokens) or (0, 0)
             keys, values = layer.open(n_tokens, self._n_kv_heads, self._head_dim)
@@ -75,7 +69,7 @@ class BlockRunner:
         shared = self._room(n_tokens)
         shared.x[: x.size] = x.reshape(-1)
         scratch = self._own_rooms(int(self._caches[:, SEEN].max()) + n_tokens)
-        args = self._numbers, self._matrices, self._norms, self._caches, turns, shared, scratch, n_tokens
+        args = self._numbers, self._matrices, self._norms, self._caches, turns, scales, shared, scratch, n_tokens
         began = time.perf_counter()
         self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, self._pool.pace.in_use)
         if n_tokens == 1:
@@ -91,10 +85,16 @@ class BlockRunner:
             first = (slice(None, None, 2), slice(1, None, 2)) if self._neighbours else _halves(self._head_dim)
             ones = np.zeros((1, 1, _TURNS, self._head_dim), np.float32)
             ones[..., first[0]] = 1
-            turned = np.array(self._rope(mx.array(ones), position))[0, 0]
+            turned = np.array(self._attention._rope(mx.array(ones), position))[0, 0]
             turns = np.ascontiguousarray(np.stack([turned[:, half] for half in first], axis=1))
             self._turned = start, turns = position, turns
         return turns[position - start :]
+
+    def _scales(self, position: int, n_tokens: int) -> np.ndarray:
+        """What multiplies the queries at these positions [L], so that their products with keys needn't be scaled."""
+        scale, growth = self._attention.scale, self._attention.query_scaling
+        factors = np.array(growth(position, n_tokens))[:, 0] if growth else np.ones(n_tokens, np.float32)
+        return (factors * scale).astype(np.float32)
 
     def _room(self, n_tokens: int) -> Shared:
         """What threads share for so many tokens, filled up to fours."""

@@ -36,6 +36,7 @@ def run_blocks(
     norms: np.ndarray,
     caches: np.ndarray,
     turns: np.ndarray,
+    scales: np.ndarray,
     s: Shared,
     scratch: Scratch,
     tokens: int,
@@ -44,7 +45,7 @@ def run_blocks(
 ) -> None:
     """x = block(x), for every block: matrices [blocks, 6], norms [blocks, 2, dim], caches [blocks, 5].
 
-    `turns` are the cosines and sines of the tokens' positions [T, 2, D / 2].
+    `turns` are the cosines and sines of the tokens' positions [T, 2, D / 2], `scales` multiply their queries [T].
     """
     own = Own(
         scratch.normed[thread],
@@ -60,7 +61,7 @@ def run_blocks(
         row = m[WQKV].rows
         project(s, m[WQKV], first, numbers, tokens, own, stages)
         store(s, cache, row, turns, numbers, tokens, stages + STAGE)
-        attend_heads(s, cache, row, turns, numbers, tokens, own, stages + 2 * STAGE)
+        attend_heads(s, cache, row, turns, scales, numbers, tokens, own, stages + 2 * STAGE)
         add_product(m[WO], s.mixed, s.x, numbers.dim, tokens, own, stages + 3 * STAGE)
         if numbers.experts:
             route(s, m[GATE], second, numbers, tokens, own, stages + 4 * STAGE)

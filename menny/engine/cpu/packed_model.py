@@ -37,8 +37,7 @@ class PackedMistral(Mistral):
                 [np.array(norm.weight) for norm in (block.attention_norm, block.ffn_norm)] for block in self.layers
             ]
             attention = self.layers[0].attention
-            rope, scale = attention._rope, attention.scale
-            self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), rope, scale, pool)
+            self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), attention, pool)
 
     def parameters(self) -> dict[str, Any]:
         """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""

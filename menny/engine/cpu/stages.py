@@ -35,7 +35,6 @@ class Numbers(NamedTuple):
     neighbours: bool  # are rotary pairs
     experts: int
     chosen: int  # experts a token
-    scale: float  # of products of queries and keys
 
 
 class Shared(NamedTuple):
@@ -127,17 +126,26 @@ def store(s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Nu
 
 @kernel
 def attend_heads(
-    s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+    s: Shared,
+    cache: np.ndarray,
+    row: int,
+    turns: np.ndarray,
+    scales: np.ndarray,
+    numbers: Numbers,
+    tokens: int,
+    own: Own,
+    stage: int,
 ) -> None:
-    """mixed = each head's attention over the tokens that are seen."""
+    """mixed = each head's attention over the tokens that are seen; `scales` multiply the tokens' queries [T]."""
     dim, heads = numbers.head_dim, numbers.n_heads
-    scale = np.float32(numbers.scale)
     pieces = tokens * heads
     piece = next_piece(stage)
     while piece < pieces:
         token, head = piece // heads, piece % heads
         query = token * row + head * dim
-        rotate(s.qkv[query : query + dim], turns[token, 0], turns[token, 1], numbers.neighbours, scale, own.head)
+        rotate(
+            s.qkv[query : query + dim], turns[token, 0], turns[token, 1], numbers.neighbours, scales[token], own.head
+        )
         shape = cache[SEEN] + token, dim
         place = 4 * dim * cache[CAPACITY] * (head * numbers.n_kv_heads // heads)
         keys = carray(_floats_at(cache[KEYS] + place), shape)

@@ -1,7 +1,6 @@
 """A packed model says what MLX says of the expanded weights, however its tokens are put to it."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -12,10 +11,13 @@ from menny.engine import Mistral, load_model
 from menny.engine.args import MoEArgs
 from menny.engine.benchmarks.verify import verify_model
 from menny.engine.cache import Cache
+from menny.engine.checkpoints.checkpoint import open_model
+from menny.engine.checkpoints.load import build_model
 from menny.engine.cpu.kernels import packed_mistral
+from menny.engine.decode import Decoding
+from menny.engine.rope import QueryScaling, RopeScaling
 from menny.engine.runtime import Runtime
 from menny.engine.sampling import SamplingParams
-from menny.engine.speculative import decoding_of
 from menny.errors import EngineError
 from tests.engine.tiny_models import quantize, random_weights, tiny_args, write_folder
 
@@ -33,9 +35,19 @@ MODELS: dict[str, dict[str, Any]] = {
     "window": {"sliding_window": 16},
     "windows in some blocks": {"sliding_window": 16, "windowed_layers": (True, False)},
     "neighbours": {"rope_traditional": True},
+    "scaled rotations": {"rope_scaling": RopeScaling("yarn", 4.0, 16, attention_factor=1.2)},
+    "growing queries": {"query_scaling": QueryScaling(0.5, 16)},
     "sparse": {"moe": MoEArgs(8, 2)},
     "sparse with a window": {"moe": MoEArgs(3, 1), "sliding_window": 16},
 }
+
+PLAIN_ARGS: dict[str, Any] = {"rope_traditional": False, "rope_scaling": None, "query_scaling": None}
+
+
+class Letters:
+    """As much of a tokenizer as decoding needs."""
+
+    vocab_size = 50
 
 
 def load(tmp_path: Any, changes: dict[str, Any], bits: int | None) -> tuple[PackedMistral, Mistral]:
@@ -43,15 +55,10 @@ def load(tmp_path: Any, changes: dict[str, Any], bits: int | None) -> tuple[Pack
     args = tiny_args(**({"hidden_dim": 128, "head_dim": 16} | changes))
     weights: Any = random_weights(replace(args, rope_traditional=False))
     if bits:
-        weights = quantize(weights, 32, bits, only=lambda name: "gate.weight" not in name or "mlp" in name)
-    folder = write_folder(tmp_path, replace(args, rope_traditional=False), weights)
-    packed, plain = load_model(folder, threads=2), load_model(folder, pack=False)
-    for model in (packed, plain):
-        for block in model.layers:
-            block.attention.rope_traditional = args.rope_traditional
-    if args.rope_traditional:
-        packed._runner._numbers = packed._runner._numbers._replace(neighbours=True)
-        packed._runner._neighbours = True
+        weights = quantize(weights, 32, bits, only=lambda name: ".gate." not in name)
+    _, source = open_model(write_folder(tmp_path, replace(args, **PLAIN_ARGS), weights))
+    packed = build_model(args, source, threads=2)
+    plain = build_model(args, open_model(tmp_path)[1], pack=False)
     assert isinstance(packed, PackedMistral)
     return packed, plain
 
@@ -63,11 +70,6 @@ def in_chunks(model: Mistral, *lengths: int, cache: Cache | None = None) -> np.n
         logits.append(np.array(part[0]))
         start += length
     return np.concatenate(logits)
-
-
-def runtime_of(model: Mistral) -> Runtime:
-    """A runtime with a vocabulary of 50 tokens."""
-    return Runtime(model, SimpleNamespace(vocab_size=50, eos_ids=frozenset()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bits", [None, 4, 8])
@@ -96,7 +98,7 @@ def test_greedy_tokens_are_those_of_the_expanded_weights(tmp_path: Any, kind: st
     for model in pair:
         cache = model.make_cache()
         model.prefill(mx.array([TOKENS[:19]]), cache)
-        tokens = decoding_of(runtime_of(model), cache, TOKENS[:20], params).tokens()
+        tokens = Decoding(Runtime(model, Letters()), cache, TOKENS[:20], params).tokens()
         replies.append([next(tokens) for _ in range(40)])
     assert replies[0] == replies[1]
 
@@ -131,7 +133,7 @@ def test_logits_that_overflow_end_a_reply_with_a_sentence(tmp_path: Any) -> None
     packed, _ = load(tmp_path, {}, 4)
     assert packed._runner is not None
     packed.packed["layers.1.attention.wo"].scales.fill(np.nan)
-    decoding = decoding_of(runtime_of(packed), packed.make_cache(), [1], SamplingParams(temperature=0))
+    decoding = Decoding(Runtime(packed, Letters()), packed.make_cache(), [1], SamplingParams(temperature=0))
     with pytest.raises(EngineError, match="overflowed"):
         next(decoding.tokens())
 
