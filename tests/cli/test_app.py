@@ -170,7 +170,7 @@ def test_verify_finds_that_the_model_that_comes_along_agrees() -> None:
 
 @pytest.mark.slow
 def test_verify_ends_with_1_over_the_tolerance() -> None:
-    ended = menny("verify", "--tokens", "8", "--tolerance", "1e-12")
+    ended = menny("verify", "--tokens", "40", "--tolerance", "1e-12")
     assert ended.returncode == 1
     assert "THEY DISAGREE" in ended.stdout
 

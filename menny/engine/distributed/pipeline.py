@@ -71,6 +71,7 @@ class Pipeline(Mistral):
         nn.Module.__init__(self)
         self.args, self.start = first.args, first.start
         self.tok_embeddings, self.layers = first.tok_embeddings, first.layers
+        self._first = first
         self._ring = ring
         self._stage_bytes = stage_bytes
         self._n_caches = 0
@@ -83,6 +84,10 @@ class Pipeline(Mistral):
         cache = self.make_cache() if cache is None else cache
         self._forward(Opcode.FORWARD, tokens, cache)
         return self._ring.receive((*tokens.shape, self.args.vocab_size), self._type), cache
+
+    def hidden(self, x: mx.array, cache: Cache) -> mx.array:
+        """Compute the blocks of this machine, in the way that is fastest here."""
+        return self._first.hidden(x, cache)
 
     def prefill(self, tokens: mx.array, cache: Cache) -> None:
         self._forward(Opcode.PREFILL, tokens, cache)
@@ -167,7 +172,7 @@ class Follower:
         self._ring.order(order, TYPES.index((self._model.logits(x) if self._ring.is_last else x).dtype))
 
     def _forward(self, order: Opcode, numbers: list[int]) -> None:
-        number, rows, tokens, kind = numbers
+        number, rows, tokens, kind, *_ = numbers
         cache = self._cache(number)
         x = self._ring.receive((rows, tokens, self._model.args.dim), TYPES[kind])
         x = self._model.hidden(x, cache)

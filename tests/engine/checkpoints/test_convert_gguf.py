@@ -59,7 +59,7 @@ def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
     peer, _ = load_in_mlx_lm(str(tmp_path / "target"))
     peer.set_dtype(mx.float32)  # as our numbers are on a CPU
     theirs = np.array(peer(mx.array([ids])))
-    assert np.abs(np.array(model(mx.array([ids]))[0]) - theirs).max() < 1e-2
+    assert np.abs(np.array(model(mx.array([ids]))[0]) - theirs).max() < 1e-3 * np.abs(theirs).max()
     converted = measure_perplexity(tmp_path / "target", TEXT)
     assert converted.perplexity < worse * original.perplexity
     assert converted.tokens == original.tokens > 400

@@ -67,7 +67,7 @@ def test_several_machines_say_what_one_says_in_every_format(count: int, kinds: t
 
 
 def test_what_changes_or_copies_a_cache_is_told_to_the_other_machines() -> None:
-    only_read = {"offset", "nbytes", "state", "masks", "reaches_back_to", "keeps_all"}
+    only_read = {"offset", "nbytes", "state", "masks", "can_trim_to", "fits_without_eviction"}
     public = {name for name in vars(Cache) if not name.startswith("_")}
     assert public - only_read == {name for name in vars(SharedCache) if not name.startswith("_")}
 
@@ -83,7 +83,7 @@ def test_the_model_that_comes_along_says_the_same_by_mlx_launch(smollm2_path: Pa
     assert (told.returncode, told.stderr) == (0, "")
     found = json.loads(told.stdout)
     assert found["tokens"] == alone["tokens"]
-    assert max(found["stage_bytes"]) < 0.61 * whole  # half of the layers, and the tied embeddings
+    assert max(found["stage_bytes"]) < 0.67 * whole  # half of the layers, and the tied embeddings in 8 bits
 
 
 def test_chat_over_mlx_launch_reads_what_is_piped_and_ends_with_it(tmp_path: Path) -> None:
