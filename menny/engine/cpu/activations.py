@@ -11,8 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from menny.engine.cpu.compiling import maths
-from menny.engine.cpu.vectors import EXP, HIGHEST, LN2, LOG2E, LOWEST, floats
-from menny.engine.cpu.vectors import Vectors as Vectors16
+from menny.engine.cpu.vectors import EXP, HIGHEST, LN2, LOG2E, LOWEST, VectorBuilder, floats
 
 LARGEST = np.float32(32767)
 
@@ -53,7 +52,7 @@ def gate(_: Any, a: Any, b: Any, out: Any) -> Any:
     """silu(a) b = a b / (1 + e^-a), of 16 numbers at each of these addresses."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
-        vectors = Vectors16(builder)
+        vectors = VectorBuilder(builder)
         gated, factor = (vectors.load(floats, address, align=4) for address in args[:2])
         opening = builder.fadd(vectors.exp(builder.fneg(gated)), vectors.constant(1.0))
         vectors.store(builder.fdiv(builder.fmul(gated, factor), opening), args[2])

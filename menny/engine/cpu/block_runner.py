@@ -11,7 +11,7 @@ from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, GROUP_SIZES, TILE, Packed
 from menny.engine.cpu.modules import describe
 from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.stages import CACHE_NUMBERS, SEEN, Numbers, Shared
+from menny.engine.cpu.stages import CACHE_NUMBERS, SEEN, Numbers, Workspace
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention
@@ -51,7 +51,7 @@ class BlockRunner:
                 self._matrices[number, which] = describe([packed])[0]
         self._caches = np.zeros((len(blocks), CACHE_NUMBERS), np.int64)
         self._turned = 0, np.zeros((0, 2, args.head_dim // 2), np.float32)
-        self._shared: dict[int, Shared] = {}
+        self._shared: dict[int, Workspace] = {}
         self._scratch: Scratch | None = None
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
@@ -96,13 +96,13 @@ class BlockRunner:
         factors = np.array(growth(position, n_tokens))[:, 0] if growth else np.ones(n_tokens, np.float32)
         return (factors * scale).astype(np.float32)
 
-    def _room(self, n_tokens: int) -> Shared:
+    def _room(self, n_tokens: int) -> Workspace:
         """What threads share for so many tokens, filled up to fours."""
         count = n_tokens if n_tokens == 1 else -(-n_tokens // TOKENS) * TOKENS
         if count not in self._shared:
             numbers = self._numbers
             rows = max(block[WQKV].rows for block in self._blocks)
-            self._shared[count] = Shared(
+            self._shared[count] = Workspace(
                 x=np.zeros(count * numbers.dim, np.float32),
                 qkv=np.zeros(count * rows, np.float32),
                 mixed=np.zeros(count * numbers.n_heads * numbers.head_dim, np.float32),

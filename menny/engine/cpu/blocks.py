@@ -9,7 +9,7 @@ import numpy as np
 
 from menny.engine.cpu.compiling import job
 from menny.engine.cpu.expert_stages import add_experts, open_expert_gates, route
-from menny.engine.cpu.stages import Numbers, Own, Shared, add_product, attend_heads, open_gates, project, store
+from menny.engine.cpu.stages import Numbers, Own, Workspace, add_product, attend_heads, open_gates, project, store
 from menny.engine.cpu.together import STAGE
 
 WQKV, WO, W1, W2, W3, GATE = range(6)  # a block's matrices
@@ -37,7 +37,7 @@ def run_blocks(
     caches: np.ndarray,
     turns: np.ndarray,
     scales: np.ndarray,
-    s: Shared,
+    s: Workspace,
     scratch: Scratch,
     tokens: int,
     stages: int,

@@ -8,12 +8,12 @@ import numpy as np
 from menny.engine.cpu.activations import Vectors, exp
 from menny.engine.cpu.compiling import kernel, maths
 from menny.engine.cpu.products import ROWS, Matrix, address, multiply, pieces_of, prepare, rows_of_piece
-from menny.engine.cpu.stages import Numbers, Own, Shared, gate_tiles, norm
+from menny.engine.cpu.stages import Numbers, Own, Workspace, gate_tiles, norm
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 
 
 @kernel
-def route(s: Shared, gate: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
+def route(s: Workspace, gate: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """Choose the k experts of each token, and their shares: softmax over the k largest of gate norm(x)."""
     if has_pieces(stage, tokens):
         a = norm(s, weight, numbers, tokens, own)
@@ -51,7 +51,7 @@ def _choose(logits: np.ndarray, experts: np.ndarray, shares: np.ndarray) -> None
 
 @kernel
 def open_expert_gates(
-    s: Shared, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+    s: Workspace, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
     """hidden = silu(w1 norm(x)) w3 norm(x), by each of a token's experts."""
     each, width = pieces_of(w1), numbers.hidden
@@ -73,7 +73,7 @@ def open_expert_gates(
 
 
 @kernel
-def add_experts(s: Shared, w2: Matrix, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
+def add_experts(s: Workspace, w2: Matrix, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
     """x += sum over a token's experts of their share of w2 hidden."""
     each, dim, chosen = pieces_of(w2), numbers.dim, numbers.chosen
     pieces = each * tokens

@@ -13,13 +13,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from menny.engine.cpu.tiles import TOKENS, UNROLLED, Generate, typed
-from menny.engine.cpu.vectors import WIDTH, Vectors, f32, floats, halves, i64, ints, shorts
+from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, halves, i64, ints, shorts
 
 
 def _plain(kind: str, tokens: int) -> Generate:
     nbytes = 4 if kind == "float32" else 2
 
-    def generate(vectors: Vectors, args: Any) -> None:
+    def generate(vectors: VectorBuilder, args: Any) -> None:
         build = vectors.builder
         weights, *_, x, _, _, width, y, step = args
         sums = [[vectors.variable(vectors.zero(floats)) for _ in range(UNROLLED)] for _ in range(tokens)]
@@ -37,7 +37,7 @@ def _plain(kind: str, tokens: int) -> Generate:
     return generate
 
 
-def _as_floats(vectors: Vectors, kind: str, address: Any) -> Any:
+def _as_floats(vectors: VectorBuilder, kind: str, address: Any) -> Any:
     build = vectors.builder
     if kind == "float32":
         return vectors.load(floats, address, align=4)

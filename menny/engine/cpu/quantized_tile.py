@@ -15,13 +15,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from menny.engine.cpu.tiles import TOKENS, UNROLLED, Generate, typed
-from menny.engine.cpu.vectors import Vectors, f32, floats, halves, i32, i64, ints, pairs
+from menny.engine.cpu.vectors import VectorBuilder, f32, floats, halves, i32, i64, ints, pairs
 
 _AHEAD = 4096  # bytes before they are read, that weights are asked of the memory
 
 
 def _quantized(bits: int, tokens: int) -> Generate:
-    def generate(vectors: Vectors, args: Any) -> None:
+    def generate(vectors: VectorBuilder, args: Any) -> None:
         build = vectors.builder
         words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step = args
         sums = [vectors.variable(vectors.zero(floats)) for _ in range(tokens)]
@@ -42,7 +42,7 @@ def _quantized(bits: int, tokens: int) -> Generate:
 
 
 def _sums_of_group(
-    vectors: Vectors, bits: int, tokens: int, words: Any, first: Any, per_group: Any, n: Any, width: Any
+    vectors: VectorBuilder, bits: int, tokens: int, words: Any, first: Any, per_group: Any, n: Any, width: Any
 ) -> list[Any]:
     """Each token's sum over a group's columns of q n, whose first word is `first`."""
     build = vectors.builder
@@ -69,7 +69,7 @@ def _sums_of_group(
     return totals
 
 
-def _either(vectors: Vectors, numbers: Any, group: Any, are_half: Any) -> Any:
+def _either(vectors: VectorBuilder, numbers: Any, group: Any, are_half: Any) -> Any:
     """Sixteen rows' scales, or biases, of a group; kept as float16 or as float32."""
     build = vectors.builder
     result = vectors.variable(vectors.zero(floats))

@@ -37,7 +37,7 @@ class Numbers(NamedTuple):
     chosen: int  # experts a token
 
 
-class Shared(NamedTuple):
+class Workspace(NamedTuple):
     """What all threads read and write, flat; rows of vectors are as long as their matrix's."""
 
     x: np.ndarray  # [T, dim], from block to block
@@ -71,7 +71,7 @@ def _floats_at(_: Any, place: Any) -> Any:
 
 
 @kernel
-def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own) -> Vectors:
+def norm(s: Workspace, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own) -> Vectors:
     """The normed vectors of all tokens, to be multiplied."""
     dim = numbers.dim
     for token in range(tokens):
@@ -81,7 +81,9 @@ def norm(s: Shared, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own)
 
 
 @kernel
-def project(s: Shared, wqkv: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int) -> None:
+def project(
+    s: Workspace, wqkv: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+) -> None:
     """qkv = wqkv norm(x)."""
     pieces = pieces_of(wqkv)
     if has_pieces(stage, pieces):
@@ -97,7 +99,9 @@ def project(s: Shared, wqkv: Matrix, weight: np.ndarray, numbers: Numbers, token
 
 
 @kernel
-def store(s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int) -> None:
+def store(
+    s: Workspace, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
+) -> None:
     """Put the tokens' rotated keys, and their values, into the cache; `row` is the length of qkv's."""
     dim, heads = numbers.head_dim, numbers.n_kv_heads
     pieces = tokens * heads
@@ -126,7 +130,7 @@ def store(s: Shared, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Nu
 
 @kernel
 def attend_heads(
-    s: Shared,
+    s: Workspace,
     cache: np.ndarray,
     row: int,
     turns: np.ndarray,
@@ -192,7 +196,7 @@ def gate_tiles(w1: Matrix, w3: Matrix, part: int, row: int, a: Vectors, token: i
 
 @kernel
 def open_gates(
-    s: Shared, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
+    s: Workspace, w1: Matrix, w3: Matrix, weight: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
     """hidden = silu(w1 norm(x)) w3 norm(x)."""
     pieces, width = pieces_of(w1), numbers.hidden

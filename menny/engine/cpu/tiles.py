@@ -11,13 +11,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from menny.engine.cpu.vectors import Vectors, i64
+from menny.engine.cpu.vectors import VectorBuilder, i64
 
 TOKENS = 4  # vectors in a tile of several
 UNROLLED = 4  # words, or columns, between two looks at the end of a loop
 _N_ARGS = 12
 
-Generate = Callable[[Vectors, Any], None]
+Generate = Callable[[VectorBuilder, Any], None]
 
 SIGNATURE = types.void(*[types.int64] * _N_ARGS)
 """Addresses and counts: words, scales, biases, half_scales, groups, words_per_group, n, u, v, width, y, step.
@@ -31,7 +31,7 @@ def typed(generate: Generate) -> Any:
     """The type of a tile, and how it is compiled: as Numba asks of an intrinsic."""
 
     def lower(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        generate(Vectors(builder), args)
+        generate(VectorBuilder(builder), args)
         return context.get_dummy_value()
 
     return SIGNATURE, lower

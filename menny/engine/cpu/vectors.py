@@ -23,7 +23,7 @@ _wide = ir.VectorType(i32, 2 * WIDTH)
 _EVEN, _ODD = (ir.Constant(ints, list(range(start, 2 * WIDTH, 2))) for start in (0, 1))
 
 
-class Vectors:
+class VectorBuilder:
     """Writes vector instructions into a function that is being compiled."""
 
     def __init__(self, builder: Any) -> None:
