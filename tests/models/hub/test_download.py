@@ -136,7 +136,7 @@ def test_killed_in_the_middle_it_goes_on_with_what_was_finished(hub: FakeHub, jo
     time.sleep(1)  # the downloading process ends with the one that wanted it
     second = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
 
-    assert second.stdout == f"little is here: {job.into}.\n"
+    assert second.stdout == f"little is here: {job.into}\n"
     assert hub.got("config.json") == 1
     assert {path.name for path in job.into.iterdir()} == WANTED
 

@@ -128,7 +128,7 @@ def test_a_fault_is_one_sentence_and_the_next_try_goes_on(
     before = {name: hub.got(name) for name in finished}
     code, out, err = get()
     assert (code, err) == (0, "")
-    assert out == f"little is here: {models(temporary_home) / 'little'}.\n"
+    assert out == f"little is here: {models(temporary_home) / 'little'}\n"
     assert {name: (models(temporary_home) / "little" / name).read_bytes() for name in FILES} == FILES
     assert {name: hub.got(name) for name in finished} == before
 
