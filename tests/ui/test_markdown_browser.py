@@ -282,7 +282,7 @@ LINES += [
     "\n\\[\n",
     "\n$$\n",
 ]
-COUNT, AT_ONCE = 5000, 1000
+COUNT, AT_ONCE = 2000, 1000
 
 
 def nasty(count: int) -> list[str]:

@@ -19,7 +19,7 @@ from menny.engine.rope import QueryScaling, RopeScaling
 from menny.engine.runtime import Runtime
 from menny.engine.sampling import SamplingParams
 from menny.errors import EngineError
-from tests.engine.tiny_models import quantize, random_weights, tiny_args, write_folder
+from tests.engine.tiny_models import built, quantize, random_weights, tiny_args, write_folder
 
 if packed_mistral() is None:
     pytest.skip("there are no kernels here", allow_module_level=True)
@@ -169,3 +169,15 @@ def test_a_few_tokens_of_one_sequence_take_one_call_for_all_blocks(
     monkeypatch.setattr(BlockRunner, "__call__", lambda self, x, cache: calls.append(len(x)) or runner(self, x, cache))
     in_chunks(packed, 1, 12, 17, 3, 1, 1)
     assert calls == [1, 12, 1, 1]  # neither what is too long nor what wraps around the window
+
+
+@pytest.mark.parametrize("prompt", range(1, 20))
+def test_a_prompt_that_fills_the_window_is_gone_on_from_by_the_kernels(prompt: int) -> None:
+    args = tiny_args(sliding_window=6)
+    model = built(args, random_weights(args))
+    tokens = mx.array([[(7 * i * i + 3) % args.vocab_size for i in range(prompt + 1)]])
+    cache = model.make_cache()
+    model.prefill(tokens[:, :-1], cache)
+    after_prompt = np.array(model(tokens[:, -1:], cache)[0])[0, 0]
+    at_once = np.array(model(tokens, model.make_cache())[0])[0, -1]
+    np.testing.assert_allclose(after_prompt, at_once, rtol=0, atol=1e-4)
