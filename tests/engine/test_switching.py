@@ -54,7 +54,7 @@ def test_after_ten_switches_the_memory_is_that_after_one_and_unloading_gives_it_
     sizes, held, left, told = json.loads(said.stdout)
 
     # OpenBLAS takes more or fewer buffers by how busy the machine is: what leaks shows in what is never given back.
-    assert min(sizes[6:]) < 1.12 * min(sizes[1:6])
+    assert min(sizes[6:]) < 1.3 * min(sizes[1:6])  # five models that stayed would be twice as much
     assert max(sizes) < 1.4 * min(sizes[1:])  # what is computed with beside the weights comes and goes
     assert held - left > 98_000_000  # the weights of the smaller one
     assert told == [["length", 30], "the other model"]  # a reply that is under way ends before its model goes
