@@ -148,7 +148,7 @@ class _Buffers:
             views = [np.array(buffer, copy=False) for buffer in self.state]
             if self._is_shared or not all(view.flags.c_contiguous for view in views):
                 # In the order of the axes: MLX keeps the strides that an array of NumPy comes with.
-                self._keys, self._values = (mx.array(np.array(view, order="C")) for view in views)
+                self._keys, self._values = (mx.array(np.ascontiguousarray(view)) for view in views)
                 views = [np.array(buffer, copy=False) for buffer in self.state]
             self._views, self._is_shared = (views[0], views[1]), False
         return self._views

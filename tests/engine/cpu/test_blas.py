@@ -2,14 +2,12 @@
 
 import ctypes
 import logging
-import os
-import subprocess
 import sys
 
 import pytest
 
-from menny.config.paths import PROJECT
 from menny.engine.cpu import blas
+from tests.engine.cpu.new_process import in_a_new_process
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings a fast BLAS of its own")
 WITH_WHEEL = pytest.mark.skipif(
@@ -28,20 +26,6 @@ assert np.abs(np.array(mx.array(left) @ mx.array(right)) - left @ right).max() <
 mapped = open("/proc/self/maps").read()
 print("openblas" in mapped, "libmlx" in mapped)
 """
-
-
-def in_a_new_process(script: str, **environment: str) -> str:
-    root = PROJECT
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @ON_LINUX

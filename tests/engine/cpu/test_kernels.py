@@ -1,14 +1,11 @@
 """Kernels are compiled once, kept, and done without where they can't be had."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from menny.config.paths import PROJECT
 from menny.engine.cpu.kernels import packed_mistral
+from tests.engine.cpu.new_process import in_a_new_process
 
 if packed_mistral() is None:
     pytest.skip("there are no kernels here", allow_module_level=True)
@@ -25,19 +22,6 @@ print(before, packed_mistral() and packed_mistral().__name__, must_compile())
 """
 
 WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None" + SCRIPT.replace('assert "numba" not in sys.modules', "")
-
-
-def in_a_new_process(script: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_without_numba_mlx_multiplies_and_one_line_says_so() -> None:
