@@ -18,7 +18,11 @@ Phase = Literal["busy", "preparing", "loading", "waiting", "summarizing", "class
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a reply, and the statistics so far. Speeds are tokens a second."""
+    """A piece of a reply, and the statistics so far. Speeds are tokens a second.
+
+    `thought` is a piece of what a reasoning model thinks before its answer, where the engine tells the two apart: a
+    server does; the engine on this machine gives tokens, and chats read their thoughts from these.
+    """
 
     text: str
     token: int | None = None
@@ -29,6 +33,7 @@ class Chunk:
     prompt_tps: float = 0.0  # of the computed tokens
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
+    thought: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A conversation, and the one way from a user's text to a stored, streamed reply."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
@@ -36,6 +36,7 @@ class Chat:
         self.id = chat_id or new_id()
         self.unkept = self.unread = ""
         self._read_again = 0.0
+        self._new_settings: dict[str, Any] = {}  # of a chat without a message, which isn't stored yet
         self._home = store
         self._store = store or ChatStore()
         self._seen: tuple[int | None, Sequence[MessageNode]] = (None, ())
@@ -52,6 +53,18 @@ class Chat:
     def revision(self) -> tuple[int, int]:
         """Two numbers: the first changes with this chat, the second with the list of chats."""
         return self._read(lambda store: store.revision(self.id), UNREADABLE)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was chosen for this chat, by key: values that JSON can hold."""
+        conversation = self._read(lambda store: store.conversation(self.id), None)
+        return conversation.settings if conversation else self._new_settings
+
+    def set_settings(self, **settings: Any) -> None:
+        """Set values of the chat's settings; None removes one. A chat without a message keeps them for its first."""
+        kept = {**self._new_settings, **settings}
+        self._new_settings = {key: value for key, value in kept.items() if value is not None}
+        self._keep(lambda store: store.set_settings(self.id, **settings))
 
     def reply(
         self, text: str, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
@@ -90,7 +103,7 @@ class Chat:
             raise PromptError("This reply was withheld: regenerate it instead.")
         self._return_home()
         entry = self._keep(lambda store: store.reopen(reply_id))
-        return Reply(entry.id, entry.text, stats=entry.stats, kept_ids=entry.extra.get(TOKEN_IDS_KEY))
+        return Reply(entry.id, entry.text, entry.thought, stats=entry.stats, kept_ids=entry.extra.get(TOKEN_IDS_KEY))
 
     def answer(
         self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
@@ -137,7 +150,7 @@ class Chat:
             seam = Seam(engine.tokenizer, prompt.answer_ids)
             for chunk in reply.follow(lambda: engine.stream(prompt.ids, settings.params, on_progress), seam):
                 if time.monotonic() >= due:
-                    self._keep(lambda store: store.grow(reply.id, reply.text))
+                    self._keep(lambda store: store.grow(reply.id, reply.text, reply.thought))
                     due = time.monotonic() + KEEP_EVERY
                 yield chunk
         except (PromptTooLongError, WithheldError):
@@ -153,14 +166,16 @@ class Chat:
                 reply.kept_ids = ids_to_keep(seam.ids, reply.text, engine.tokenizer)
 
     def _end(self, reply: Reply) -> None:
-        extra = {
+        extra: dict[str, Any] = {
             "usage": asdict(reply.usage) if reply.usage else None,
             "notice": reply.notice or None,
             MODERATION_KEY: reply.moderation.to_dict() if reply.moderation else None,
             TOKEN_IDS_KEY: (reply.kept_ids or None) if reply.finish_reason != "stop" else None,
         }
         self._keep(
-            lambda store: store.finish(reply.id, reply.text, reply.finish_reason, reply.error, reply.stats, **extra)
+            lambda store: store.finish(
+                reply.id, reply.text, reply.finish_reason, reply.error, reply.stats, reply.thought, **extra
+            )
         )
 
     @property
@@ -206,7 +221,9 @@ class Chat:
         if is_blank(cleaned):
             raise PromptError("There is nothing to send: type a message first.")
         self._return_home()
-        question, reply = self._keep(lambda store: store.ask(self.id, parent, cleaned, persona, model))
+        question, reply = self._keep(
+            lambda store: store.ask(self.id, parent, cleaned, persona, model, self._new_settings)
+        )
         return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
 
     def _moderate_question(

@@ -25,6 +25,7 @@ class Reply:
 
     id: str
     text: str = ""
+    thought: str = ""
     typed: str = ""
     new: str = ""
     instead: str = ""

@@ -27,10 +27,13 @@ def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
 
 def _add_conversation(db: Connection, conversation: Conversation) -> None:
     db.execute(
-        "INSERT INTO conversations (id, title, pinned, created, updated) VALUES (?, ?, ?, ?, ?) "
+        "INSERT INTO conversations (id, title, pinned, created, updated, settings) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET deleted = NULL, updated = max(updated, excluded.updated), "
         "revision = revision + 1",
-        (conversation.id, conversation.title, conversation.pinned, conversation.created, conversation.updated),
+        (
+            *(conversation.id, conversation.title, conversation.pinned, conversation.created, conversation.updated),
+            json.dumps(dict(conversation.settings)),
+        ),
     )
 
 
@@ -38,11 +41,11 @@ def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bo
     """Add a message, or what one that is here lacks; return whether that changed anything."""
     here = db.execute("SELECT * FROM messages WHERE id = ?", (entry.id,)).fetchone()
     status = "interrupted" if entry.status == "growing" else entry.status
-    ending = (entry.text, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.stats)))
+    ending = (entry.text, entry.thought, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.stats)))
     if here is None:
         db.execute(
-            "INSERT INTO messages (text, status, finish_reason, error, figures, extra, id, conversation, parent, role, "
-            "persona, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO messages (text, thought, status, finish_reason, error, figures, extra, id, conversation, "
+            "parent, role, persona, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(*ending, json.dumps(dict(entry.extra)), entry.id, conversation_id, entry.parent),
                 *(entry.role, entry.persona, entry.model, entry.created),
@@ -55,7 +58,8 @@ def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bo
     if here["status"] == "whole" or (status != "whole" and len(entry.text) <= len(here["text"])):
         return here["deleted"] is not None
     db.execute(
-        "UPDATE messages SET text = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' WHERE id = ?",
+        "UPDATE messages SET text = ?, thought = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' "
+        "WHERE id = ?",
         (*ending, entry.id),
     )
     return True

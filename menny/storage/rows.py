@@ -16,7 +16,13 @@ TITLE_LENGTH = 60
 def as_conversation(row: Row) -> Conversation:
     """Return a row as a value."""
     return Conversation(
-        row["id"], row["title"], bool(row["pinned"]), row["created"], row["updated"], deleted=row["deleted"]
+        row["id"],
+        row["title"],
+        bool(row["pinned"]),
+        row["created"],
+        row["updated"],
+        deleted=row["deleted"],
+        settings=notes_of(row["settings"]),
     )
 
 
@@ -36,6 +42,7 @@ def as_entry(row: Row, alternatives: Sequence[str], is_orphan: bool) -> MessageN
         created=row["created"],
         alternatives=tuple(alternatives),
         extra=notes_of(row["extra"]),
+        thought=row["thought"],
     )
 
 
@@ -53,7 +60,7 @@ def stats_of(kept: str) -> ReplyStats:
 
 
 def notes_of(kept: str) -> dict[str, Any]:
-    """Read what is kept beside a message; empty where a damaged file can't say it."""
+    """Read what is kept beside a message or a conversation; empty where a damaged file can't say it."""
     try:
         return dict(json.loads(kept))
     except (ValueError, TypeError):
@@ -156,6 +163,19 @@ def add_notes(db: Connection, entry_id: str, notes: Mapping[str, Any]) -> None:
     kept = {**notes_of(message_row(db, entry_id)["extra"]), **notes}
     kept = {key: value for key, value in kept.items() if value is not None}
     db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
+
+
+def add_settings(db: Connection, conversation_id: str, settings: Mapping[str, Any]) -> None:
+    """Set values of a conversation's settings, by key; None removes one. Without such a conversation, do nothing."""
+    row = db.execute("SELECT settings FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None:
+        return
+    kept = {**notes_of(row["settings"]), **settings}
+    kept = {key: value for key, value in kept.items() if value is not None}
+    db.execute(
+        "UPDATE conversations SET settings = ?, revision = revision + 1 WHERE id = ?",
+        (json.dumps(kept), conversation_id),
+    )
 
 
 def set_chosen(db: Connection, conversation_id: str, parent: str | None, entry_id: str) -> None:

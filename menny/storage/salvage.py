@@ -17,10 +17,11 @@ FARTHEST_SKIP = 2**24  # rows; beyond that a table's end is taken for reached
 LONGEST_ID = 100  # characters
 
 _CONVERSATION = (
-    "INSERT INTO conversations (id, title, pinned, created, updated, deleted, chosen) VALUES (?,?,?,?,?,?,?)"
+    "INSERT INTO conversations (id, title, pinned, created, updated, deleted, chosen, settings) "
+    "VALUES (?,?,?,?,?,?,?,?)"
 )
 _MESSAGE = """INSERT INTO messages (id, conversation, parent, role, text, status, finish_reason, error, persona, model,
-    figures, extra, created, deleted, chosen, writer) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+    figures, extra, thought, created, deleted, chosen, writer) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 
 
 def salvage(damaged: Path, target: Connection) -> int:
@@ -92,7 +93,7 @@ def _save_conversation(target: Connection, row: Mapping[str, Any]) -> None:
         return
     chosen = row["chosen"] if _is_id(row["chosen"]) else None
     times = (_time(row["created"]) or 0.0, _time(row["updated"]) or 0.0, _time(row["deleted"]))
-    values = (row["id"], _text(row["title"]) or "…", int(row["pinned"] == 1), *times, chosen)
+    values = (row["id"], _text(row["title"]) or "…", int(row["pinned"] == 1), *times, chosen, _text(row["settings"]))
     _insert(target, _CONVERSATION, values)
 
 
@@ -102,13 +103,13 @@ def _save_message(target: Connection, row: Mapping[str, Any], last: dict[str, st
         return
     created = _time(row["created"]) or 0.0
     if target.execute("SELECT 1 FROM conversations WHERE id = ?", (conversation,)).fetchone() is None:
-        _insert(target, _CONVERSATION, (conversation, title_of(text) or "…", 0, created, created, None, None))
+        _insert(target, _CONVERSATION, (conversation, title_of(text) or "…", 0, created, created, None, None, ""))
     parent = row["parent"]
     if parent is not None and (not _is_id(parent) or not _is_here(target, conversation, parent)):
         parent = last.get(conversation)
     reason = row["finish_reason"] if row["finish_reason"] in get_args(FinishReason) else None
     status = row["status"] if row["status"] in ("growing", "whole") else "interrupted"
-    texts = [_text(row[column]) for column in ("error", "persona", "model", "figures", "extra")]
+    texts = [_text(row[column]) for column in ("error", "persona", "model", "figures", "extra", "thought")]
     chosen = row["chosen"] if _is_id(row["chosen"]) else None
     ending = (created, _time(row["deleted"]), chosen, _text(row["writer"]))
     values = (row["id"], conversation, parent, row["role"], text, status, reason, *texts, *ending)

@@ -97,6 +97,10 @@ MIGRATIONS: tuple[Migration, ...] = (
         "DROP INDEX messages_unindexed",
         f"CREATE INDEX messages_unindexed ON messages (number) WHERE {HOLDS_UNINDEXED}",
     ),
+    (
+        "ALTER TABLE messages ADD COLUMN thought TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE conversations ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 
 

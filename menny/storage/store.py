@@ -8,7 +8,7 @@ conversation as it is shown and as the model gets it.
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -23,6 +23,7 @@ from menny.storage.errors import DamagedError
 from menny.storage.merge import merge
 from menny.storage.rows import (
     add_notes,
+    add_settings,
     as_conversation,
     as_entry,
     begin,
@@ -155,16 +156,23 @@ class ChatStore:
     # Asking and replying
 
     def ask(
-        self, conversation_id: str, parent: str | None, text: str, persona: str = "", model: str = ""
+        self,
+        conversation_id: str,
+        parent: str | None,
+        text: str,
+        persona: str = "",
+        model: str = "",
+        settings: Mapping[str, Any] | None = None,
     ) -> tuple[MessageNode, MessageNode]:
         """Add a question after `parent` and an empty, growing reply to it, both on the active path.
 
         With the parent of an earlier question this makes an alternative to that. The first question begins the
-        conversation, and its beginning becomes the title.
+        conversation, its beginning becomes the title, and `settings` those of the conversation.
         """
         with self._database.write() as db:
             if not touch(db, conversation_id):
                 begin(db, conversation_id, title_of(text))
+                add_settings(db, conversation_id, settings or {})
             elif parent is None:
                 restart(db, conversation_id, title_of(text))
             question = self._add(db, conversation_id, parent, "user", text)
@@ -189,10 +197,10 @@ class ChatStore:
             )
         return self.entry(reply_id)
 
-    def grow(self, reply_id: str, text: str) -> None:
-        """Store the text of a reply so far."""
+    def grow(self, reply_id: str, text: str, thought: str = "") -> None:
+        """Store the text of a reply so far, and the thought before it."""
         with self._database.write() as db:
-            db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, reply_id))
+            db.execute("UPDATE messages SET text = ?, thought = ? WHERE id = ?", (text, thought, reply_id))
             revise(db, reply_id)
 
     def finish(
@@ -202,15 +210,16 @@ class ChatStore:
         finish_reason: FinishReason | None = None,
         error: str = "",
         stats: ReplyStats | None = None,
+        thought: str = "",
         **extra: Any,
     ) -> None:
         """Store a reply as it ended, with metadata; without a reason or an error, it was interrupted."""
         status = "whole" if finish_reason or error else "interrupted"
         with self._database.write() as db:
             db.execute(
-                "UPDATE messages SET text = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' "
-                "WHERE id = ?",
-                (text, status, finish_reason, error, json.dumps(asdict(stats or ReplyStats())), reply_id),
+                "UPDATE messages SET text = ?, thought = ?, status = ?, finish_reason = ?, error = ?, figures = ?, "
+                "writer = '' WHERE id = ?",
+                (text, thought, status, finish_reason, error, json.dumps(asdict(stats or ReplyStats())), reply_id),
             )
             add_notes(db, reply_id, extra)
             touch(db, message_row(db, reply_id)["conversation"])
@@ -267,6 +276,15 @@ class ChatStore:
     def pin(self, conversation_id: str, pinned: bool) -> None:
         """Pin a conversation to the head of the list, or unpin it."""
         self._change(conversation_id, "pinned", int(pinned))
+
+    def set_settings(self, conversation_id: str, **settings: Any) -> None:
+        """Set values of a conversation's settings, by key: `store.set_settings(chat_id, temperature=0.2)`.
+
+        Values are anything that JSON can hold; None removes a key. They are read as `conversation.settings`, and are
+        part of an export and of its import.
+        """
+        with self._database.write() as db:
+            add_settings(db, conversation_id, settings)
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation; `undelete` brings it back within the next 30 days."""

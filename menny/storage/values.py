@@ -18,20 +18,23 @@ def new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReplyStats:
-    """Measurements of a reply."""
+    """Measurements of a reply; `completion_tokens` are the answer's, without those of its thought."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
+    thought_tokens: int = 0
+    thought_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MessageNode:
     """A message in the tree of a conversation, with its metadata.
 
-    `alternatives` are the ids of all messages in its place, itself among them, oldest first. `extra` holds what other
-    rooms keep beside a message (`ChatStore.set_metadata`), each under a key of its own.
+    `thought` is a reasoning model's text before its answer. `alternatives` are the ids of all messages in its place,
+    itself among them, oldest first. `extra` holds what other rooms keep beside a message (`ChatStore.set_metadata`),
+    each under a key of its own.
     """
 
     id: str
@@ -47,11 +50,12 @@ class MessageNode:
     created: float = 0.0
     alternatives: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    thought: str = ""
 
     @property
     def message(self) -> Message:
         """The message as the model gets it."""
-        return Message(self.role, self.text)
+        return Message(self.role, self.text, self.thought)
 
     @property
     def can_go_on(self) -> bool:
@@ -62,7 +66,10 @@ class MessageNode:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation as a list shows it; times are seconds since 1970."""
+    """A conversation as a list shows it; times are seconds since 1970.
+
+    `settings` holds what was chosen for this chat (`ChatStore.set_settings`), each under a key of its own.
+    """
 
     id: str
     title: str
@@ -70,6 +77,7 @@ class Conversation:
     created: float = 0.0
     updated: float = 0.0
     deleted: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

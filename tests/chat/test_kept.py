@@ -52,6 +52,17 @@ def test_what_was_said_is_the_same_chat_for_who_comes_by_its_id(store: ChatStore
     assert (chat.entries[1].persona, chat.entries[1].model) == ("menny", "little")
 
 
+def test_the_settings_of_a_new_chat_are_kept_with_its_first_message(store: ChatStore) -> None:
+    chat = Chat(store)
+    chat.set_settings(temperature=0.2, note="Be brief.")
+    chat.set_settings(note=None)
+    assert chat.settings == {"temperature": 0.2}
+    assert store.conversation(chat.id) is None
+    answer(chat, chat.begin("Hi"), "Hello")
+    chat.set_settings(seed=7)
+    assert Chat(store, chat.id).settings == chat.settings == {"temperature": 0.2, "seed": 7}
+
+
 def test_a_question_is_kept_before_the_model_is_asked(store: ChatStore) -> None:
     chat = Chat(store)
     chat.begin("Hi")

@@ -19,9 +19,9 @@ def branched(store: ChatStore) -> str:
     chat = say(store, "Hi 👋 <b>", "Hello\n\n```python\nprint(1)\n```")
     question, reply = store.path(chat)
     again = store.ask_again(question.id, "nora", "little")
-    store.finish(
-        again.id, "Once upon", "length", stats=ReplyStats(12, 2, 18.5, 0.25), usage={"unseen": 0}, summary="Hm."
-    )
+    stats = ReplyStats(12, 2, 18.5, 0.25, thought_tokens=4, thought_seconds=0.5)
+    store.finish(again.id, "Once upon", "length", "", stats, "A tale, then.", usage={"unseen": 0}, summary="Hm.")
+    store.set_settings(chat, temperature=0.2, note="Be brief.", persona=None)
     say(store, "Go on", "and on", chat)
     store.ask(chat, reply.id, "Never answered")
     store.choose(again.id)
@@ -59,6 +59,16 @@ def test_a_chat_that_was_saved_and_deleted_comes_back_equal(store: ChatStore) ->
     assert elsewhere.merge(unpack("chat.json", as_json(before).encode()).transcripts) == len(before.entries)
     assert elsewhere.transcript(chat) == before
     assert texts(elsewhere, chat) == texts(store, chat)
+
+
+def test_a_document_of_the_first_version_is_read(store: ChatStore) -> None:
+    document = json.loads(as_json(store.transcript(say(store, "Hi", "Hello"))))
+    del document["settings"]
+    for message in document["messages"]:
+        del message["thought"], message["figures"]["thought_tokens"], message["figures"]["thought_seconds"]
+    data = json.dumps({**document, "version": 1}).encode()
+    (read,) = unpack("chat.json", data).transcripts
+    assert [entry.text for entry in read.entries] == ["Hi", "Hello"]
 
 
 def test_a_reply_that_grows_is_saved_as_interrupted(store: ChatStore) -> None:
@@ -128,7 +138,7 @@ def change(key: str, value: Any, message: int | None = None) -> Any:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (change("version", 2), "newer Menny"),
+        (change("version", 3), "newer Menny"),
         (change("version", None), "'version'"),
         (lambda chat: {key: value for key, value in chat.items() if key != "version"}, "'version'"),
         (change("id", "1"), "'id'"),

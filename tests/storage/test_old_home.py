@@ -47,11 +47,15 @@ def store(old_home: Path) -> Iterator[ChatStore]:
 
 
 def as_read_then(transcript: Any) -> dict[str, Any]:
-    """A chat in the names of that commit."""
+    """A chat in the names of that commit; what has been added since is empty."""
     entries = [asdict(entry) for entry in transcript.entries]
+    conversation = asdict(transcript.conversation)
+    assert conversation.pop("settings") == {}
     for entry in entries:
         entry["figures"] = entry.pop("stats")
-    found = {"conversation": asdict(transcript.conversation), "entries": entries, "active": transcript.active}
+        added = (entry.pop("thought"), entry["figures"].pop("thought_tokens"), entry["figures"].pop("thought_seconds"))
+        assert added == ("", 0, 0.0)
+    found = {"conversation": conversation, "entries": entries, "active": transcript.active}
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 

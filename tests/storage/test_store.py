@@ -266,3 +266,15 @@ def test_without_a_file_a_store_lives_in_memory() -> None:
     assert texts(store, chat) == ["Hi", "Hello"]
     assert store.search("hel")[0].conversation.id == chat
     assert ChatStore().conversations() == []
+
+
+def test_the_settings_of_a_chat_change_by_key_and_are_counted_as_a_change(store: ChatStore) -> None:
+    chat = new_id()
+    store.set_settings(chat, temperature=1.0)  # there is no such chat: nothing to set
+    store.ask(chat, None, "Hi", settings={"temperature": 0.2, "persona": "nora"})
+    before = store.revision(chat)[0]
+    store.set_settings(chat, temperature=None, note="Be brief.")
+    kept = store.conversation(chat)
+    assert kept is not None
+    assert kept.settings == {"persona": "nora", "note": "Be brief."}
+    assert store.revision(chat)[0] > before

@@ -12,7 +12,7 @@ from menny.errors import StorageError
 from menny.storage.rows import title_given, title_of
 from menny.storage.values import Conversation, MessageNode, ReplyStats, Transcript
 
-FORMAT, VERSION = "menny-chat", 1
+FORMAT, VERSION = "menny-chat", 2  # 2: with settings and thoughts; documents of 1 are read too
 MOST_MESSAGES = 100_000
 MOST_CHARACTERS = 2_000_000
 
@@ -28,6 +28,8 @@ class FiguresDocument(StrictModel):
     completion_tokens: Annotated[int, Field(ge=0)] = 0
     decode_tps: Amount = 0.0
     seconds_to_first_token: Amount = 0.0
+    thought_tokens: Annotated[int, Field(ge=0)] = 0
+    thought_seconds: Amount = 0.0
 
 
 class MessageDocument(StrictModel):
@@ -43,16 +45,18 @@ class MessageDocument(StrictModel):
     figures: FiguresDocument = FiguresDocument()
     created: Time
     extra: dict[str, JsonValue] = Field(default_factory=dict)
+    thought: Text = ""
 
 
 class ChatDocument(StrictModel):
     format: Literal["menny-chat"]
-    version: Literal[1]
+    version: Literal[1, 2]
     id: Id
     title: Name
     pinned: bool = False
     created: Time
     updated: Time
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
     messages: Annotated[list[MessageDocument], Field(min_length=1, max_length=MOST_MESSAGES)]
     active: list[Id]
 
@@ -60,7 +64,7 @@ class ChatDocument(StrictModel):
 def as_json(transcript: Transcript) -> str:
     """Return the document of a chat; a reply that is being written is in it as interrupted."""
     conversation, document = transcript.conversation, {}
-    for key in ("id", "title", "pinned", "created", "updated"):
+    for key in ("id", "title", "pinned", "created", "updated", "settings"):
         document[key] = getattr(conversation, key)
     messages = [_without_alternatives(entry) for entry in transcript.entries]
     whole = {"format": FORMAT, "version": VERSION, **document, "messages": messages, "active": transcript.active}
@@ -82,7 +86,9 @@ def from_json(data: bytes | str) -> Transcript:
         raise StorageError(_explain(error)) from None
     entries = tuple(_entry(message) for message in document.messages)
     title = title_given(document.title) or title_of(entries[0].text)
-    conversation = Conversation(document.id, title, document.pinned, document.created, document.updated)
+    conversation = Conversation(
+        document.id, title, document.pinned, document.created, document.updated, settings=document.settings
+    )
     return checked(Transcript(conversation, entries, tuple(document.active)))
 
 
@@ -121,6 +127,7 @@ def _entry(message: MessageDocument) -> MessageNode:
         stats=ReplyStats(**message.figures.model_dump()),
         created=message.created,
         extra=message.extra,
+        thought=message.thought,
     )
 
 
