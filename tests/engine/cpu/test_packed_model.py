@@ -82,11 +82,15 @@ def test_logits_are_those_of_the_expanded_weights(tmp_path: Any, kind: str, bits
         assert np.abs(in_chunks(packed, *chunks) - truth).max() < 1e-3 * largest, chunks
 
 
-@pytest.mark.parametrize("bits", [None, 4])
-def test_logits_are_the_same_to_the_bit_whichever_tokens_share_a_pass(tmp_path: Any, bits: int | None) -> None:
-    packed, _ = load(tmp_path, {}, bits)
+@pytest.mark.parametrize("bits", [None, 4, 8])
+@pytest.mark.parametrize("kind", ["dense", "odd widths", "growing queries", "sparse"])
+def test_logits_are_the_same_to_the_bit_whichever_tokens_share_a_pass(
+    tmp_path: Any, kind: str, bits: int | None
+) -> None:
+    packed, _ = load(tmp_path, MODELS[kind], bits)
     one_by_one = in_chunks(packed, *[1] * 40)
-    assert np.array_equal(in_chunks(packed, 4, 16, 3, 15, 1, 1), one_by_one)
+    for chunks in ([1, 2, 3, 4, 5, 6, 7, 8, 4], [16, 3, 15, 1, 1, 4], [9, 10, 11, 10]):
+        assert np.array_equal(in_chunks(packed, *chunks), one_by_one), chunks
 
 
 @pytest.mark.parametrize("kind", ["dense", "window", "sparse"])
