@@ -1,70 +1,28 @@
 """A conversation, and the one way from a user's text to a stored, streamed reply."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.seam import TOKEN_IDS_KEY, Seam, ids_to_keep, kept_ids
 from menny.chat.settings import ReplySettings
+from menny.chat.stored_chat import StoredChat
 from menny.engine_protocols import Chunk, Engine, OnProgress
-from menny.errors import MennyError, PromptError, PromptTooLongError, StorageError, WithheldError
+from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
 from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, ModerationResult
-from menny.storage import ChatStore, Conversation, MessageNode, Transcript, UnkeptError, new_id
+from menny.storage import MessageNode
 from menny.text import is_blank, sanitize
 
-UNREADABLE = (-2, -2)  # the revision of a chat that can't be read
-READ_AGAIN = 2.0  # seconds until a store that couldn't be read is tried again: a locked one keeps callers waiting
 KEEP_EVERY = 0.4  # seconds between two writes of a growing reply
 
-T = TypeVar("T")
 
-
-class Chat:
-    """A conversation. It owns no engine: the one that answers, and how, comes with every message.
-
-    It is kept in a store, under its id, from its first message on; without a store, in memory. While the store can't
-    be written it goes on in memory as well, and `unkept` holds the error. While the store can't be read, the messages
-    that were read last stand for it, and `unread` holds the error.
-    """
-
-    def __init__(self, store: ChatStore | None = None, chat_id: str = "") -> None:
-        self.id = chat_id or new_id()
-        self.unkept = self.unread = ""
-        self._read_again = 0.0
-        self._new_settings: dict[str, Any] = {}  # of a chat without a message, which isn't stored yet
-        self._home = store
-        self._store = store or ChatStore()
-        self._seen: tuple[int | None, Sequence[MessageNode]] = (None, ())
-
-    @property
-    def entries(self) -> Sequence[MessageNode]:
-        """The active path, from the first message to the last."""
-        revision, _ = self.revision
-        if revision not in (self._seen[0], UNREADABLE[0]):
-            self._seen = self._read(lambda store: (revision, store.path(self.id)), self._seen)
-        return self._seen[1]
-
-    @property
-    def revision(self) -> tuple[int, int]:
-        """Two numbers: the first changes with this chat, the second with the list of chats."""
-        return self._read(lambda store: store.revision(self.id), UNREADABLE)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What was chosen for this chat, by key: values that JSON can hold."""
-        conversation = self._read(lambda store: store.conversation(self.id), None)
-        return conversation.settings if conversation else self._new_settings
-
-    def set_settings(self, **settings: Any) -> None:
-        """Set values of the chat's settings; None removes one. A chat without a message keeps them for its first."""
-        kept = {**self._new_settings, **settings}
-        self._new_settings = {key: value for key, value in kept.items() if value is not None}
-        self._keep(lambda store: store.set_settings(self.id, **settings))
+class Chat(StoredChat):
+    """A conversation with its replies. It owns no engine: the one that answers, and how, comes with every message."""
 
     def reply(
         self, text: str, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
@@ -190,32 +148,6 @@ class Chat:
         context = Context(engine, settings.template, settings.params.max_tokens)
         return context.estimate_usage(messages, settings.memory, settings.instructions.examples, _summary_of(shown))
 
-    def choose(self, entry_id: str) -> None:
-        """Switch to another alternative."""
-        self._keep(lambda store: store.choose(entry_id))
-
-    def is_within(self, entry_id: str, branch_id: str) -> bool:
-        """True if a message is `branch_id` or follows it, and so is deleted with it."""
-        unknown: list[MessageNode] = []
-        return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), unknown))
-
-    def delete(self, entry_id: str) -> None:
-        """Delete a message and all that follow it."""
-        self._keep(lambda store: store.delete_branch(entry_id))
-
-    def restore(self, entry_id: str) -> None:
-        """Restore a deleted message, and those that were deleted with it."""
-        self._keep(lambda store: store.restore_branch(entry_id))
-
-    def keep_in(self, store: ChatStore) -> None:
-        """Keep the chat in a store that wasn't available before."""
-        self._home = self._home or store
-        self._return_home()
-
-    def transcript(self) -> Transcript:
-        """All messages, with their alternatives."""
-        return self._store.transcript(self.id)
-
     def _ask(self, parent: str | None, text: str, persona: str, model: str, instead: str) -> Reply:
         cleaned = sanitize(text)
         if is_blank(cleaned):
@@ -270,50 +202,6 @@ class Chat:
             self._keep(lambda store: store.set_metadata(last.id, summary=text))
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
-
-    def _read(self, read: Callable[[ChatStore], T], otherwise: T) -> T:
-        """Read something from the store; where that fails, return `otherwise` and set `unread`."""
-        if time.monotonic() < self._read_again:
-            return otherwise
-        try:
-            value, self.unread = read(self._store), ""
-        except UnkeptError as error:
-            value, self.unread = otherwise, str(error)
-            self._read_again = time.monotonic() + READ_AGAIN
-        return value
-
-    def _keep(self, change: Callable[[ChatStore], T]) -> T:
-        """Change the conversation in its store; where that fails, go on in memory."""
-        try:
-            return change(self._store)
-        except UnkeptError as error:
-            if self._store is not self._home:
-                raise
-            self._leave_home(str(error))
-            return change(self._store)
-
-    def _leave_home(self, reason: str) -> None:
-        in_memory = ChatStore()
-        try:
-            in_memory.merge([self._store.transcript(self.id)])
-        except StorageError:  # there is no message yet, or it can't be read either
-            if entries := tuple(self._seen[1]):
-                conversation = Conversation(self.id, entries[0].text[:60])
-                alone = tuple(replace(entry, alternatives=()) for entry in entries)
-                in_memory.merge([Transcript(conversation, alone, tuple(entry.id for entry in alone))])
-        self._store, self._seen, self._read_again = in_memory, (None, self._seen[1]), 0.0
-        self.unkept = f"This chat isn't being saved at the moment. {reason}"
-
-    def _return_home(self) -> None:
-        """Try to store the chat again."""
-        if self._home is None or self._store is self._home:
-            return
-        try:
-            if self._store.conversation(self.id):
-                self._home.merge([self._store.transcript(self.id)])
-        except UnkeptError:
-            return
-        self._store, self._seen, self.unkept = self._home, (None, ()), ""
 
 
 def _for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
