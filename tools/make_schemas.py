@@ -13,9 +13,11 @@ from menny.moderation.classifier import ModerationFile
 from menny.moderation.evaluation import EvaluationFile
 from menny.moderation.guardrails import GuardrailFile
 from menny.personas.persona import PersonaFile
+from menny.personas.profiles import ProfileFile
 
 FILES: dict[str, type[BaseModel]] = {
     "persona.json": PersonaFile,
+    "profile.json": ProfileFile,
     "guardrail.json": GuardrailFile,
     "models.json": CatalogueFile,
     "moderation.json": ModerationFile,

@@ -30,7 +30,16 @@ from menny.personas.card_fields import (
     shortened,
 )
 from menny.personas.card_files import picture_with_card
-from menny.personas.persona import MAX_EXAMPLE, MAX_EXAMPLES, MAX_EXTENSIONS, Example, PersonaFile
+from menny.personas.macros import Draws
+from menny.personas.persona import (
+    MAX_EXAMPLE,
+    MAX_EXAMPLES,
+    MAX_EXTENSIONS,
+    MAX_GREETING,
+    Example,
+    Persona,
+    PersonaFile,
+)
 from menny.text import is_blank, size
 
 Version = Literal[2, 3]
@@ -41,7 +50,7 @@ OUR_KEY = "menny"
 NO_SYSTEM_PROMPT = "You are {{char}}. Stay in character."
 UNNAMED = "Unnamed"
 MOST_NAMED = 5  # fields in notices
-MAX_PROMPT, MAX_GREETING, MAX_TAGLINE = 32_000, 8_000, 80  # characters, as PersonaFile has them
+MAX_PROMPT, MAX_TAGLINE = 32_000, 80  # characters, as PersonaFile has them
 
 _ORIGINAL = re.compile(r"\{\{original\}\}", re.IGNORECASE)
 _CHAR = re.compile(r"\{\{char\}\}", re.IGNORECASE)
@@ -77,7 +86,9 @@ def read_card(
 
 
 def alternate_greetings(persona: PersonaFile) -> list[str]:
-    """The other greetings of the card that a persona came from, with the marks for names."""
+    """A persona's other greetings, with their macros: its own or, where it names none, those of its card."""
+    if persona.alternate_greetings is not None:
+        return [text for text in dict.fromkeys(persona.alternate_greetings) if text != persona.greeting]
     card = persona.extensions.get("card")
     try:
         fields = fields_of(data_of(card), []) if isinstance(card, dict) else None
@@ -85,6 +96,12 @@ def alternate_greetings(persona: PersonaFile) -> list[str]:
         return []
     texts = [_nicknamed(text, fields.nickname) for text in fields.greetings] if fields else []
     return [text for text in dict.fromkeys(texts) if text != persona.greeting]
+
+
+def greetings_of(persona: Persona, user: str = "", draws: Draws | None = None) -> list[str]:
+    """The first messages that a chat can begin with, the usual one first, their macros expanded."""
+    texts = [persona.greeting_text(user, text, draws) for text in (persona.greeting, *alternate_greetings(persona))]
+    return [text for text in dict.fromkeys(texts) if not is_blank(text)]
 
 
 def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
@@ -99,6 +116,8 @@ def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
         data["name"] = persona.name
     if was["greeting"] != persona.greeting:
         data["first_mes"] = persona.greeting
+    if (others := persona.alternate_greetings) is not None and others != fields_of(data, []).greetings:
+        data["alternate_greetings"] = list(others)
     if was["system_prompt"] != persona.system_prompt:
         data |= {"description": "", "personality": "", "scenario": "", "post_history_instructions": ""}
         data["system_prompt"] = persona.system_prompt

@@ -1,11 +1,11 @@
-"""A user's own persona files: written whole or not at all, over nothing unseen, and with their comments kept.
+"""A user's own files of personas and profiles: written whole or not at all, and with their comments kept.
 
 What comes out of the editor is read back by the strict reader before it takes its place.
 """
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,27 @@ from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse, read
 from menny.errors import ConfigError, FileChangedError, StorageError
 from menny.files import file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
 from menny.personas.persona import PersonaFile
+from menny.personas.profiles import ProfileFile
 
-SCHEMA = CONFIGS / "schemas" / "persona.json"
-HEADER = "# yaml-language-server: $schema=../schemas/persona.json\n"
+Kept = PersonaFile | ProfileFile
+Kind = type[PersonaFile] | type[ProfileFile]
+
+SCHEMAS: Mapping[Kind, str] = {PersonaFile: "persona.json", ProfileFile: "profile.json"}
 MAX_ID = 40
 
 
 def new_id(name: str, taken: Container[str]) -> str:
-    """A file's name, without the ending, for a persona's name: plain letters, digits and hyphens, and not taken."""
+    """A file's name, without the ending, for a name: plain letters, digits and hyphens, and not taken."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-") or "persona"
     tries = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
     return next(one for one in tries if one not in taken)
 
 
-def find(folder: Path, persona_id: str) -> Path | None:
-    """The file of a persona in a folder; None where there isn't one."""
+def find(folder: Path, file_id: str) -> Path | None:
+    """The file of that id in a folder; None where there isn't one."""
     try:
-        return next((path for path in yaml_files(folder) if path.stem == persona_id and path.is_file()), None)
+        return next((path for path in yaml_files(folder) if path.stem == file_id and path.is_file()), None)
     except OSError:
         return None
 
@@ -46,16 +49,16 @@ def text_of(path: Path) -> str:
         raise ConfigError(f"{file_name(path)}: {error.text}.") from None
 
 
-def save(folder: Path, persona_id: str, persona: PersonaFile, base: str = "", expected: str | None = None) -> Path:
-    """Write a persona's file, keeping the comments of the text `base`; returns its path.
+def save(folder: Path, file_id: str, value: Kept, base: str = "", expected: str | None = None) -> Path:
+    """Write the file of a persona or profile, keeping the comments of the text `base`; returns its path.
 
     `expected` is the file's text when it was read, None where there was no file. Raises FileChangedError where it has
     changed since, ConfigError where a text can't stand in such a file, StorageError where nothing is written.
     """
-    path = find(folder, persona_id) or folder / f"{persona_id}.yaml"
-    text = render(persona, base)
+    path = find(folder, file_id) or folder / f"{file_id}.yaml"
+    text = render(value, base)
     if len(text.encode()) > MAX_BYTES:
-        raise ConfigError(f"{persona.name} takes more than {MAX_BYTES // 1024} KiB; shorten the texts.")
+        raise ConfigError(f"{value.name} takes more than {MAX_BYTES // 1024} KiB; shorten the texts.")
     put(path, text, expected)
     return path
 
@@ -63,7 +66,7 @@ def save(folder: Path, persona_id: str, persona: PersonaFile, base: str = "", ex
 def put(path: Path, text: str, expected: str | None = None) -> None:
     """Move a text into a file's place in one step, if the file still has the expected text (None: isn't there)."""
     try:
-        _put_schema(path.parent)
+        _put_schemas(path.parent)
         make_folder(path.parent)
         with lock_folder(path.parent):
             if (text_of(path) if path.is_file() else None) != expected:
@@ -77,7 +80,7 @@ def put(path: Path, text: str, expected: str | None = None) -> None:
 
 
 def remove(path: Path) -> str:
-    """Delete a persona's file; returns its text, so that it can be put back. Raises StorageError."""
+    """Delete a file; returns its text, so that it can be put back. Raises StorageError."""
     text = text_of(path)
     try:
         path.unlink()
@@ -86,43 +89,49 @@ def remove(path: Path) -> str:
     return text
 
 
-def render(persona: PersonaFile, base: str = "") -> str:
-    """The text of a persona's file: what `base` says where that is still true, and its comments."""
-    persona = PersonaFile(**{name: getattr(persona, name) for name in PersonaFile.model_fields})
-    if base and (edited := _edited(persona, base)) and _reads_as(edited, persona):
+def render(value: Kept, base: str = "") -> str:
+    """The text of the file of a persona or profile: what `base` says where that is still true, and its comments."""
+    kind = kind_of(value)
+    plain = kind(**{name: getattr(value, name) for name in kind.model_fields})
+    if base and (edited := _edited(plain, kind, base)) and _reads_as(edited, plain, kind):
         return edited
-    fresh = HEADER + write_yaml(_sparse(persona))
-    if not _reads_as(fresh, persona):
-        raise ConfigError(f"{persona.name} has a text that can't be written to a file; remove its odd characters.")
+    fresh = f"# yaml-language-server: $schema=../schemas/{SCHEMAS[kind]}\n{write_yaml(_sparse(plain))}"
+    if not _reads_as(fresh, plain, kind):
+        raise ConfigError(f"{value.name} has a text that can't be written to a file; remove its odd characters.")
     return fresh
 
 
-def _reads_as(text: str, persona: PersonaFile) -> bool:
+def kind_of(value: Kept) -> Kind:
+    """The model of the file that a persona or profile is kept in."""
+    return PersonaFile if isinstance(value, PersonaFile) else ProfileFile
+
+
+def _reads_as(text: str, value: Kept, kind: Kind) -> bool:
     try:
-        return parse_yaml(text, PersonaFile, "") == persona
+        return parse_yaml(text, kind, "") == value
     except ConfigError:
         return False
 
 
-def _sparse(persona: PersonaFile) -> dict[str, Any]:
+def _sparse(value: Kept) -> dict[str, Any]:
     """The values that differ from the defaults."""
-    values: dict[str, Any] = persona.model_dump(mode="json", exclude_defaults=True)
+    values: dict[str, Any] = value.model_dump(mode="json", exclude_defaults=True)
     return values
 
 
-def _edited(persona: PersonaFile, base: str) -> str | None:
+def _edited(value: Kept, kind: Kind, base: str) -> str | None:
     """The base with the lines of changed keys replaced; None where it can't be edited key by key."""
     try:
-        written, before = parse(base).data, parse_yaml(base, PersonaFile, "")
+        written, before = parse(base).data, parse_yaml(base, kind, "")
     except (PlainYamlError, ConfigError):
         return None
-    old, new, sparse = before.model_dump(mode="json"), persona.model_dump(mode="json"), _sparse(persona)
+    old, new, sparse = before.model_dump(mode="json"), value.model_dump(mode="json"), _sparse(value)
     changes = {
         key: _with_written_defaults(sparse[key], new[key], written.get(key)) if key in sparse else None
-        for key in PersonaFile.model_fields
+        for key in kind.model_fields
         if old[key] != new[key] or (key in sparse and key not in written)
     }
-    return edit_yaml(base, changes, list(PersonaFile.model_fields))
+    return edit_yaml(base, changes, list(kind.model_fields))
 
 
 def _with_written_defaults(sparse: Any, full: Any, written: Any) -> Any:
@@ -132,9 +141,10 @@ def _with_written_defaults(sparse: Any, full: Any, written: Any) -> Any:
     return {key: value for key, value in full.items() if key in sparse or key in written}
 
 
-def _put_schema(folder: Path) -> None:
-    """The schema that the files' first line names, so that editors check them here too."""
-    target = folder.parent / "schemas" / SCHEMA.name
-    schema = SCHEMA.read_bytes()
-    if not target.is_file() or read_file(target) != schema:
-        write_atomic(target, schema)
+def _put_schemas(folder: Path) -> None:
+    """The schemas that the files' first lines name, so that editors check them here too."""
+    for name in SCHEMAS.values():
+        target = folder.parent / "schemas" / name
+        schema = (CONFIGS / "schemas" / name).read_bytes()
+        if not target.is_file() or read_file(target) != schema:
+            write_atomic(target, schema)

@@ -14,9 +14,9 @@ from menny.errors import ConfigError
 from menny.personas.avatars import as_avatar
 from menny.personas.card_fields import cleaned, exchanges, joined, marked, shortened
 from menny.personas.card_files import card_in_json, picture_in_json, read_card_file
-from menny.personas.cards import MAX_GREETING, MAX_PROMPT, checked, fitting_examples, fitting_text, read_card
+from menny.personas.cards import MAX_PROMPT, checked, fitting_examples, fitting_text, read_card
 from menny.personas.files import render
-from menny.personas.persona import MAX_EXTENSIONS, PersonaFile
+from menny.personas.persona import MAX_EXTENSIONS, MAX_GREETING, PersonaFile
 from menny.text import sanitize
 
 MAX_FILE = 64 * 1024 * 1024  # a .charx brings its pictures

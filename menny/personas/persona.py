@@ -2,9 +2,8 @@
 
 import json
 import os
-import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -14,7 +13,8 @@ from menny.config.paths import CONFIGS, PROJECT, home
 from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_yaml, yaml_files
 from menny.errors import ConfigError
 from menny.files import file_name
-from menny.messages import Message
+from menny.messages import Message, Role
+from menny.personas.macros import THE_USER, YOU, Draws, expand
 from menny.text import close_matches, is_blank
 
 IMAGES = "images"
@@ -23,8 +23,7 @@ MAX_EXAMPLES = 16
 MAX_EXAMPLE = 4000  # characters of a question or an answer
 MAX_EXTENSIONS = 128 * 1024  # bytes of JSON
 MAX_EXTENSION_DEPTH = 16
-
-_PLACEHOLDER = re.compile(r"\{\{(user|char)\}\}", re.IGNORECASE)
+MAX_GREETING = 8000  # characters
 
 
 class Parameters(StrictModel):
@@ -52,6 +51,9 @@ class Example(StrictModel):
     user: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
     assistant: Text = Field(min_length=1, max_length=MAX_EXAMPLE)
 
+    def turns(self) -> Sequence[tuple[Role, str]]:
+        return ("user", self.user), ("assistant", self.assistant)
+
 
 class MemorySettings(StrictModel):
     """The part of a long conversation that the model sees (`menny.chat.memory`)."""
@@ -73,7 +75,7 @@ class MemorySettings(StrictModel):
 
 
 class PersonaFile(StrictModel):
-    """A persona's YAML file. In every text {{user}} and {{char}} stand for the two names."""
+    """A persona's YAML file. In every text {{user}} and {{char}} stand for the two names, beside other macros."""
 
     name: Line = Field(min_length=1, max_length=60, description="The name on the card and above the replies.")
     tagline: Line = Field(default="", max_length=80, description="One line that says what to expect.")
@@ -84,7 +86,14 @@ class PersonaFile(StrictModel):
         json_schema_extra={"pattern": r"^images/.+\.(png|jpe?g|webp)$"},
     )
     system_prompt: Text = Field(min_length=1, max_length=32000, description="The persona's instructions to the model.")
-    greeting: Text = Field(default="", max_length=8000, description="Shown at the start; never sent to the model.")
+    greeting: Text = Field(
+        default="", max_length=MAX_GREETING, description="The first message of a chat, which the model sees too."
+    )
+    alternate_greetings: tuple[Annotated[Text, Field(min_length=1, max_length=MAX_GREETING)], ...] | None = Field(
+        default=None,
+        max_length=100,
+        description="Other first messages to choose from; without the key, those of the card that it came from.",
+    )
     suggestions: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
         default=(), max_length=8, description="First questions to click on."
     )
@@ -122,13 +131,7 @@ class PersonaFile(StrictModel):
     @field_validator("avatar")
     @classmethod
     def _within_images(cls, avatar: str | None) -> str | None:
-        if avatar is None:
-            return None
-        path = PurePosixPath(avatar)
-        inside = path.parts[:1] == (IMAGES,) and len(path.parts) > 1 and ".." not in path.parts
-        if not inside or "\\" in avatar or path.suffix.lower() not in PICTURE_TYPES:
-            raise ValueError(f"must be a picture within {IMAGES}/, such as {IMAGES}/menny-avatar.png")
-        return avatar
+        return within_images(avatar)
 
 
 class Persona(PersonaFile):
@@ -136,37 +139,51 @@ class Persona(PersonaFile):
 
     id: str
 
-    def system_text(self, user: str = "you") -> str:
-        """The system prompt, the names filled in."""
-        return self._filled(self.system_prompt, user)
+    def system_text(self, user: str = "", draws: Draws | None = None) -> str:
+        """The system prompt, its macros expanded; without a name, the user is “the user”."""
+        return self._filled(self.system_prompt, user or THE_USER, draws, "system")
 
-    def greeting_text(self, user: str = "you", greeting: str | None = None) -> str:
-        """The greeting, or another in its place, shown before the first message and never sent."""
-        return self._filled(self.greeting if greeting is None else greeting, user)
+    def greeting_text(self, user: str = "", greeting: str | None = None, draws: Draws | None = None) -> str:
+        """The greeting, or another in its place, its macros expanded: the first message of a chat."""
+        return self._filled(self.greeting if greeting is None else greeting, user or YOU, draws, "greeting")
 
-    def example_messages(self, user: str = "you") -> list[Message]:
+    def example_messages(self, user: str = "", draws: Draws | None = None) -> list[Message]:
         """The example exchanges as messages that stand before the conversation."""
-        return [message for example in self.examples for message in self._exchange(example, user)]
+        messages: list[Message] = []
+        for number, example in enumerate(self.examples):
+            for role, text in example.turns():
+                messages.append(Message(role, self._filled(text, user or YOU, draws, f"example {number}")))
+        return messages
 
     def avatar_path(self, root: Path | None = None) -> Path | None:
-        """The avatar's file, by default the user's own before the project's.
+        """The avatar's file; None where there isn't one."""
+        return picture_path(self.avatar, root)
 
-        None where there isn't one, or where a link leads out of the images folder.
-        """
-        for folder in (home(), PROJECT) if root is None else (root,):
-            path = os.path.realpath(folder / (self.avatar or ""))
-            if Path(path).is_relative_to(os.path.realpath(folder / IMAGES)) and os.path.isfile(path):
-                return Path(path)
+    def _filled(self, text: str, user: str, draws: Draws | None, place: str) -> str:
+        return expand(text, {"user": user, "char": self.name}, draws, place)
+
+
+def within_images(picture: str | None) -> str | None:
+    """Check the name of a picture in a file: one within images/. Raises ValueError."""
+    if picture is None:
         return None
+    path = PurePosixPath(picture)
+    inside = path.parts[:1] == (IMAGES,) and len(path.parts) > 1 and ".." not in path.parts
+    if not inside or "\\" in picture or path.suffix.lower() not in PICTURE_TYPES:
+        raise ValueError(f"must be a picture within {IMAGES}/, such as {IMAGES}/menny-avatar.png")
+    return picture
 
-    def _exchange(self, example: Example, user: str) -> Iterator[Message]:
-        yield Message("user", self._filled(example.user, user))
-        yield Message("assistant", self._filled(example.assistant, user))
 
-    def _filled(self, text: str, user: str) -> str:
-        """Fill in both names in one pass, so that a name holding `{{char}}` stays as it is."""
-        names = {"user": user, "char": self.name}
-        return _PLACEHOLDER.sub(lambda match: names[match[1].lower()], text)
+def picture_path(picture: str | None, root: Path | None = None) -> Path | None:
+    """A picture's file by its name in a persona's or profile's file, by default the user's own before the project's.
+
+    None where there isn't one, or where a link leads out of the images folder.
+    """
+    for folder in (home(), PROJECT) if root is None else (root,):
+        path = os.path.realpath(folder / (picture or ""))
+        if Path(path).is_relative_to(os.path.realpath(folder / IMAGES)) and os.path.isfile(path):
+            return Path(path)
+    return None
 
 
 def load_personas(folder: Path | str, root: Path | None = None) -> tuple[list[Persona], list[ConfigError]]:

@@ -15,7 +15,7 @@ from menny.chat import Instructions
 from menny.config.yaml_models import from_data
 from menny.errors import MennyError
 from menny.personas.avatars import as_avatar, blank_avatar
-from menny.personas.cards import Version, alternate_greetings, as_png, card_of, persona_of
+from menny.personas.cards import Version, alternate_greetings, as_png, card_of, greetings_of, persona_of
 from menny.personas.files import render
 from menny.personas.imports import read_import
 from menny.personas.persona import Persona, PersonaFile
@@ -51,6 +51,22 @@ def test_other_greetings_are_had_from_the_card_as_long_as_it_is_kept() -> None:
     assert alternate_greetings(persona_of({**cards.V3, **nicknamed})) == ["Sera waits."]
     for kept in ({}, {"card": "mine"}, {"card": {"name": 3, "alternate_greetings": 4}}):
         assert alternate_greetings(persona.model_copy(update={"extensions": kept})) == []
+
+
+def test_greetings_named_in_the_persona_take_the_place_of_the_cards_in_chats_and_in_exports() -> None:
+    persona = in_person(persona_of(cards.V2))
+    assert greetings_of(persona, "Ada") == ["*She smiles.* You are safe here, Ada.", "Good morning.", "Who is there?"]
+    named = persona.model_copy(update={"alternate_greetings": ("Halt, {{user}}!", persona.greeting)})
+    assert greetings_of(named, "Ada") == ["*She smiles.* You are safe here, Ada.", "Halt, Ada!"]
+    assert card_of(named, 2)["data"]["alternate_greetings"] == ["Halt, {{user}}!", persona.greeting]
+    none = persona.model_copy(update={"alternate_greetings": ()})
+    assert alternate_greetings(none) == card_of(none, 3)["data"]["alternate_greetings"] == []
+    assert (
+        card_of(persona.model_copy(update={"alternate_greetings": ("Good morning.", "Who is there?")}), 2) == cards.V2
+    )
+    made = in_person(PersonaFile(name="X", system_prompt="Y", greeting="One", alternate_greetings=("Two",)))
+    assert greetings_of(in_person(persona_of(card_of(made, 3)))) == ["One", "Two"]
+    assert greetings_of(made.model_copy(update={"greeting": "", "alternate_greetings": None})) == []
 
 
 def test_version_2_brings_its_own_system_prompt_and_closing_instructions_in_their_places() -> None:

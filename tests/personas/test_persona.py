@@ -103,7 +103,8 @@ examples: [{user: "I'm {{user}}", assistant: "I'm {{char}}"}]
     (ada,), _ = load_personas(folder, folder.parent)
 
     assert ada.system_text("Bo") == "Ada talks to Bo. {{ user }} {user} {{other}} stay."
-    assert ada.system_text().startswith("Ada talks to you.")
+    assert ada.system_text().startswith("Ada talks to the user.")
+    assert ada.greeting_text().startswith("Hello you,")
     assert ada.greeting_text("Bo") == "Hello Bo, I'm Ada."
     assert [message.content for message in ada.example_messages("Bo")] == ["I'm Bo", "I'm Ada"]
 
