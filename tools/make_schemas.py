@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from menny.config.paths import CONFIGS
 from menny.models.catalogue import CatalogueFile
-from menny.moderation.classifier import ModerationFile
+from menny.moderation.categories import ModerationFile
 from menny.moderation.evaluation import EvaluationFile
 from menny.moderation.guardrails import GuardrailFile
 from menny.personas.persona import PersonaFile

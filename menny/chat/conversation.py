@@ -118,8 +118,9 @@ class Chat(StoredChat):
             raise
         finally:
             if moderation and reply.text:
-                progress = classifying(on_progress)
-                reply.moderate(moderation.check("replies", reply.text, engine, template, progress))
+                path, progress = self._store.path_to(reply.id), classifying(on_progress)
+                question = path[-2].text if len(path) > 1 else ""
+                reply.moderate(moderation.check("replies", reply.text, engine, template, progress, question))
             if seam:
                 reply.kept_ids = ids_to_keep(seam.ids, reply.text, engine.tokenizer)
 

@@ -68,6 +68,11 @@ def find_model(name: str) -> tuple[ModelSpec, Path]:
     return spec, spec.present()
 
 
+def is_judge(name: str) -> bool:
+    """Return true for a model that judges texts and can't chat."""
+    return resolve(name, catalogue()[0]).is_judge
+
+
 def find_fitting(name: str, force: bool) -> Path:
     """Find the path of a model. Raises TooLargeError if it doesn't fit into memory, unless forced."""
     _, path = find_model(name)

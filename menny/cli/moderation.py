@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from menny.cli.common import AsJson, Force, ModelName, json_text, open_engine
+from menny.cli.common import AsJson, Force, ModelName, is_judge, json_text, open_engine
 from menny.cli.status_line import show_count
 from menny.config.paths import CONFIGS
 from menny.engine import SamplingParams
 from menny.errors import ConfigError
-from menny.moderation.classifier import ModerationFile, Moderator, load_moderation
+from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.evaluation import evaluate_guardrail, evaluate_reflection, load_set, verdict_cost
 from menny.moderation.evaluation_report import curve_svg, guardrails_text, percent, reflection_text
 from menny.moderation.guardrails import load_guardrails
+from menny.moderation.moderator_cache import make_moderator
 from menny.text import table
 
 SETS = CONFIGS / "evaluation"
@@ -27,10 +28,13 @@ def reflect(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Classify a text as acceptable or by the categories of configs/moderation.yaml, as the model finds most likely."""
+    """Classify a text as acceptable or by the categories of configs/moderation.yaml.
+
+    A judge is asked about each category; any other model finds the likeliest label.
+    """
     settings = _settings()
     with open_engine(model, force=force) as (engine, template):
-        verdict = Moderator(settings, engine, template).classify(text)
+        verdict = make_moderator(settings, engine, template, is_judge(model)).classify(text)
     if as_json:
         typer.echo(json_text({"model": model, **asdict(verdict)}))
         return
@@ -86,7 +90,7 @@ def reflection(
     if picture is not None:
         _check_picture(picture)
     with open_engine(model, force=force) as (engine, template):
-        moderator = Moderator(settings, engine, template)
+        moderator = make_moderator(settings, engine, template, is_judge(model))
         result = evaluate_reflection(chosen, moderator, partial(show_count, what="texts"))
         one_token = SamplingParams(temperature=0, max_tokens=1)
         cost = verdict_cost([one.text for one in chosen.prompts], moderator, engine, one_token)

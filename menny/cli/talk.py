@@ -10,14 +10,25 @@ import typer
 
 from menny.chat import Chat, Instructions, ReplySettings
 from menny.chat.memory import Memory, Strategy
-from menny.cli.common import AsJson, Context, Force, ModelName, Seed, Threads, complain, json_text, open_engine
+from menny.cli.common import (
+    AsJson,
+    Context,
+    Force,
+    ModelName,
+    Seed,
+    Threads,
+    complain,
+    is_judge,
+    json_text,
+    open_engine,
+)
 from menny.cli.input_lines import typed_lines
 from menny.config.paths import CONFIGS
 from menny.engine import SamplingParams
 from menny.engine_protocols import Chunk, Engine, Progress
-from menny.errors import MennyError, PipelineError, PromptError
+from menny.errors import MennyError, ModelError, PipelineError, PromptError
 from menny.messages import Message
-from menny.moderation.classifier import load_moderation
+from menny.moderation.categories import load_moderation
 from menny.moderation.guardrails import combine, load_guardrails
 from menny.moderation.moderator_cache import ModeratorCache
 from menny.moderation.policy import MODERATION_KEY, Moderation, ModerationResult, Policy
@@ -53,6 +64,8 @@ def chat(
     threads: Threads = None,
 ) -> None:
     """Chat with a persona. Ctrl-C stops a reply, /new begins a new chat, Ctrl-D or /bye ends."""
+    if is_judge(model):
+        raise ModelError(f"{model} judges texts and can't chat: choose another --model.")
     personas, _ = load_all()
     guardrails, _ = load_guardrails(CONFIGS / "guardrails")
     who = choose(persona, personas)

@@ -14,8 +14,9 @@ from menny.engine_protocols import Engine
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.messages import Message
-from menny.moderation.classifier import ACCEPTABLE, Moderator
+from menny.moderation.categories import ACCEPTABLE
 from menny.moderation.guardrails import Guardrail
+from menny.moderation.moderator import Moderator
 from menny.moderation.refusals import declines
 from menny.prompts import encode_chat
 from menny.text import close_matches

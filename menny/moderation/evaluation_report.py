@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from menny.moderation.classifier import ACCEPTABLE
+from menny.moderation.categories import ACCEPTABLE
 from menny.moderation.evaluation import Guarded, Point, Quality, Reflection
 from menny.text import table
 

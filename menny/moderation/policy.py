@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from menny.engine_protocols import Engine, OnProgress
 from menny.errors import MennyError
-from menny.moderation.classifier import Action, ModerationFile, Verdict
+from menny.moderation.categories import Action, ModerationFile
+from menny.moderation.moderator import Verdict
 
 logger = logging.getLogger(__name__)
 
 Side = Literal["messages", "replies"]
-Classify = Callable[[Engine, str | None, str, OnProgress | None], Verdict]
+Classify = Callable[[Engine, str | None, str, OnProgress | None, str], Verdict]
 
 ACTIONS: Sequence[Action] = ("off", "warn", "block")  # the mildest first
 MODERATION_KEY = "moderation"  # the key under which a finding is kept beside a message
@@ -87,7 +88,8 @@ class Moderation:
     """A policy with the classifier that it goes by. It never lets a failed check pass in silence.
 
     `names` are the categories' names by id. `classify` takes the engine that is asked, the prompt template (None:
-    guessed by the engine's vocabulary), the text, and a callback for progress.
+    guessed by the engine's vocabulary), the text, a callback for progress, and the message that the text answers, if it
+    is a reply.
     """
 
     policy: Policy
@@ -95,14 +97,20 @@ class Moderation:
     classify: Classify
 
     def check(
-        self, side: Side, text: str, engine: Engine, template: str | None, on_progress: OnProgress | None = None
+        self,
+        side: Side,
+        text: str,
+        engine: Engine,
+        template: str | None,
+        on_progress: OnProgress | None = None,
+        question: str = "",
     ) -> ModerationResult | None:
-        """Classify a text; returns what to do with it, None to let it pass."""
+        """Classify a message, or a reply to `question`; return what to do with it, None to let it pass."""
         worst = self.policy.strictest(side)
         if worst == "off":
             return None
         try:
-            verdict = self.classify(engine, template, text, on_progress)
+            verdict = self.classify(engine, template, text, on_progress, question)
         except MennyError as error:
             return ModerationResult(worst, problem=f"it couldn't be checked. {error}")
         except Exception as error:

@@ -10,7 +10,7 @@ import pytest
 from menny.chat import Chat, Reply, ReplySettings
 from menny.config.paths import CONFIGS
 from menny.errors import EngineError, PromptError, WithheldError
-from menny.moderation.classifier import load_moderation
+from menny.moderation.categories import load_moderation
 from menny.moderation.moderator_cache import ModeratorCache
 from menny.moderation.policy import WITHHELD, Moderation, ModerationResult, Policy, Side
 from menny.storage import ChatStore, MessageNode

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 
 from menny.config.paths import CONFIGS
 from menny.errors import ConfigError, EngineError, PromptTooLongError
-from menny.moderation.classifier import (
-    ACCEPTABLE,
-    ModerationFile,
-    Moderator,
-    counted,
-    load_moderation,
-    overlapping_pieces,
-    quoted,
-)
+from menny.moderation.categories import ACCEPTABLE, ModerationFile, load_moderation
+from menny.moderation.classifier import SelfReflection, counted, quoted
+from menny.moderation.moderator import overlapping_pieces
 from tests.moderation.judges import Judge, failing
 from tests.prompts.conversations import tokenizer_of
 
@@ -34,8 +28,8 @@ categories:
 """
 
 
-def moderator(judge: Judge, **changes: object) -> Moderator:
-    return Moderator(SETTINGS.model_copy(update=changes), judge, "chatml")
+def moderator(judge: Judge, **changes: object) -> SelfReflection:
+    return SelfReflection(SETTINGS.model_copy(update=changes), judge, "chatml")
 
 
 def likes(**words: str):
@@ -102,7 +96,7 @@ def test_off_without_quotes_means_off_and_another_category_is_judged_like_the_re
     own = load_moderation(path)
     assert (own.categories[1].messages, own.categories[1].replies) == ("off", "block")
     judge = Judge(lambda text: "Loud" if text.isupper() else "Fine")
-    assert Moderator(own, judge, "chatml").classify("HELLO").category == "loud"
+    assert SelfReflection(own, judge, "chatml").classify("HELLO").category == "loud"
     assert "- loud: capital letters" in judge.prompts[0]
     assert judge.labels == ["Fine.", "Rude.", "Loud."]
 
@@ -212,7 +206,7 @@ def test_no_text_adds_a_turn_in_any_template(template: str, text: str) -> None:
     tokenizer = tokenizer_of(template)
     judge = Judge(likes())
     judge.tokenizer = tokenizer  # type: ignore[assignment]
-    judging = Moderator(SETTINGS, judge, template)
+    judging = SelfReflection(SETTINGS, judge, template)
     controls = {tokenizer.control_id(piece) for piece in ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]")}
     plain, given_text = judging.prompt("plain"), judging.prompt(text)
     assert [i for i in given_text if i in controls] == [i for i in plain if i in controls]

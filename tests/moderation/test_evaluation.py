@@ -10,7 +10,8 @@ import pytest
 
 from menny.config.paths import CONFIGS
 from menny.errors import ConfigError
-from menny.moderation.classifier import ACCEPTABLE, Moderator, load_moderation
+from menny.moderation.categories import ACCEPTABLE, load_moderation
+from menny.moderation.classifier import SelfReflection
 from menny.moderation.evaluation import (
     Answer,
     Point,
@@ -143,7 +144,7 @@ def test_a_set_is_judged_text_by_text_and_told_in_tables(tmp_path: Path) -> None
     judge = Judge(lambda text: "is illegal." if "bad" in text else "is acceptable." if "good" in text else "")
     done: list[tuple[int, int]] = []
     found = evaluate_reflection(
-        load_set(path, LABELS), Moderator(SETTINGS, judge, "chatml"), lambda *counted: done.append(counted)
+        load_set(path, LABELS), SelfReflection(SETTINGS, judge, "chatml"), lambda *counted: done.append(counted)
     )
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert found.confusion["acceptable"] == {"acceptable": 1, "illegal": 1, "hateful": 0, "unqualified": 0}
@@ -210,7 +211,7 @@ class JudgingStreamer(Judge, Streamer):
 
 def test_a_verdict_is_compared_with_prefills_as_long_that_nothing_kept_can_serve() -> None:
     engine, one_token = JudgingStreamer(), SimpleNamespace(max_tokens=1)
-    judging = Moderator(SETTINGS, engine, "chatml")
+    judging = SelfReflection(SETTINGS, engine, "chatml")
     cost = verdict_cost(["some text", "another text", "a third text"], judging, engine, one_token)  # type: ignore[arg-type]
     judged = engine.ids[-len(engine.streamed) :]
     assert [len(ids) for ids in engine.streamed[1:]] == [len(ids) for ids in judged[1:]]

@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from menny.config.paths import CONFIGS
-from menny.moderation.classifier import ACCEPTABLE, Moderator, load_moderation
+from menny.moderation.categories import ACCEPTABLE, load_moderation
+from menny.moderation.classifier import SelfReflection
 from menny.moderation.policy import Moderation, ModerationResult, Policy, Side
 from tests.moderation.judges import Judge, failing
 
@@ -15,14 +16,14 @@ NAMES = SETTINGS.names
 SIDES: list[Side] = ["messages", "replies"]
 
 
-def by(policy: Policy, moderator: Moderator) -> Moderation:
+def by(policy: Policy, moderator: SelfReflection) -> Moderation:
     """A moderation that asks this moderator, whatever the engine."""
-    return Moderation(policy, NAMES, lambda engine, template, text, on_progress: moderator.classify(text, on_progress))
+    return Moderation(policy, NAMES, lambda engine, template, *text: moderator.classify(*text))
 
 
 def moderation(policy: Policy, found: str) -> tuple[Moderation, Judge]:
     judge = Judge(failing if found == "failing" else lambda text: f"is {found}.")
-    return by(policy, Moderator(SETTINGS, judge, "chatml")), judge
+    return by(policy, SelfReflection(SETTINGS, judge, "chatml")), judge
 
 
 @pytest.mark.parametrize(
@@ -67,10 +68,10 @@ def test_a_text_of_two_categories_is_blocked_for_the_one_though_the_other_is_lik
     rude, loud = (one.model_copy(update={"threshold": 0.2}) for one in SETTINGS.categories[:2])
     settings = SETTINGS.model_copy(update={"categories": (rude, loud)})
     judge = Judge(lambda text: f"is {rude.id}.")
-    judging = Moderator(settings, judge, "chatml")
+    judging = SelfReflection(settings, judge, "chatml")
     assert judging.classify("a text").category == rude.id
     loud_too = settings.model_copy(update={"categories": (rude, loud.model_copy(update={"threshold": 0.05}))})
-    judging = Moderator(loud_too, judge, "chatml")
+    judging = SelfReflection(loud_too, judge, "chatml")
     for policy, action, category in (
         (Policy(messages={rude.id: "off", loud.id: "block"}), "block", loud),
         (Policy(messages={rude.id: "warn", loud.id: "block"}), "block", loud),
@@ -87,7 +88,7 @@ def test_a_long_text_is_blocked_for_a_piece_that_is_not_its_worst() -> None:
     text = "fraud " + "harmless words " * 300 + "insult"
     for blocked in ("illegal", "hateful"):
         policy = Policy(replies={blocked: "block"})
-        finding = by(policy, Moderator(SETTINGS, judge, "chatml")).check("replies", text, judge, "chatml")
+        finding = by(policy, SelfReflection(SETTINGS, judge, "chatml")).check("replies", text, judge, "chatml")
         assert finding is not None
         assert (finding.category, finding.action) == (NAMES[blocked], "block")
 

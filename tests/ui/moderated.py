@@ -1,6 +1,6 @@
 """A model whose judgement is fixed: a text is of the category whose id it holds in brackets."""
 
-from menny.moderation.classifier import ACCEPTABLE
+from menny.moderation.categories import ACCEPTABLE
 from tests.ui.fake_engine import last_question
 
 NAMES = {"illegal": "Illegal activities", "hateful": "Hate or violence", "unqualified": "Unqualified advice"}

@@ -63,6 +63,7 @@ class Shape(StrictModel):
     n_kv_heads: Count
     vocab_size: Count
     sliding_window: Count | None = None
+    tie_word_embeddings: bool = Field(default=False, description="The output projection is the embedding table.")
     num_experts: Count | None = Field(default=None, description="Of a mixture of experts.")
     num_experts_per_tok: Count | None = Field(default=None, description="The experts that a token goes through.")
 
@@ -89,6 +90,9 @@ class ModelEntry(StrictModel):
     key: EnvironmentVariable | None = Field(default=None, description="The variable that holds the server's key.")
     shape: Line | None = Field(default=None, description="One of 'shapes'; where it isn't known, nothing fits or not.")
     bits: Literal[4, 8, 16] | None = Field(default=None, description="Of a weight.")
+    judge: Literal["shieldstral"] | None = Field(
+        default=None, description="The form of the questions to a model that judges texts and doesn't chat."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelEntry":

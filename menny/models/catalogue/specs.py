@@ -47,6 +47,7 @@ class ModelSpec:
     good_for: str = ""
     shape: Shape | None = None
     bits: int | None = None  # of a weight, where there is a shape
+    is_judge: bool = False  # it judges texts, and can't chat
 
     def path(self) -> Path | None:
         """The folder or .gguf file to load; None where no whole copy is on this machine."""
@@ -123,9 +124,9 @@ def load_catalogue(
     repos = {spec.source.repo.casefold() for spec in specs.values() if isinstance(spec.source, RepoSource)}
     for repo in cached_repos(cache):
         if repo.casefold() not in repos:
-            specs[repo] = ModelSpec(
-                repo, repo.split("/")[1], RepoSource(repo, None, cache, folder / repo.split("/")[1])
-            )
+            name = repo.split("/")[1]
+            source = RepoSource(repo, None, cache, folder / name)
+            specs[repo] = ModelSpec(repo, name, source, is_judge=_names_a_judge(name))
     return list(specs.values()), errors
 
 
@@ -152,7 +153,14 @@ def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
 
 def local_spec(place: Path, name: str | None = None) -> ModelSpec:
     """A model of the user's own that no catalogue entry describes."""
-    return ModelSpec(id=name or str(place), name=name or place.name, source=PathSource(place))
+    return ModelSpec(
+        id=name or str(place), name=name or place.name, source=PathSource(place), is_judge=_names_a_judge(place.name)
+    )
+
+
+def _names_a_judge(name: str) -> bool:
+    """Return true for the name of a copy or a conversion of a judge, which no entry of a catalogue describes."""
+    return "shieldstral" in name.casefold()
 
 
 def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: Path) -> ModelSpec:
@@ -177,6 +185,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
         good_for=entry.good_for,
         shape=shapes[entry.shape] if entry.shape else None,
         bits=entry.bits,
+        is_judge=entry.judge is not None,
     )
 
 

@@ -11,7 +11,7 @@ from menny.config.paths import CONFIGS, home_error, models_folder, own_models_fi
 from menny.config.yaml_models import comment_notices
 from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, load_catalogue
-from menny.moderation.classifier import ModerationFile, load_moderation
+from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.guardrails import Guardrail, load_guardrails
 from menny.personas.persona import Persona, load_all, own_folder
 
@@ -30,6 +30,16 @@ class Options:
     errors: Sequence[ConfigError]
     moderation: ModerationFile | None = None  # None: there is no such file, or it can't be used
     error: str = ""  # why nothing may be sent as the files are
+
+    @property
+    def chat_models(self) -> Sequence[ModelSpec]:
+        """The models that can chat."""
+        return [spec for spec in self.models if not spec.is_judge]
+
+    @property
+    def judges(self) -> Sequence[ModelSpec]:
+        """The models that judge texts."""
+        return [spec for spec in self.models if spec.is_judge]
 
     def persona(self, persona_id: str) -> Persona:
         """The persona of that id; the first one where its file has gone."""

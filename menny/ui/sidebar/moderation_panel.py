@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from menny.moderation.classifier import ModerationFile
+from menny.moderation.categories import ModerationFile
 from menny.moderation.policy import ACTIONS, Moderation, ModerationResult, Policy, Side
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import set_default

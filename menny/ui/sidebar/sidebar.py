@@ -58,7 +58,7 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             help="Ctrl Shift O",
         )
         chats = st.container(gap="xsmall")
-        model, source, error = _choose_model(session, options.models)
+        model, source, error = _choose_model(session, options.chat_models)
         _choose_persona(options)
         active = choose_guardrail(persona, options.guardrails)
         moderation = choose_moderation(options.moderation) if options.moderation else None

@@ -14,7 +14,8 @@ from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
 from menny.engine.remote.engine import RemoteEngine, Server
 from menny.errors import EngineError
 from menny.messages import Message
-from menny.moderation.classifier import Moderator, load_moderation
+from menny.moderation.categories import load_moderation
+from menny.moderation.classifier import SelfReflection
 from menny.prompts import encode_chat
 from tests.engine.remote.fake_server import FakeServer, serving
 
@@ -113,7 +114,7 @@ def test_answers_are_scored_by_the_tokens_that_they_add_to_the_prompt(engine: Re
 
 
 def test_moderation_runs_over_the_server(engine: RemoteEngine) -> None:
-    verdict = Moderator(load_moderation(CONFIGS / "moderation.yaml"), engine, "chatml").classify("Hello there.")
+    verdict = SelfReflection(load_moderation(CONFIGS / "moderation.yaml"), engine, "chatml").classify("Hello there.")
     assert math.isclose(sum(verdict.probabilities.values()), 1)
 
 

@@ -25,7 +25,7 @@ def test_the_catalogues_shapes_tell_the_sizes_that_its_downloads_have(specs: lis
     planner = Planner(Machine("metal", 1000 * GB))
 
     for spec in specs:
-        if spec.shape and spec.size_bytes:
+        if spec.shape and spec.size_bytes and not spec.is_judge:  # whose vision tower isn't loaded
             plan = planner(spec, 4096)
             assert plan
             assert plan.weights == pytest.approx(spec.size_bytes, rel=0.05), spec.id
