@@ -65,6 +65,10 @@ class WithheldError(PromptError):
     """A message that moderation keeps from being sent."""
 
 
+class DocumentError(MennyError):
+    """A file that can't be attached to a message."""
+
+
 class StorageError(MennyError):
     """The store of conversations can't be read or written."""
 

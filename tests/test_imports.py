@@ -21,13 +21,15 @@ ALL = MENNY + sorted(path for folder in ("tests", "tools") for path in ROOT.glob
 ENGINE_MODULES = {path.stem for path in ROOT.glob("menny/engine/*") if path.name != "__init__.py"}
 
 GROUND = ("menny.errors", "menny.engine_protocols", "menny.model_files")
-PLAIN = ("menny.messages", "menny.text", "menny.files")
+PLAIN = ("menny.messages", "menny.text", "menny.files", "menny.attachments")
 SETTINGS = (*PLAIN, "menny.config")
 KNOWS = {
     "engine": ("menny.text",),
     "engine_protocols": (),
     "model_files": (),
     "messages": (),
+    "attachments": ("menny.text",),
+    "documents": SETTINGS,
     "text": (),
     "files": (),
     "config": PLAIN,

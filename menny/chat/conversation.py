@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
+from menny.attachments import ATTACHMENTS_KEY, Attachment
+from menny.chat.attached_files import counted
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.reply import Reply, classifying, summary_writer
@@ -14,6 +16,7 @@ from menny.chat.settings import ReplySettings
 from menny.chat.stored_chat import StoredChat
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
+from menny.messages import Message
 from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, ModerationResult
 from menny.storage import MessageNode
 from menny.text import is_blank, sanitize
@@ -32,15 +35,15 @@ class Chat(StoredChat):
 
     # Each of these makes a reply that has yet to be streamed; `persona` and `model` are the ids of its author.
 
-    def begin(self, text: str, persona: str = "", model: str = "") -> Reply:
-        """Add a user's text at the end, and an empty reply to it. PromptError if it is blank."""
+    def begin(self, text: str, persona: str = "", model: str = "", attachments: Sequence[Attachment] = ()) -> Reply:
+        """Add a user's text with its files at the end, and an empty reply to it. PromptError if there is neither."""
         path = self.entries
-        return self._ask(path[-1].id if path else None, text, persona, model, instead="")
+        return self._ask(path[-1].id if path else None, text, attachments, persona, model, instead="")
 
     def edit(self, question_id: str, text: str, persona: str = "", model: str = "") -> Reply:
-        """Replace an earlier question by another, and keep it as an alternative."""
+        """Replace an earlier question by another with the same files, and keep it as an alternative."""
         question = self._store.entry(question_id)
-        return self._ask(question.parent, text, persona, model, instead=question.id)
+        return self._ask(question.parent, text, question.attachments, persona, model, instead=question.id)
 
     def regenerate(self, entry_id: str, persona: str = "", model: str = "") -> Reply:
         """Answer a question, or the question of a reply, again; earlier replies stay as alternatives."""
@@ -149,13 +152,24 @@ class Chat(StoredChat):
         context = Context(engine, settings.template, settings.params.max_tokens)
         return context.estimate_usage(messages, settings.memory, settings.instructions.examples, _summary_of(shown))
 
-    def _ask(self, parent: str | None, text: str, persona: str, model: str, instead: str) -> Reply:
+    def _ask(
+        self,
+        parent: str | None,
+        text: str,
+        attachments: Sequence[Attachment],
+        persona: str,
+        model: str,
+        instead: str,
+    ) -> Reply:
         cleaned = sanitize(text)
         if is_blank(cleaned):
-            raise PromptError("There is nothing to send: type a message first.")
+            if not attachments:
+                raise PromptError("There is nothing to send: type a message first.")
+            cleaned = ""
         self._return_home()
+        extra = {ATTACHMENTS_KEY: [one.to_dict() for one in attachments]} if attachments else {}
         question, reply = self._keep(
-            lambda store: store.ask(self.id, parent, cleaned, persona, model, self._new_settings)
+            lambda store: store.ask(self.id, parent, cleaned, persona, model, self._new_settings, extra)
         )
         return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
 
@@ -170,7 +184,7 @@ class Chat(StoredChat):
         """Check the question before it is sent, and mark the reply as unchecked until it is checked."""
         question = self._store.path_to(reply.id)[-2]
         progress = classifying(on_progress, reply)
-        result = moderation.check("messages", question.text, engine, template, progress)
+        result = moderation.check("messages", question.message.content, engine, template, progress)
         if result and result.action == "block":
             raise WithheldError(f"This message wasn't sent: {result.sentence} Change it, or what Moderation blocks.")
         self._set_result(question.id, result)
@@ -197,6 +211,7 @@ class Chat(StoredChat):
         instructions, shown = settings.instructions, _for_model(self._store.path_to(reply.id), answering=reply.id)
         messages = [*instructions.messages(), *(entry.message for entry in shown)]
         before = _summary_of(shown)
+        self._count_attachments(shown, instructions.messages(), context)
         prompt = context.compose(messages, settings.memory, instructions.examples, before, write)
         if prompt.summary and prompt.summary != before:
             last, text = shown[prompt.summary.covers - 1], prompt.summary.text
@@ -204,13 +219,23 @@ class Chat(StoredChat):
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 
+    def _count_attachments(self, shown: Sequence[MessageNode], system: Sequence[Message], context: Context) -> None:
+        """Store the tokens of the last question's files. PromptTooLongError, which names them, if they can't fit."""
+        question = next((entry for entry in reversed(shown) if entry.role == "user"), None)
+        if question is None or not question.attachments:
+            return
+        files = counted(question.text, question.attachments, system, context)
+        if files != list(question.attachments):
+            kept = {ATTACHMENTS_KEY: [one.to_dict() for one in files]}
+            self._keep(lambda store: store.set_metadata(question.id, **kept))
+
 
 def _for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
     """The messages for the model: no empty replies, and in place of a withheld one a note that it was withheld."""
     return [
         replace(entry, text=WITHHELD) if _is_withheld(entry) and entry.id != answering else entry
         for entry in entries
-        if entry.text or (entry.id == answering and entry.extra.get(TOKEN_IDS_KEY))
+        if entry.message.content or (entry.id == answering and entry.extra.get(TOKEN_IDS_KEY))
     ]
 
 

@@ -91,6 +91,10 @@ class Context:
     def count(self, messages: Sequence[Message]) -> int:
         return len(self.encode(messages))
 
+    def count_text(self, text: str) -> int:
+        """The tokens of a text by itself."""
+        return len(self._tokenizer.encode(text))
+
     def compose(
         self,
         messages: Sequence[Message],

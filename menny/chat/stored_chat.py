@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from menny.errors import StorageError
+from menny.errors import PromptError, StorageError
 from menny.storage import ChatStore, Conversation, MessageNode, Transcript, UnkeptError, new_id
+from menny.text import is_blank, sanitize
 
 UNREADABLE = (-2, -2)  # the revision of a chat that can't be read
 READ_AGAIN = 2.0  # seconds until a store that couldn't be read is tried again: a locked one keeps callers waiting
@@ -64,6 +66,17 @@ class StoredChat:
         """True if a message is `branch_id` or follows it, and so is deleted with it."""
         unknown: list[MessageNode] = []
         return any(entry.id == branch_id for entry in self._read(lambda store: store.path_to(entry_id), unknown))
+
+    def rewrite(self, reply_id: str, text: str) -> None:
+        """Replace a reply's text and keep the original beside it; summaries of the old text are forgotten."""
+        cleaned = sanitize(text)
+        if is_blank(cleaned):
+            raise PromptError("There is nothing left of this reply: type a text, or delete the reply.")
+        self._keep(lambda store: store.rewrite(reply_id, cleaned))
+        ids = [entry.id for entry in self.entries]
+        for entry in self.entries[ids.index(reply_id) :] if reply_id in ids else ():
+            if "summary" in entry.extra:
+                self._keep(partial(_forget_summary, entry_id=entry.id))
 
     def delete(self, entry_id: str) -> None:
         """Delete a message and all that follow it."""
@@ -125,3 +138,7 @@ class StoredChat:
         except UnkeptError:
             return
         self._store, self._seen, self.unkept = self._home, (None, ()), ""
+
+
+def _forget_summary(store: ChatStore, entry_id: str) -> None:
+    store.set_metadata(entry_id, summary=None)

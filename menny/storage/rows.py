@@ -7,7 +7,7 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
-from menny.storage.values import Conversation, MessageNode, ReplyStats
+from menny.storage.values import EDITED, ORIGINAL, Conversation, MessageNode, ReplyStats
 from menny.text import is_blank, sanitize
 
 TITLE_LENGTH = 60
@@ -163,6 +163,28 @@ def add_notes(db: Connection, entry_id: str, notes: Mapping[str, Any]) -> None:
     kept = {**notes_of(message_row(db, entry_id)["extra"]), **notes}
     kept = {key: value for key, value in kept.items() if value is not None}
     db.execute("UPDATE messages SET extra = ? WHERE id = ?", (json.dumps(kept), entry_id))
+
+
+def rewrite(db: Connection, entry_id: str, text: str) -> None:
+    """Replace a reply's text, and keep the one that was written first beside it."""
+    row = message_row(db, entry_id)
+    notes = notes_of(row["extra"])
+    original = notes.get(ORIGINAL, row["text"])
+    db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, entry_id))
+    add_notes(db, entry_id, {ORIGINAL: original, EDITED: text if text != original else notes.get(EDITED)})
+
+
+def mark_below(db: Connection, entry_id: str, *, is_deleted: bool) -> None:
+    """Delete a message and all that follows it, or bring back what was deleted together with it."""
+    row = message_row(db, entry_id)
+    deleted = deletion_time(db, row["conversation"]) if is_deleted else None
+    db.execute(
+        "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL "
+        "SELECT messages.id FROM messages JOIN below ON messages.parent = below.id) "
+        "UPDATE messages SET deleted = ? WHERE id IN below AND deleted IS ?",
+        (entry_id, deleted, row["deleted"]),
+    )
+    touch(db, row["conversation"])
 
 
 def add_settings(db: Connection, conversation_id: str, settings: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Any
 
+from menny.attachments import kept_attachments
 from menny.config.paths import home
 from menny.engine_protocols import FinishReason
 from menny.errors import StorageError
@@ -29,9 +30,11 @@ from menny.storage.rows import (
     begin,
     change_conversation,
     deletion_time,
+    mark_below,
     message_row,
     restart,
     revise,
+    rewrite,
     set_chosen,
     title_given,
     title_of,
@@ -163,19 +166,23 @@ class ChatStore:
         persona: str = "",
         model: str = "",
         settings: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> tuple[MessageNode, MessageNode]:
         """Add a question after `parent` and an empty, growing reply to it, both on the active path.
 
         With the parent of an earlier question this makes an alternative to that. The first question begins the
-        conversation, its beginning becomes the title, and `settings` those of the conversation.
+        conversation, its beginning becomes the title, or the name of its first file where there is no text, and
+        `settings` those of the conversation. `extra` stands beside the question.
         """
+        title = title_of(text or next((one.name for one in kept_attachments(extra or {})), ""))
         with self._database.write() as db:
             if not touch(db, conversation_id):
-                begin(db, conversation_id, title_of(text))
+                begin(db, conversation_id, title)
                 add_settings(db, conversation_id, settings or {})
             elif parent is None:
-                restart(db, conversation_id, title_of(text))
+                restart(db, conversation_id, title)
             question = self._add(db, conversation_id, parent, "user", text)
+            add_notes(db, question, extra or {})
             reply = self._add(db, conversation_id, question, "assistant", "", persona, model)
         return self.entry(question), self.entry(reply)
 
@@ -234,6 +241,12 @@ class ChatStore:
             add_notes(db, entry_id, extra)
             revise(db, entry_id)
 
+    def rewrite(self, reply_id: str, text: str) -> None:
+        """Replace a reply's text by a reader's; the original is kept (`MessageNode.other_text`)."""
+        with self._database.write() as db:
+            rewrite(db, reply_id, text)
+            revise(db, reply_id)
+
     # Choosing and deleting
 
     def choose(self, entry_id: str) -> None:
@@ -248,23 +261,13 @@ class ChatStore:
 
     def delete_branch(self, entry_id: str) -> None:
         """Delete a message and all that follows it; `restore_branch` brings them back."""
-        self._mark_below(entry_id, is_deleted=True)
+        with self._database.write() as db:
+            mark_below(db, entry_id, is_deleted=True)
 
     def restore_branch(self, entry_id: str) -> None:
         """Bring back what was deleted together with this message."""
-        self._mark_below(entry_id, is_deleted=False)
-
-    def _mark_below(self, entry_id: str, *, is_deleted: bool) -> None:
         with self._database.write() as db:
-            row = message_row(db, entry_id)
-            deleted = deletion_time(db, row["conversation"]) if is_deleted else None
-            db.execute(
-                "WITH RECURSIVE below (id) AS (VALUES (?) UNION ALL "
-                "SELECT messages.id FROM messages JOIN below ON messages.parent = below.id) "
-                "UPDATE messages SET deleted = ? WHERE id IN below AND deleted IS ?",
-                (entry_id, deleted, row["deleted"]),
-            )
-            touch(db, row["conversation"])
+            mark_below(db, entry_id, is_deleted=False)
 
     # Whole conversations
 

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from menny.attachments import Attachment, framed, kept_attachments
 from menny.engine_protocols import FinishReason
 from menny.messages import Message, Role
 
 Status = Literal["growing", "whole", "interrupted"]
+
+ORIGINAL, EDITED = "original", "edited"  # in an edited reply's extra: its two texts
 
 
 def new_id() -> str:
@@ -54,8 +57,26 @@ class MessageNode:
 
     @property
     def message(self) -> Message:
-        """The message as the model gets it."""
-        return Message(self.role, self.text, self.thought)
+        """The message as the model gets it, with the text of its files."""
+        return Message(self.role, framed(self.text, self.attachments), self.thought)
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The files of a question."""
+        return kept_attachments(self.extra) if self.role == "user" else ()
+
+    @property
+    def other_text(self) -> str:
+        """Of a reply that was edited: the text that isn't shown, the original or the edited one; "" of all others."""
+        original, edited = self.extra.get(ORIGINAL), self.extra.get(EDITED)
+        if not isinstance(original, str) or not isinstance(edited, str):
+            return ""
+        return edited if self.text == original else original
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a reply's text is another than the one that was written."""
+        return bool(self.other_text) and self.text != self.extra[ORIGINAL]
 
     @property
     def can_go_on(self) -> bool:

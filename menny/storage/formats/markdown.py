@@ -13,5 +13,6 @@ def as_markdown(transcript: Transcript, names: dict[str, str], human: str = "You
     for entry in path:
         name = human if entry.role == "user" else names.get(entry.persona, "Menny")
         ending = "" if entry.status == "whole" else "\n\n*(interrupted)*"
-        parts.append(f"## {name}\n\n{entry.text}{ending}")
+        files = "".join(f"*Attached: {one.name}*\n\n" for one in entry.attachments)
+        parts.append(f"## {name}\n\n{files}{entry.text}{ending}")
     return "\n\n".join(parts) + "\n"
