@@ -10,7 +10,7 @@ from menny.attachments import Attachment, framed, kept_attachments, plain_name
 from menny.chat import Chat, ReplySettings
 from menny.engine import SamplingParams
 from menny.errors import PromptError, PromptTooLongError, WithheldError
-from menny.moderation.classifier import Verdict
+from menny.moderation.moderator import Verdict
 from menny.moderation.policy import Moderation, Policy
 from menny.storage import ChatStore, as_json, as_markdown
 from menny.storage.formats.json import from_json
@@ -77,9 +77,9 @@ def test_files_over_the_context_are_refused_with_numbers_and_leave_no_trace(
 def test_moderation_reads_the_file_too(engine: FakeEngine) -> None:
     seen: list[str] = []
 
-    def classify(engine: object, template: object, text: str, on_progress: object) -> Verdict:
+    def classify(engine: object, template: object, text: str, on_progress: object, question: str) -> Verdict:
         seen.append(text)
-        return Verdict("bad", {"bad": 0.9, "acceptable": 0.1})
+        return Verdict("bad", {"bad": 0.9, "acceptable": 0.1}, 0.0)
 
     moderation = Moderation(Policy({"bad": "block"}), {"bad": "Bad"}, classify)
     with pytest.raises(WithheldError):
