@@ -36,12 +36,13 @@ KNOWS = {
     "prompts": PLAIN,
     "personas": SETTINGS,
     "storage": SETTINGS,
+    "lorebooks": SETTINGS,
     "models/catalogue": SETTINGS,
     "models/credentials": SETTINGS,
     "models/hub": SETTINGS,
     "models/loader": (*SETTINGS, "menny.models", "menny.engine", "menny.prompts"),
     "moderation": (*SETTINGS, "menny.prompts"),
-    "chat": (*SETTINGS, "menny.prompts", "menny.storage", "menny.moderation"),
+    "chat": (*SETTINGS, "menny.prompts", "menny.storage", "menny.moderation", "menny.lorebooks"),
 }  # the command line and the UI may know all of these
 WORKS_AT_IMPORT = {
     "app.py",  # a Streamlit script is run, not imported

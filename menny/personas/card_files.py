@@ -3,8 +3,6 @@
 import base64
 import binascii
 import io
-import json
-import math
 import re
 import zipfile
 import zlib
@@ -15,13 +13,13 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from menny.config.json_reader import read_json_object
 from menny.errors import ConfigError
 from menny.personas.avatars import MAX_BYTES as MAX_PICTURE
 from menny.personas.avatars import MAX_PIXELS
 
-MAX_JSON = 16 * 1024 * 1024
-MAX_VALUES = 500_000  # each takes some 100 bytes in memory
-MAX_DIGITS = 300
+MAX_JSON = 32 * 1024 * 1024
+MAX_VALUES = 1_500_000  # as many as a lorebook of 10,000 entries has
 MAX_MEMBERS = 10_000
 CARD_IN_ZIP = "card.json"
 KEYWORDS = ("ccv3", "chara")  # the newer first
@@ -52,18 +50,7 @@ def read_card_file(data: bytes) -> CardFile | None:
 
 def card_in_json(data: bytes) -> dict[str, Any]:
     """The JSON object in a file; a number that JSON can't say is infinite. Raises ConfigError."""
-    if len(data) > MAX_JSON:
-        raise ConfigError(f"the card is larger than {MAX_JSON // 1024**2} MB")
-    if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
-        raise ConfigError(f"the card has more than {MAX_VALUES:,} values")
-    try:
-        text = data.decode("utf-8-sig")
-        card = json.loads(text, parse_int=_bounded, parse_constant=lambda _: math.inf, strict=False)
-    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise ConfigError("the card isn't valid JSON") from None
-    if not isinstance(card, dict):
-        raise ConfigError("the card isn't a JSON object")
-    return card
+    return read_json_object(data, "the card", MAX_JSON, MAX_VALUES)
 
 
 def picture_with_card(picture: bytes, keyword: str, card: bytes) -> bytes:
@@ -73,10 +60,6 @@ def picture_with_card(picture: bytes, keyword: str, card: bytes) -> bytes:
     with Image.open(io.BytesIO(picture)) as opened:
         opened.save(written, "PNG", pnginfo=texts, optimize=True)
     return written.getvalue()
-
-
-def _bounded(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
 
 
 def _in_picture(data: bytes) -> CardFile:

@@ -133,7 +133,7 @@ def zip_with(**changes: Any) -> bytes:
         (charx(b"{"), "valid JSON"),
         (charx(b"[1]"), "JSON object"),
         (charx(b"{}"), "isn't a character card"),
-        (charx(b" " * (17 * 1024 * 1024)), "larger than 16 MB"),
+        (charx(b" " * (33 * 1024 * 1024)), "larger than 32 MB"),
         (charx()[: len(charx()) // 2], "none of what"),
         (zip_with(flags=(8, 1)), "damaged, encrypted"),
         (zip_with(method=(10, 99)), "damaged, encrypted"),

@@ -196,11 +196,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "half a header": (GOOD_PNG[:11], "cut off"),
     "a damaged text": (GOOD_PNG.replace(b"chara\0e", b"chara\0f"), "damaged"),
     "a bomb": (cards.as_png({"chara": "A" * 12_000_000}, "zTXt"), "larger than 1 MB"),
-    "a huge file": (b"{" + b" " * (17 * 1024 * 1024), "larger than 16 MB"),
+    "a huge file": (b"{" + b" " * (33 * 1024 * 1024), "larger than 32 MB"),
     "a huger file": (b"{" + b" " * (65 * 1024 * 1024), "larger than 64 MB"),
     "a list of lists": (
-        b'{"name":"A","description":"b","x":[' + b"[]," * 600_000 + b"[]]}",
-        "more than 500,000 values",
+        b'{"name":"A","description":"b","x":[' + b"[]," * 800_000 + b"[]]}",
+        "more than 1,500,000 values",
     ),
     "a zip": (b"PK\x03\x04\xff\xff", "none of"),
 }

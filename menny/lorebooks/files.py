@@ -1,0 +1,90 @@
+"""Files of lorebooks, one YAML file each. A large one is written as JSON, which is YAML too and is read much faster."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from menny.config.json_reader import read_json_object
+from menny.config.paths import home
+from menny.config.yaml_editor import write_yaml
+from menny.config.yaml_models import field_errors, from_data, load_folder, load_yaml, yaml_files
+from menny.config.yaml_reader import MAX_BYTES as MAX_YAML
+from menny.errors import ConfigError, StorageError
+from menny.files import file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
+from menny.lorebooks.convert import lorebook_of
+from menny.lorebooks.lorebook import Lorebook
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_VALUES = 3_000_000
+
+HEADER = "# A lorebook: docs/lorebooks.md says what each key means.\n"
+
+
+def own_folder() -> Path:
+    """The folder of the user's lorebooks, which needn't be there."""
+    return home() / "lorebooks"
+
+
+def load_lorebooks(folder: Path | None = None) -> tuple[dict[str, Lorebook], list[ConfigError]]:
+    """Load every lorebook of a folder, by its id, and the errors of the rest. One broken file is an error, no more."""
+    folder = folder or own_folder()
+    try:
+        if not yaml_files(folder):
+            return {}, []
+    except FileNotFoundError:
+        return {}, []
+    except OSError as error:
+        return {}, [ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")]
+    loaded, errors = load_folder(folder, load_lorebook)
+    return {path.stem: book for path, book in loaded.items()}, errors
+
+
+def load_lorebook(path: Path) -> Lorebook:
+    """Read one file. Raises ConfigError."""
+    try:
+        data = read_file(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file_name(path)}: the file can't be read ({error}).") from None
+    if not data.lstrip().startswith(b"{"):
+        return load_yaml(path, Lorebook)
+    try:
+        found = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
+        return from_data(found, Lorebook)
+    except ConfigError as error:
+        raise ConfigError(f"{file_name(path)}: {error}.") from None
+    except ValidationError as error:
+        (place, message), *_ = field_errors(error, Lorebook)
+        where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
+        raise ConfigError(f"{file_name(path)}: {where}: {message}") from None
+
+
+def import_lorebook(name: str, data: bytes) -> tuple[Lorebook, list[str]]:
+    """Read a file of another program or of Menny, and a notice for all that was left out. Raises ConfigError.
+
+    `name` is the file's name, after which a book without one is called.
+    """
+    found = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
+    inner: Any = found
+    for key in ("data", "character_book"):  # of a whole card, its book
+        if isinstance(inner, dict) and "entries" not in inner and isinstance(inner.get(key), dict):
+            inner = inner[key]
+    return lorebook_of(inner, Path(name).stem)
+
+
+def save_lorebook(path: Path, book: Lorebook) -> None:
+    """Write a lorebook's file, all or nothing. Raises StorageError."""
+    values = book.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(values, ensure_ascii=False, indent=1)
+    if len(text.encode()) <= MAX_YAML // 2:
+        text = HEADER + write_yaml(values)
+    try:
+        make_folder(path.parent)
+        with lock_folder(path.parent):
+            write_atomic(path, text.encode())
+    except OSError as error:
+        raise StorageError(
+            f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
+            f"{shown_path(path.parent)}."
+        ) from None

@@ -1,0 +1,148 @@
+"""Keys of lorebook entries: plain words and phrases, or regular expressions between slashes, as JavaScript has them."""
+
+import math
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import regex
+
+REGEX_SECONDS = 0.05  # for all regular expressions over one message
+FLAGS = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL, "g": 0, "u": 0, "y": 0, "d": 0, "v": 0}
+MAX_REPEATS = 10_000  # a compiled pattern has a place for each of the least repetitions that it asks for
+PROBES = ("a", "Z", "7", " ", "!", "é", "你")  # a key that matches each of them matches everything
+
+_SLASHED = regex.compile(r"/(.+)/([a-z]*)", regex.DOTALL)
+_BARE_SLASH = regex.compile(r"(?<!\\)(?:\\\\)*/")
+_COUNT = regex.compile(r"\{(\d+)")
+_WITHOUT_SPACES = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
+)
+
+
+@dataclass(slots=True)
+class RegexTime:
+    """The time that regular expressions may still take over one message.
+
+    `slow` are the keys that were stopped when it ran out, `untried` those that came after them.
+    """
+
+    left: float = REGEX_SECONDS
+    slow: dict[str, None] = field(default_factory=dict)
+    untried: dict[str, None] = field(default_factory=dict)
+
+    def search(self, key: str, pattern: "regex.Pattern[str]", text: str) -> bool:
+        """Search a text, unless the time is used up."""
+        if self.left <= 0:
+            if key not in self.slow:
+                self.untried.setdefault(key)
+            return False
+        began = time.perf_counter()
+        try:
+            return pattern.search(text, timeout=self.left) is not None
+        except TimeoutError:
+            self.slow.setdefault(key)
+            return False
+        finally:
+            self.left -= time.perf_counter() - began
+
+
+@lru_cache(maxsize=50_000)
+def pattern_of(key: str) -> "regex.Pattern[str] | None":
+    """Compile a key of the form /…/flags; None for a plain key, as one is that can't be compiled."""
+    slashed = _SLASHED.fullmatch(key)
+    if slashed is None or _BARE_SLASH.search(slashed[1]) or not set(slashed[2]) <= set(FLAGS):
+        return None
+    if repeats_too_much(key):
+        return None
+    flags = 0
+    for letter in slashed[2]:
+        flags |= FLAGS[letter]
+    try:
+        return regex.compile(slashed[1], flags)
+    except (regex.error, RecursionError, OverflowError, MemoryError):
+        return None
+
+
+def repeats_too_much(key: str) -> bool:
+    """True for a regular expression of such repetitions that compiling it takes too much memory."""
+    counts = [min(int(count[:9]), MAX_REPEATS + 1) for count in _COUNT.findall(key)] if _SLASHED.fullmatch(key) else []
+    return math.prod(max(1, count) for count in counts) > MAX_REPEATS
+
+
+@lru_cache(maxsize=50_000)
+def why_never(key: str) -> str:
+    """Return why a key never matches; "" for one that can."""
+    if not key.strip():
+        return "it is empty"
+    if repeats_too_much(key):
+        return f"it repeats more than {MAX_REPEATS:,} times"
+    pattern = pattern_of(key)
+    if pattern is None:
+        return ""
+    try:
+        matches_all = pattern.search("", timeout=0.01) or all(pattern.search(text, timeout=0.01) for text in PROBES)
+    except TimeoutError:
+        return ""
+    return "it matches every text" if matches_all else ""
+
+
+class ScanText:
+    """The last messages of a chat, and the contents that were called up, for keys to be looked for in."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        self._messages = messages
+        self._recursed: list[str] = []
+        self._joined: dict[tuple[int, bool], str] = {}
+        self.time = RegexTime()
+
+    def add(self, contents: Sequence[str]) -> None:
+        """Add contents that were called up."""
+        self._recursed.extend(contents)
+        self._joined.clear()
+
+    def has(self, key: str, depth: int, case_sensitive: bool, whole_words: bool) -> bool:
+        """True if the key stands in the last `depth` messages, or in what was called up."""
+        if why_never(key):
+            return False
+        if pattern := pattern_of(key):
+            return self.time.search(key, pattern, self._text(depth, True))
+        text = self._text(depth, case_sensitive)
+        wanted = _plain(key, case_sensitive)
+        if wanted not in text:
+            return False
+        is_word = whole_words and " " not in wanted and not _WITHOUT_SPACES.search(wanted)
+        return not is_word or _stands_alone(wanted, text)
+
+    def _text(self, depth: int, case_sensitive: bool) -> str:
+        found = self._joined.get((depth, case_sensitive))
+        if found is None:
+            parts = [*(self._messages[-depth:] if depth else ()), *self._recursed]
+            found = self._joined[depth, case_sensitive] = _plain("\n".join(parts), case_sensitive)
+        return found
+
+
+def _plain(text: str, case_sensitive: bool) -> str:
+    """A text in the spelling in which it is compared, with single spaces."""
+    text = unicodedata.normalize("NFC", text)
+    return text if case_sensitive else unicodedata.normalize("NFC", text.casefold())
+
+
+def _stands_alone(word: str, text: str) -> bool:
+    """True if a word stands in a text with no letter, digit or underscore beside it."""
+    at = text.find(word)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
+        if not _is_letter(before) and not _is_letter(after):
+            return True
+        at = text.find(word, at + 1)
+    return False
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or character == "_" or unicodedata.category(character or " ").startswith("M")
+
+
+Fill = Callable[[str], str]
