@@ -8,12 +8,14 @@ from typing import Any
 
 from menny.attachments import ATTACHMENTS_KEY, Attachment
 from menny.chat.attached_files import counted
+from menny.chat.lore import Lore, call_up, with_constants
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.seam import TOKEN_IDS_KEY, Seam, ids_to_keep, kept_ids
 from menny.chat.settings import ReplySettings
 from menny.chat.stored_chat import StoredChat
+from menny.chat.turn_context import CONTEXT_KEY, message_in_turn
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
 from menny.messages import Message
@@ -148,9 +150,12 @@ class Chat(StoredChat):
     def estimate_usage(self, engine: Engine, settings: ReplySettings) -> Usage:
         """Estimate how the next prompt will use the context. PromptTooLongError where nothing more can be asked."""
         shown = _for_model(self.entries)
-        messages = [*settings.instructions.messages(), *(entry.message for entry in shown)]
+        instructions = with_constants(
+            settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
+        )
+        messages = [*instructions.messages(), *map(message_in_turn, shown)]
         context = Context(engine, settings.template, settings.params.max_tokens)
-        return context.estimate_usage(messages, settings.memory, settings.instructions.examples, _summary_of(shown))
+        return context.estimate_usage(messages, settings.memory, instructions.examples, _summary_of(shown))
 
     def _ask(
         self,
@@ -208,8 +213,12 @@ class Chat(StoredChat):
         answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
         context = Context(engine, settings.template, settings.params.max_tokens, answer_ids)
         write = summary_writer(reply, engine, settings.params, on_progress)
-        instructions, shown = settings.instructions, _for_model(self._store.path_to(reply.id), answering=reply.id)
-        messages = [*instructions.messages(), *(entry.message for entry in shown)]
+        shown = _for_model(self._store.path_to(reply.id), answering=reply.id)
+        instructions = with_constants(
+            settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
+        )
+        shown = self._with_lore(shown, settings.lore, instructions.messages(), engine, context)
+        messages = [*instructions.messages(), *map(message_in_turn, shown)]
         before = _summary_of(shown)
         self._count_attachments(shown, instructions.messages(), context)
         prompt = context.compose(messages, settings.memory, instructions.examples, before, write)
@@ -218,6 +227,30 @@ class Chat(StoredChat):
             self._keep(lambda store: store.set_metadata(last.id, summary=text))
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
+
+    def _with_lore(
+        self,
+        shown: Sequence[MessageNode],
+        lore: Lore,
+        system: Sequence[Message],
+        engine: Engine,
+        context: Context,
+    ) -> list[MessageNode]:
+        """Find the lore that the last question calls up, unless it has been found before, and store it there."""
+        entries = list(shown)
+        at = max((place for place, entry in enumerate(entries) if entry.role == "user"), default=None)
+        if not lore.books or at is None or CONTEXT_KEY in entries[at].extra:
+            return entries
+        question, path = entries[at], entries[: at + 1]
+        usages = [usage for entry in path if (usage := Usage.read(entry.extra.get("usage")))]
+        room = context.budget - context.count([*system, question.message])
+        budget = min(lore.tokens(engine.context_length), room)
+        found = call_up(lore, self.id, path, engine.tokenizer, budget, usages[-1].unseen if usages else 0)
+        if found:
+            kept = {CONTEXT_KEY: found.to_dict()}
+            self._keep(lambda store: store.set_metadata(question.id, **kept))
+            entries[at] = replace(question, extra={**question.extra, **kept})
+        return entries
 
     def _count_attachments(self, shown: Sequence[MessageNode], system: Sequence[Message], context: Context) -> None:
         """Store the tokens of the last question's files. PromptTooLongError, which names them, if they can't fit."""

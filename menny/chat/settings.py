@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from menny.chat.lore import Lore
 from menny.chat.memory import Memory
 from menny.messages import Message
 from menny.moderation.policy import Moderation
@@ -39,3 +40,4 @@ class ReplySettings:
     template: str | None = None
     memory: Memory = field(default_factory=Memory)
     moderation: Moderation | None = None  # None: nothing is moderated
+    lore: Lore = field(default_factory=Lore)

@@ -16,6 +16,7 @@ from menny.lorebooks.lorebook import Lorebook, LoreEntry
 DEFAULT_BUDGET = 25  # percent of the context
 
 Count = Callable[[str], int]
+Draw = Callable[[LoreEntry], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,12 @@ def scan(
     messages: Sequence[str],
     budget: int,
     count: Count,
-    draw: Callable[[], float],
+    draw: Draw,
     fill: Fill = lambda text: text,
 ) -> ScanResult:
     """Find the entries that the last of `messages` (oldest first) call up, by the books' ids.
 
-    Their contents may take `budget` tokens together, as `count` counts them. `draw` gives a number in [0, 1) for each
+    Their contents may take `budget` tokens together, as `count` counts them. `draw` gives a number in [0, 1) for an
     entry that has a probability; `fill` puts names into keys and contents.
     """
     return _Scan(books, messages, budget, count, draw, fill).run()
@@ -103,7 +104,7 @@ class _Scan:
         messages: Sequence[str],
         budget: int,
         count: Count,
-        draw: Callable[[], float],
+        draw: Draw,
         fill: Fill,
     ) -> None:
         self._text = ScanText(messages)
@@ -187,7 +188,7 @@ class _Scan:
             )
             text, caller = self._fill(entry.content), title_of(by.entry) if by else ""
             one = Activation(candidate.book_id, entry, text, key, caller)
-            if entry.probability < 100 and self._draw() * 100 >= entry.probability:
+            if entry.probability < 100 and self._draw(entry) * 100 >= entry.probability:
                 self._unlucky.append(one)
             elif self._fits(candidate, text):
                 self._called.append(one)

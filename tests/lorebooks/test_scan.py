@@ -25,7 +25,7 @@ def by_words(text: str) -> int:
 
 
 def scanned(one: Lorebook, *messages: str, budget: int = 1000, draws: float = 0.0) -> ScanResult:
-    return scan({"world": one}, messages, budget, by_words, lambda: draws)
+    return scan({"world": one}, messages, budget, by_words, lambda _: draws)
 
 
 def contents(found: tuple[Activation, ...]) -> list[str]:
@@ -159,7 +159,7 @@ def test_what_messages_call_up_comes_before_what_entries_call_up_and_what_did_no
 def test_a_book_has_a_budget_of_its_own_within_the_whole() -> None:
     small = book(entry("one two", "cow"), entry("three four", "cow"), token_budget=3)
     large = book(entry("five six", "cow"))
-    result = scan({"small": small, "large": large}, ["cow"], 100, by_words, lambda: 0.0)
+    result = scan({"small": small, "large": large}, ["cow"], 100, by_words, lambda _: 0.0)
     assert [one.book for one in result.called] == ["small", "large"]
     assert contents(result.over_budget) == ["three four"]
 
@@ -167,7 +167,7 @@ def test_a_book_has_a_budget_of_its_own_within_the_whole() -> None:
 def test_a_draw_decides_once_in_a_scan() -> None:
     draws = iter([0.6, 0.4])
     one = book(entry("rare cow", "cow", probability=50), entry("rare dog", "cow", probability=50), entry("cow", "cow"))
-    result = scan({"world": one}, ["cow"], 100, by_words, lambda: next(draws))
+    result = scan({"world": one}, ["cow"], 100, by_words, lambda _: next(draws))
     assert contents(result.unlucky) == ["rare cow"]
     assert contents(result.called) == ["rare dog", "cow"]
 
@@ -175,7 +175,7 @@ def test_a_draw_decides_once_in_a_scan() -> None:
 def test_names_are_filled_into_keys_and_contents() -> None:
     one = book(entry("{{char}} owns it.", "{{char}}'s hat"))
     result = scan(
-        {"w": one}, ["Where is Nora's hat?"], 100, by_words, lambda: 0.0, lambda t: t.replace("{{char}}", "Nora")
+        {"w": one}, ["Where is Nora's hat?"], 100, by_words, lambda _: 0.0, lambda t: t.replace("{{char}}", "Nora")
     )
     assert contents(result.called) == ["Nora owns it."]
 
