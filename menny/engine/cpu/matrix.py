@@ -5,13 +5,16 @@
 | 4 bits, 8 bits | uint32 with c = 8 or 4 columns | float16 where that is exact, else float32 |
 | bfloat16, float16, float32 | one number, c = 1 | |
 
-Rows are filled up with zeros to a multiple of 16; in a stack of experts' matrices, those of each.
+Biases that follow from their scales aren't kept: where a weight is s (q - 8), or in 8 bits s (q - 128), as in GGUF's
+Q4_0 and Q8_0. Rows are filled up with zeros to a multiple of 16; in a stack of experts' matrices, those of each.
 """
 
 from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
+
+from menny.engine.cpu.memory import Arena
 
 TILE = 16  # rows
 GROUP_SIZES = (32, 64, 128)
@@ -30,7 +33,7 @@ class Packed:
     shape: tuple[int, ...]
     words: np.ndarray
     scales: np.ndarray | None = None
-    biases: np.ndarray | None = None
+    biases: np.ndarray | None = None  # None beside scales: the zero is in the middle
     group: int = 0  # columns that share a scale; 0: there are no scales
     scale_type: mx.Dtype = mx.float32  # that the scales had before
 
@@ -68,33 +71,30 @@ class Packed:
     def quantized(self) -> tuple[mx.array, mx.array, mx.array]:
         """Words, scales and biases again, as MLX has them."""
         assert self.scales is not None  # noqa: S101
-        assert self.biases is not None  # noqa: S101
         words = _separate(self.words, (*self.shape[:-1], self.shape[-1] * self.bits // 32))
         if self.form == "8 bits":
             words = _swap_halves(words)
         groups = (*self.shape[:-1], self.shape[-1] // self.group)
-        scales, biases = (
-            mx.array(part.view(np.float16) if part.dtype == np.uint16 else part).astype(self.scale_type)
-            for part in (_separate(self.scales, groups), _separate(self.biases, groups))
+        scales = _scales_as_floats(_separate(self.scales, groups))
+        biases = (
+            _middle(scales, self.bits) if self.biases is None else _scales_as_floats(_separate(self.biases, groups))
         )
-        return mx.array(words), scales, biases
+        return mx.array(words), mx.array(scales).astype(self.scale_type), mx.array(biases).astype(self.scale_type)
 
     def rows_at(self, numbers: np.ndarray) -> np.ndarray:
         """These rows of a single matrix as float32 [n, width]."""
         block, place = np.divmod(numbers, TILE)
         words = np.ascontiguousarray(self.words[block, :, place])
-        if self.scales is None or self.biases is None:
+        if self.scales is None:
             return _floats(words, self.form)
         if self.form == "8 bits":
             words = _swap_halves(words)
         shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
         whole = (words[..., None] >> shifts) & np.uint32((1 << self.bits) - 1)
-        scales, biases = (
-            _floats(part[block, :, place], "float16" if part.dtype == np.uint16 else "float32")[..., None]
-            for part in (self.scales, self.biases)
-        )
+        scales = _scales_as_floats(self.scales[block, :, place])
+        biases = _middle(scales, self.bits) if self.biases is None else _scales_as_floats(self.biases[block, :, place])
         grouped = whole.reshape(len(numbers), -1, self.group).astype(np.float32)
-        return (grouped * scales + biases).reshape(len(numbers), -1)
+        return (grouped * scales[..., None] + biases[..., None]).reshape(len(numbers), -1)
 
 
 def can_pack(shape: tuple[int, ...], group: int | None = None, bits: int | None = None) -> bool:
@@ -109,24 +109,34 @@ def is_packable(weight: mx.array) -> bool:
     return weight.ndim > 1 and (weight.dtype == mx.uint32 or weight.dtype in _TYPES)
 
 
-def pack(weight: mx.array) -> Packed:
-    """Plain weights, packed."""
+def pack(weight: mx.array, arena: Arena | None = None) -> Packed:
+    """Plain weights, packed: into this arena, or one of their own."""
     form = _TYPES[weight.dtype]
     numbers = np.array(weight if form == "float32" else weight.view(mx.uint16), copy=False)
-    return Packed(form, weight.shape, _interleave(numbers))
+    return Packed(form, weight.shape, _interleave(numbers, arena or Arena()))
 
 
-def pack_quantized(weight: mx.array, scales: mx.array, biases: mx.array, group: int, bits: int) -> Packed:
-    """MLX's words, scales and biases, packed."""
+def pack_quantized(
+    weight: mx.array, scales: mx.array, biases: mx.array, group: int, bits: int, arena: Arena | None = None
+) -> Packed:
+    """MLX's words, scales and biases, packed: into this arena, or one of their own."""
+    arena = arena or Arena()
     words = np.array(weight, copy=False)
     if bits == 8:
         words = _swap_halves(words)
     shape = (*weight.shape[:-1], weight.shape[-1] * 32 // bits)
     parts = [np.array(part.astype(mx.float32)) for part in (scales, biases)]
+    if np.array_equal(parts[1], _middle(parts[0], bits)):
+        parts.pop()
     if all(map(_fits_half, parts)):
         parts = [part.astype(np.float16).view(np.uint16) for part in parts]
-    kept_scales, kept_biases = map(_interleave, parts)
-    return Packed(f"{bits} bits", shape, _interleave(words), kept_scales, kept_biases, group, scales.dtype)
+    kept = [_interleave(part, arena) for part in (words, *parts)]
+    return Packed(f"{bits} bits", shape, kept[0], kept[1], kept[2] if kept[2:] else None, group, scales.dtype)
+
+
+def _middle(scales: np.ndarray, bits: int) -> np.ndarray:
+    """The biases of weights whose zero is in the middle."""
+    return scales * np.float32(-(1 << bits - 1))
 
 
 def _type_of(form: str) -> mx.Dtype:
@@ -138,13 +148,13 @@ def _fits_half(numbers: np.ndarray) -> bool:
         return bool(np.array_equal(numbers.astype(np.float16).astype(np.float32), numbers, equal_nan=True))
 
 
-def _interleave(numbers: np.ndarray) -> np.ndarray:
+def _interleave(numbers: np.ndarray, arena: Arena) -> np.ndarray:
     """[..., rows, n] → [blocks, n, 16], the last block of each stacked matrix filled up."""
     *stack, rows, width = numbers.shape
     missing = -rows % TILE
     if missing:
         numbers = np.pad(numbers, [*[(0, 0)] * len(stack), (0, missing), (0, 0)])
-    return np.ascontiguousarray(numbers.reshape(-1, TILE, width).swapaxes(1, 2))
+    return arena.copy(numbers.reshape(-1, TILE, width).swapaxes(1, 2))
 
 
 def _separate(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -161,6 +171,10 @@ def _swap_halves(words: np.ndarray) -> np.ndarray:
     """
     halves = words.view(np.uint16).reshape(*words.shape[:-1], -1, 2, 2)
     return np.ascontiguousarray(halves.swapaxes(-1, -2)).view(np.uint32).reshape(words.shape)
+
+
+def _scales_as_floats(kept: np.ndarray) -> np.ndarray:
+    return _floats(kept, "float16" if kept.dtype == np.uint16 else "float32")
 
 
 def _floats(numbers: np.ndarray, form: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.cpu.block_runner import BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
 from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
+from menny.engine.cpu.memory import Arena
 from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedLinear, PackedMoE, rows_of
 from menny.engine.cpu.pool import Pool
 from menny.engine.model import Block, Mistral
@@ -27,10 +28,10 @@ class PackedMistral(Mistral):
 
     def pack(self, threads: int | None = None) -> None:
         """Put packed matrices in the places of MLX's, one by one, wherever there is a kernel for them."""
-        pool = Pool(threads)
-        blocks = [_pack_block(block, pool) for block in self.layers]
-        _replace(self, "tok_embeddings", PackedEmbedding, pool)
-        _replace(self, "output", PackedLinear, pool)
+        pool, arena = Pool(threads), Arena()
+        blocks = [_pack_block(block, pool, arena) for block in self.layers]
+        _replace(self, "tok_embeddings", PackedEmbedding, pool, arena)
+        _replace(self, "output", PackedLinear, pool, arena)
         whole = [block for block in blocks if block is not None]
         if len(whole) == len(blocks) and blocks:
             norms = [
@@ -85,42 +86,45 @@ def _can_pack(module: Any) -> bool:
     return can_pack((*module.weight.shape[:-1], columns), *form)
 
 
-def _take(owner: nn.Module, name: str) -> Packed:
+def _take(owner: nn.Module, name: str, arena: Arena) -> Packed:
     """Pack the weights of a module and drop it, so that memory holds them once."""
     module: Any = owner.pop(name)
     form = _form(module)
-    packed = pack_quantized(module.weight, module.scales, module.biases, *form) if form else pack(module.weight)
+    if form:
+        packed = pack_quantized(module.weight, module.scales, module.biases, *form, arena)
+    else:
+        packed = pack(module.weight, arena)
     del module
     mx.clear_cache()
     return packed
 
 
-def _replace(owner: nn.Module, name: str, kind: type[PackedLinear], pool: Pool) -> Packed | None:
+def _replace(owner: nn.Module, name: str, kind: type[PackedLinear], pool: Pool, arena: Arena) -> Packed | None:
     """Put a packed module in the place of this one, if there is a kernel for it."""
     if name not in owner or not _can_pack(owner[name]):
         return None
-    packed = _take(owner, name)
+    packed = _take(owner, name, arena)
     owner[name] = kind(packed, pool)
     return packed
 
 
-def _pack_block(block: Block, pool: Pool) -> PackedBlock | None:
+def _pack_block(block: Block, pool: Pool, arena: Arena) -> PackedBlock | None:
     """Pack a block; its matrices, if kernels take all of them."""
     matrices = {
-        WQKV: _replace(block.attention, "wqkv", PackedLinear, pool),
-        WO: _replace(block.attention, "wo", PackedLinear, pool),
+        WQKV: _replace(block.attention, "wqkv", PackedLinear, pool, arena),
+        WO: _replace(block.attention, "wo", PackedLinear, pool, arena),
     }
     feed_forward: Any = block.feed_forward
     is_sparse = isinstance(feed_forward, MoEFeedForward)
     owner = feed_forward.experts if is_sparse else feed_forward
     if not _is_swiglu(owner) or (is_sparse and not _can_pack(feed_forward.gate)):
         for name in () if is_sparse else SWIGLU:
-            _replace(owner, name, PackedLinear, pool)
+            _replace(owner, name, PackedLinear, pool, arena)
         return None
-    w1, w2, w3 = (_take(owner, name) for name in SWIGLU)
+    w1, w2, w3 = (_take(owner, name, arena) for name in SWIGLU)
     swiglu = PackedFeedForward(w1, w2, w3, pool)
     if is_sparse:
-        matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool)
+        matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool, arena)
         block["feed_forward"] = PackedMoE(feed_forward.gate, swiglu, feed_forward.num_experts_per_tok)
     else:
         block["feed_forward"] = swiglu

@@ -12,7 +12,8 @@ from menny.engine.cpu.together import finish_piece, next_piece, wait_until_done
 ROWS = 16  # of a tile
 
 Matrix = Any  # a record of DESCRIPTION
-_PIECE = 1 << 15  # weights that a thread takes at once: some microseconds' work
+_PIECE = 1 << 15  # weights that a thread takes at once, at least: some microseconds' work
+_PIECES = 128  # of a large matrix: memory is read faster in long stretches
 
 
 @kernel
@@ -39,7 +40,8 @@ def multiply(matrix: Matrix, first: int, a: Vectors, token: int, several: bool, 
     if matrix.group:
         groups = width // matrix.group
         at = first * groups * (2 if matrix.half_scales else 4)
-        scales, biases, per_group = matrix.scales + at, matrix.biases + at, matrix.row_bytes // (4 * groups)
+        scales, biases = matrix.scales + at, matrix.biases + at if matrix.biases else 0
+        per_group = matrix.row_bytes // (4 * groups)
         n, u, v = address(a.n) + 2 * token * width, address(a.u), address(a.v)
         u, v = u + 4 * token * groups, v + 4 * token * groups
         call_tile(tile, words, scales, biases, matrix.half_scales, groups, per_group, n, u, v, width, out, step)
@@ -63,7 +65,7 @@ def rows_of_piece(matrix: Matrix, piece: int) -> tuple[int, int]:
 
 @kernel
 def _blocks_a_piece(matrix: Matrix) -> int:
-    return max(1, _PIECE // (ROWS * matrix.width))
+    return max(1, _PIECE // (ROWS * matrix.width), matrix.rows // (ROWS * _PIECES))
 
 
 @kernel

@@ -2,10 +2,10 @@
 
     y[t, r] = sum over groups g of  s[r, g] u[t, g] (sum over columns k of g: q[r, k] n[t, k])  +  b[r, g] v[t, g]
 
-q are the weights' whole numbers, s and b their scales and biases; n are a vector's 16-bit numbers, u its scale in the
-group and v its sum there. Rows are interleaved, so that one load brings the same columns of all 16. What is summed in
-integers is exact, and the rest is summed in one order: a vector's product is the same to the last bit, whichever others
-share its tile.
+q are the weights' whole numbers, s and b their scales and biases; where no biases are kept, b is -8 s, or in 8 bits
+-128 s. n are a vector's 16-bit numbers, u its scale in the group and v its sum there. Rows are interleaved, so that one
+load brings the same columns of all 16. What is summed in integers is exact, and the rest is summed in one order: a
+vector's product is the same to the last bit, whichever others share its tile.
 """
 
 from typing import Any
@@ -27,7 +27,8 @@ def _quantized(bits: int, tokens: int) -> Generate:
         sums = [vectors.variable(vectors.zero(floats)) for _ in range(tokens)]
         with cgutils.for_range(build, groups) as group:
             exact = _sums_of_group(vectors, bits, tokens, words, build.mul(group.index, per_group), per_group, n, width)
-            scale, bias = (_either(vectors, each, group.index, half_scales) for each in (scales, biases))
+            scale = _either(vectors, scales, group.index, half_scales)
+            bias = _bias(vectors, bits, biases, group.index, half_scales, scale)
             for token in range(tokens):
                 of_x, sum_of_x = (
                     vectors.splat(vectors.load(f32, vectors.at(each, (group.index, 4), (groups, 4 * token)), align=4))
@@ -67,6 +68,15 @@ def _sums_of_group(
             total = build.add(total, build.load(chain))
         totals.append(total)
     return totals
+
+
+def _bias(vectors: VectorBuilder, bits: int, biases: Any, group: Any, are_half: Any, scale: Any) -> Any:
+    """Sixteen rows' biases of a group; where there are none, the zero is in the middle."""
+    build = vectors.builder
+    result = vectors.variable(build.fmul(scale, vectors.constant(-(2.0 ** (bits - 1)))))
+    with build.if_then(build.icmp_signed("!=", biases, ir.Constant(i64, 0))):
+        build.store(_either(vectors, biases, group, are_half), result)
+    return build.load(result)
 
 
 def _either(vectors: VectorBuilder, numbers: Any, group: Any, are_half: Any) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menny.engine.cpu.matrix import can_pack, is_packable, pack, pack_quantized
+from menny.engine.cpu.memory import LINE, Arena
 
 TYPES = [mx.float32, mx.float16, mx.bfloat16]
 GROUPS = [32, 64, 128]
@@ -56,6 +57,37 @@ def test_scales_take_no_more_room_than_they_need_to_be_exact(kind: mx.Dtype, nby
     parts = mx.quantize(drawn((32, 128), kind), 64, 4)
     packed = pack_quantized(*parts, 64, 4)
     assert packed.nbytes == 32 * 128 // 2 + 2 * 32 * 2 * nbytes
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_biases_that_follow_from_the_scales_arent_kept(bits: int) -> None:
+    words, scales, biases = mx.quantize(drawn((40, 64), mx.float16), 32, bits)
+    zero = -(2 ** (bits - 1))
+    packed = pack_quantized(words, scales, scales * zero, 32, bits)
+    assert packed.biases is None
+    assert packed.nbytes == 40 * 64 * bits // 8 + 40 * 2 * 2
+    assert mx.array_equal(packed.quantized()[2], scales * zero)
+    exact = mx.dequantize(words, *(part.astype(mx.float32) for part in (scales, scales * zero)), 32, bits)
+    assert np.array_equal(packed.rows_at(np.arange(40)), np.array(exact))
+    biases[7, 1] = scales[7, 1]
+    assert pack_quantized(words, scales, biases, 32, bits).biases is not None
+
+
+def test_arrays_lie_behind_each_other_in_an_arena_and_begin_at_a_line_of_the_cache() -> None:
+    arena, numbers = Arena(), np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    copies = [arena.copy(array) for array in (numbers, numbers.T, numbers[:, ::2, 1:4], numbers[:0])]
+    for copy, array in zip(copies, (numbers, numbers.T, numbers[:, ::2, 1:4], numbers[:0]), strict=True):
+        assert np.array_equal(copy, array)
+        assert copy.flags.c_contiguous
+        assert copy.ctypes.data % LINE == 0
+    assert copies[1].ctypes.data - copies[0].ctypes.data == 256
+
+
+def test_an_array_larger_than_what_is_free_gets_memory_of_its_own() -> None:
+    arena = Arena()
+    small, large = arena.copy(np.ones(8)), arena.copy(np.full(1 << 24, 7.0))
+    assert small.all()
+    assert (large[:: 1 << 16] == 7).all()
 
 
 def test_scales_beyond_float16_stay_exact_in_float32() -> None:

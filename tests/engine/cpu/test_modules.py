@@ -63,6 +63,16 @@ def test_quantized_weights(rows: int, groups: int, group: int, bits: int, kind: 
 
 
 @pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_whose_zero_is_in_the_middle(bits: int, n: int) -> None:
+    words, scales, _ = mx.quantize(drawn((40, 128)), 32, bits)
+    parts = [words, scales, scales * -(2 ** (bits - 1))]
+    packed = pack_quantized(*parts, 32, bits)
+    assert packed.biases is None
+    assert_product(packed, expanded(parts, 32, bits), drawn((n, 128), seed=1), POOLS[1], INTEGERS)
+
+
+@pytest.mark.parametrize("n", [1, 6])
 def test_a_product_of_many_pieces(n: int) -> None:
     parts = mx.quantize(drawn((1000, 512)), 64, 4)
     assert_product(pack_quantized(*parts, 64, 4), expanded(parts, 64, 4), drawn((n, 512), seed=1), POOLS[1], INTEGERS)
