@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUP = 32
-_1, _2, _3, _4, _15 = map(np.uint8, (1, 2, 3, 4, 15))  # with these, numbers stay bytes
+_1, _2, _3, _4 = map(np.uint8, (1, 2, 3, 4))  # with these, numbers stay bytes
+_HALVES = np.uint64(0), np.uint64(4)  # where the halves of a byte begin
+_LOW_HALVES, _TOP_BITS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x8080808080808080)
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -41,10 +43,14 @@ def pack(numbers: Bytes, bits: int) -> Bytes:
     """Numbers [n, 32] below 2^bits as MLX keeps them: one after the other in a row of bits, the lowest first."""
     if bits == 8:
         return numbers
-    eights = numbers.reshape(-1, 8).astype(np.uint64)  # eight numbers fill `bits` bytes
-    words = np.zeros(len(eights), "<u8")
-    for place in range(8):
-        words |= eights[:, place] << np.uint64(bits * place)
+    if bits == 4:
+        pairs = numbers.reshape(-1).view(np.uint16)
+        return (pairs | pairs >> np.uint16(4)).astype(np.uint8).reshape(len(numbers), -1)
+    words = numbers.reshape(-1).view(np.uint64)  # eight numbers, which fill `bits` bytes
+    for width in (8, 16, 32):  # of the parts that are moved together: two of them, then four, then eight
+        used = bits * width // 8
+        low = sum(((1 << used) - 1) << start for start in range(0, 64, 2 * width))
+        words = words & np.uint64(low) | words >> np.uint64(width - used) & np.uint64(low << used)
     return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 8)[:, :bits]).reshape(len(numbers), -1)
 
 
@@ -74,7 +80,7 @@ def _q5_1(blocks: Bytes) -> Groups:
 def _q8_0(blocks: Bytes) -> Groups:
     """d, then 32 signed bytes: w = d q, and MLX's q is never below 0."""
     d = _halves(blocks, 0)
-    return Groups(blocks[:, 2:] ^ np.uint8(0x80), d, -128 * d)
+    return Groups((_words(blocks[:, 2:]) ^ _TOP_BITS).view(np.uint8), d, -128 * d)
 
 
 def _q4_k(blocks: Bytes) -> Groups:
@@ -143,8 +149,17 @@ def _halves(blocks: Bytes, place: int) -> NDArray[np.float16]:
 
 
 def _nibbles(packed: Bytes) -> Bytes:
-    """[n, m] bytes → [n, 2 m] numbers: first the low halves of all, then the high ones."""
-    return np.concatenate([packed & _15, packed >> _4], axis=1)
+    """[n, m] bytes → [n, 2 m] numbers: first the low halves of all, then the high ones; m is a multiple of 16."""
+    n, m = packed.shape
+    words = _words(packed)
+    both = np.empty((n, 2, m // 16), np.complex128)  # which stands for 16 bytes that are copied at once
+    both[:, 0], both[:, 1] = ((words >> start & _LOW_HALVES).view(np.complex128) for start in _HALVES)
+    return both.view(np.uint8).reshape(n, 2 * m)
+
+
+def _words(numbers: Bytes) -> NDArray[np.uint64]:
+    """[n, m] bytes → [n, m / 8], eight at a time: NumPy has a long way from one short row to the next."""
+    return np.ascontiguousarray(numbers).view(np.uint64)
 
 
 def _bits(packed: Bytes) -> Bytes:
