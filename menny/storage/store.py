@@ -1,32 +1,24 @@
-"""ChatStore: conversations as trees of messages, kept in SQLite or in memory.
-
-A message's children are alternatives: several questions where one was edited, several replies where one was
-regenerated. One of them is chosen; following the chosen ones from the start gives the active path, which is the
-conversation as it is shown and as the model gets it.
-"""
+"""ChatStore: conversations as trees of messages, kept in SQLite or in memory; see reader.py for what a tree is."""
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from sqlite3 import Connection, Row
+from sqlite3 import Connection
 from typing import Any
 
 from menny.attachments import kept_attachments
 from menny.config.paths import home
 from menny.engine_protocols import FinishReason
-from menny.errors import StorageError
 from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
 from menny.storage.errors import DamagedError
 from menny.storage.merge import merge
+from menny.storage.reader import ChatReader
 from menny.storage.rows import (
     add_notes,
     add_settings,
-    as_conversation,
-    as_entry,
     begin,
     change_conversation,
     deletion_time,
@@ -39,11 +31,9 @@ from menny.storage.rows import (
     title_given,
     title_of,
     touch,
-    walk,
 )
-from menny.storage.search import search
 from menny.storage.upkeep import mark_interrupted, remove_expired
-from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchResult, Transcript, new_id
+from menny.storage.values import MessageNode, ReplyStats, Transcript, new_id
 from menny.storage.writers import Writers
 
 
@@ -52,7 +42,7 @@ def store_file() -> Path:
     return home() / "chats.db"
 
 
-class ChatStore:
+class ChatStore(ChatReader):
     """The conversations in the file at `path`; without one, in memory for as long as the store lives.
 
     Safe to use from any thread, and from several processes at once. Every method that changes something is one
@@ -86,75 +76,6 @@ class ChatStore:
         """Close the file; replies that still grow are then interrupted ones."""
         self._database.close()
         self._writers.close()
-
-    # Reading
-
-    def conversations(self, limit: int = -1) -> list[Conversation]:
-        """Return the conversations that aren't deleted: the pinned ones first, then the latest."""
-        with self._database.read() as db:
-            rows = db.execute(
-                "SELECT * FROM conversations WHERE deleted IS NULL ORDER BY pinned DESC, updated DESC LIMIT ?", (limit,)
-            ).fetchall()
-        return [as_conversation(row) for row in rows]
-
-    def conversation(self, conversation_id: str) -> Conversation | None:
-        """Return a conversation, also a deleted one that can still be brought back; None if there is none."""
-        with self._database.read() as db:
-            row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
-        return as_conversation(row) if row else None
-
-    def transcripts(self) -> Iterator[Transcript]:
-        """Yield all conversations that aren't deleted, whole, one at a time."""
-        return (self.transcript(conversation.id) for conversation in self.conversations())
-
-    def path(self, conversation_id: str) -> list[MessageNode]:
-        """Return the active path, from the first message to the last; empty if there is no such conversation."""
-        transcript = self._read(conversation_id)
-        entries = {entry.id: entry for entry in transcript.entries} if transcript else {}
-        return [entries[entry_id] for entry_id in transcript.active] if transcript else []
-
-    def path_to(self, entry_id: str) -> list[MessageNode]:
-        """Return the messages from the first to this one. Raises StorageError if there is none of that id."""
-        with self._database.read() as db:
-            conversation_id = message_row(db, entry_id)["conversation"]
-        entries = {entry.id: entry for entry in self.transcript(conversation_id).entries}
-        way: list[MessageNode] = []
-        at: str | None = entry_id
-        while at in entries:
-            way.append(entries[at])
-            at = entries[at].parent
-        return way[::-1]
-
-    def transcript(self, conversation_id: str) -> Transcript:
-        """Return a conversation with all its alternatives. Raises StorageError if there is none of that id."""
-        transcript = self._read(conversation_id)
-        if transcript is None:
-            raise StorageError("This chat isn't here any more.")
-        return transcript
-
-    def entry(self, entry_id: str) -> MessageNode:
-        """Return a message. Raises StorageError if there is none of that id."""
-        with self._database.read() as db:
-            row = message_row(db, entry_id)
-            siblings = db.execute(
-                "SELECT id FROM messages WHERE conversation = ? AND parent IS ? AND deleted IS NULL ORDER BY number",
-                (row["conversation"], row["parent"]),
-            ).fetchall()
-        return self._entry(row, [sibling["id"] for sibling in siblings])
-
-    def revision(self, conversation_id: str) -> tuple[int, int]:
-        """Return two counts of changes: in that conversation (-1 if there is none), and in the list."""
-        with self._database.read() as db:
-            row = db.execute("SELECT revision FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
-            listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
-        return (int(row[0]) if row else -1, int(listed[0]))
-
-    def search(self, text: str, limit: int = 30) -> list[SearchResult]:
-        """Return the conversations whose title, or a message, holds all words of a text, or words that begin so."""
-        with self._database.read() as db:
-            return [
-                SearchResult(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)
-            ]
 
     # Asking and replying
 
@@ -325,21 +246,3 @@ class ChatStore:
         )
         set_chosen(db, conversation_id, parent, entry_id)
         return entry_id
-
-    def _read(self, conversation_id: str) -> Transcript | None:
-        with self._database.read() as db:
-            rows = db.execute(
-                "SELECT * FROM messages WHERE conversation = ? AND deleted IS NULL ORDER BY number", (conversation_id,)
-            ).fetchall()
-            head = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
-        if head is None:
-            return None
-        children: dict[str | None, list[Row]] = defaultdict(list)
-        for row in rows:
-            children[row["parent"]].append(row)
-        entries = [self._entry(row, [sibling["id"] for sibling in children[row["parent"]]]) for row in rows]
-        return Transcript(as_conversation(head), tuple(entries), tuple(walk(head["chosen"], children)))
-
-    def _entry(self, row: Row, alternatives: Sequence[str]) -> MessageNode:
-        is_orphan = row["status"] == "growing" and not self._writers.is_alive(row["writer"])
-        return as_entry(row, alternatives, is_orphan)
