@@ -4,5 +4,6 @@ from menny.chat.conversation import Chat
 from menny.chat.memory import Memory
 from menny.chat.reply import Reply
 from menny.chat.settings import Instructions, ReplySettings
+from menny.chat.thinking import Thinking
 
-__all__ = ["Chat", "Instructions", "Memory", "Reply", "ReplySettings"]
+__all__ = ["Chat", "Instructions", "Memory", "Reply", "ReplySettings", "Thinking"]

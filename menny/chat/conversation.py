@@ -12,7 +12,8 @@ from menny.chat.lore import Lore, call_up, with_constants
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.reply import Reply, classifying, summary_writer
-from menny.chat.seam import TOKEN_IDS_KEY, Seam, ids_to_keep, kept_ids
+from menny.chat.rounds import Rounds
+from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
 from menny.chat.settings import ReplySettings
 from menny.chat.stored_chat import StoredChat
 from menny.chat.turn_context import CONTEXT_KEY, message_in_turn
@@ -104,14 +105,15 @@ class Chat(StoredChat):
     ) -> Iterator[Chunk]:
         """Stream a reply within `concluding`, and raise its errors."""
         moderation, template = settings.moderation, settings.template
-        seam: Seam | None = None
+        answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
+        context = Context(engine, template, settings.params.max_tokens, answer_ids, settings.thinking)
+        rounds = Rounds(reply, engine, settings, context, on_progress)
         try:
             if moderation:
                 self._moderate_question(reply, moderation, engine, template, on_progress)
-            prompt = self._prompt(reply, engine, settings, on_progress)
+            prompt = self._prompt(reply, engine, context, settings, on_progress)
             due = 0.0
-            seam = Seam(engine.tokenizer, prompt.answer_ids)
-            for chunk in reply.follow(lambda: engine.stream(prompt.ids, settings.params, on_progress), seam):
+            for chunk in rounds.chunks(prompt):
                 if time.monotonic() >= due:
                     self._keep(lambda store: store.grow(reply.id, reply.text, reply.thought))
                     due = time.monotonic() + KEEP_EVERY
@@ -126,8 +128,7 @@ class Chat(StoredChat):
                 path, progress = self._store.path_to(reply.id), classifying(on_progress)
                 question = path[-2].text if len(path) > 1 else ""
                 reply.moderate(moderation.check("replies", reply.text, engine, template, progress, question))
-            if seam:
-                reply.kept_ids = ids_to_keep(seam.ids, reply.text, engine.tokenizer)
+            rounds.keep_ids()
 
     def _end(self, reply: Reply) -> None:
         extra: dict[str, Any] = {
@@ -154,7 +155,7 @@ class Chat(StoredChat):
             settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
         )
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
-        context = Context(engine, settings.template, settings.params.max_tokens)
+        context = Context(engine, settings.template, settings.params.max_tokens, thinking=settings.thinking)
         return context.estimate_usage(messages, settings.memory, instructions.examples, _summary_of(shown))
 
     def _ask(
@@ -208,10 +209,15 @@ class Chat(StoredChat):
             elif not self.entries:
                 self._keep(lambda store: store.delete(self.id))
 
-    def _prompt(self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None) -> Prompt:
+    def _prompt(
+        self,
+        reply: Reply,
+        engine: Engine,
+        context: Context,
+        settings: ReplySettings,
+        on_progress: OnProgress | None,
+    ) -> Prompt:
         """Build a reply's prompt; a new summary is stored with the last message that it covers."""
-        answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
-        context = Context(engine, settings.template, settings.params.max_tokens, answer_ids)
         write = summary_writer(reply, engine, settings.params, on_progress)
         shown = _for_model(self._store.path_to(reply.id), answering=reply.id)
         instructions = with_constants(
@@ -266,9 +272,9 @@ class Chat(StoredChat):
 def _for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
     """The messages for the model: no empty replies, and in place of a withheld one a note that it was withheld."""
     return [
-        replace(entry, text=WITHHELD) if _is_withheld(entry) and entry.id != answering else entry
+        replace(entry, text=WITHHELD, thought="") if _is_withheld(entry) and entry.id != answering else entry
         for entry in entries
-        if entry.message.content or (entry.id == answering and entry.extra.get(TOKEN_IDS_KEY))
+        if entry.message.content or (entry.id == answering and (entry.thought or entry.extra.get(TOKEN_IDS_KEY)))
     ]
 
 
@@ -280,7 +286,8 @@ def _check_answers(entry: MessageNode) -> None:
 def _is_withheld(entry: MessageNode) -> bool:
     """True if a reply is blocked, or might be and wasn't checked yet."""
     result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
-    return entry.role == "assistant" and result is not None and result.action == "block"
+    has_answer = bool(entry.text) or not entry.thought  # a thought alone isn't judged
+    return entry.role == "assistant" and result is not None and result.action == "block" and has_answer
 
 
 def _summary_of(entries: Sequence[MessageNode]) -> Summary | None:

@@ -4,18 +4,29 @@ A memory that summarizes has the summary written first, by the function `write`:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 from menny.chat.memory import Memory, SelectedMessages, Summary, summary_room
 from menny.chat.summary_prompt import request
+from menny.chat.thinking import Thinking
 from menny.engine_protocols import Engine, Tokenizer
 from menny.errors import MennyError, PromptError
 from menny.messages import Message
-from menny.prompts import encode_open_chat, guess_template
+from menny.prompts import (
+    Effort,
+    encode_answer,
+    encode_chat,
+    encode_open_chat,
+    find_template,
+    guess_template,
+    reasoning_words,
+)
 
 REPLY_SHARE = 4  # at most a quarter of the context is kept free for a reply
 FRAME = 32  # tokens of a summary's room for the question before it, and for another vocabulary's longer count
+
+NO_THINKING = Thinking("off")
 
 Write = Callable[[list[int], int], str]  # (prompt ids, most tokens to write) → text
 
@@ -52,7 +63,8 @@ class Usage:
 class Prompt:
     """A prompt for the engine, with the latest summary, and a notice where a new one failed.
 
-    `answer_ids` are the last ids: those of the reply that the model goes on with.
+    `answer_ids` are the last ids: those of the reply that the model goes on with. `question` are the ids before the
+    reply.
     """
 
     ids: list[int]
@@ -60,20 +72,31 @@ class Prompt:
     summary: Summary | None = None
     notice: str = ""
     answer_ids: Sequence[int] = ()
+    question: Sequence[int] = ()
 
 
 class Context:
     """A model's context and template, with room kept for a reply: a quarter of it at most.
 
-    `answer_ids` are those of the reply that the model goes on with, where its text's encoding has others.
+    `answer_ids` are those of the reply that the model goes on with, where its text's encoding has others. Where the
+    model thinks before it answers, the room is for both.
     """
 
-    def __init__(self, engine: Engine, template: str | None, max_tokens: int, answer_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        template: str | None,
+        max_tokens: int,
+        answer_ids: Sequence[int] = (),
+        thinking: Thinking = NO_THINKING,
+    ) -> None:
         self.length = engine.context_length
-        self.reply = min(max_tokens, self.length // REPLY_SHARE)
+        self.reply = min(max_tokens + (thinking.budget if thinking.is_on else 0), self.length // REPLY_SHARE)
         self._tokenizer = _EncodeOnce(engine.tokenizer)
-        self._template = template or guess_template(engine.tokenizer)
+        self._template = find_template(template or guess_template(engine.tokenizer))
         self._answer_ids = answer_ids
+        self._effort: Effort = thinking.effort if thinking.is_on else "none"
+        self._words = reasoning_words(engine.tokenizer, thinking.words) if thinking.is_on else ""
 
     @property
     def budget(self) -> int:
@@ -86,7 +109,18 @@ class Context:
 
     def _encode(self, messages: Sequence[Message]) -> tuple[list[int], Sequence[int]]:
         """The ids of a prompt, and after them those of the answer that it leaves open."""
-        return encode_open_chat(messages, self._template, self._tokenizer, self._answer_ids)
+        return encode_open_chat(messages, self._template, self._tokenizer, self._answer_ids, self._effort, self._words)
+
+    def prompt_of(self, messages: Sequence[Message]) -> Prompt:
+        """The prompt of all these messages, however long it is."""
+        ids = self.encode(messages)
+        return Prompt(ids, Usage(self.length, 0, 0, len(ids), self.reply), question=ids)
+
+    def go_on(self, prompt: Prompt, answer: Message, *, is_closed: bool) -> Prompt:
+        """The prompt of a reply with what there is of it by now; `is_closed`: its thought has ended."""
+        marked, answer_ids = encode_answer(answer, self._template, self._tokenizer, is_closed=is_closed)
+        ids = [*prompt.question, *marked, *answer_ids]
+        return replace(prompt, ids=ids, answer_ids=answer_ids)
 
     def count(self, messages: Sequence[Message]) -> int:
         return len(self.encode(messages))
@@ -124,7 +158,8 @@ class Context:
                 summary = Summary(text, selected.unseen)
                 selected = choose()
         ids, answer_ids = self._encode(selected.messages)
-        return Prompt([*ids, *answer_ids], self._usage(selected), summary, notice, answer_ids)
+        question = ids if selected.messages[-1].role != "assistant" else self.encode(selected.messages[:-1])
+        return Prompt([*ids, *answer_ids], self._usage(selected), summary, notice, answer_ids, question)
 
     def estimate_usage(
         self, messages: Sequence[Message], memory: Memory, examples: Sequence[Message], summary: Summary | None
@@ -141,7 +176,7 @@ class Context:
         if longest <= 0:
             raise PromptError("The model's context is too small for a summary.")
         messages = request(leaving, before, self.count, self.length - longest)
-        text = write(self.encode(messages), longest).strip()
+        text = write(encode_chat(messages, self._template, self._tokenizer), longest).strip()
         if not text:
             raise PromptError("The model wrote no summary.")
         return text

@@ -1,11 +1,13 @@
 """A reply as it streams from an engine, and the summary that may be written before it."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from menny.chat.prompt_builder import Usage, Write
 from menny.chat.seam import Seam
+from menny.chat.thinking import ThoughtSplitter
 from menny.engine_protocols import Chunk, Engine, FinishReason, OnProgress, Progress, Stream
 from menny.errors import EngineError
 from menny.moderation.policy import WITHHELD, ModerationResult
@@ -37,12 +39,11 @@ class Reply:
     notice: str = ""
     moderation: ModerationResult | None = None
     kept_ids: object = None  # see seam.py
-    _before: ReplyStats = field(init=False)
+    is_thinking: bool = False
+    wants_answer: bool = False  # now, without more of the thought
+    _thinking_since: float | None = None
     _stream: Stream | None = None
     _cancelled: bool = False
-
-    def __post_init__(self) -> None:
-        self._before = self.stats  # of a reply that is continued
 
     @property
     def is_over(self) -> bool:
@@ -51,6 +52,16 @@ class Reply:
     @property
     def is_cancelled(self) -> bool:
         return self._cancelled
+
+    @property
+    def thought_seconds(self) -> float:
+        """The time that the thought has taken so far."""
+        since = self._thinking_since
+        return self.stats.thought_seconds + (time.monotonic() - since if since is not None else 0.0)
+
+    def answer_now(self) -> None:
+        """End the thought, from any thread: the model goes on with the answer."""
+        self.wants_answer = True
 
     def cancel(self) -> None:
         """Cancel the reply, from any thread and at any time; its text so far stays."""
@@ -69,26 +80,58 @@ class Reply:
             self.finish_reason = "cancelled"
 
     def moderate(self, result: ModerationResult | None) -> None:
-        """Apply the result of moderation; a blocked reply loses its text, and can't be continued."""
+        """Apply the result of moderation; a blocked reply loses its text and thought, and can't be continued."""
         self.moderation = result
         if result and result.action == "block":
-            self.text, self.finish_reason, self.error = WITHHELD, "stop", ""
+            self.text, self.thought, self.finish_reason, self.error = WITHHELD, "", "stop", ""
 
-    def follow(self, start: Callable[[], Stream], seam: Seam) -> Iterator[Chunk]:
-        """Pass on a stream's chunks, joined to the text so far; a cancelled reply starts no stream."""
-        for chunk in self.listen(start):
-            if (text := seam.join(chunk)) != chunk.text:
-                chunk = replace(chunk, text=text)
-            self.text += text
-            self.finish_reason = chunk.finish_reason
-            self.stats = ReplyStats(
-                chunk.prompt_tokens,
-                self._before.completion_tokens + chunk.completion_tokens,
-                chunk.decode_tps,
-                chunk.seconds_to_first_token,
-            )
-            yield chunk
+    def follow(self, start: Callable[[], Stream], seam: Seam, splitter: ThoughtSplitter) -> Generator[Chunk]:
+        """Pass on a stream's chunks, joined to the text and the thought so far; a cancelled reply starts no stream."""
+        before, counts = self.stats, _Counts()
+        try:
+            for chunk in self.listen(start):
+                was_thinking, had_thought = splitter.is_thinking, bool(splitter.thought)
+                splitter.add(chunk, seam.join(chunk))
+                if splitter.is_mark(chunk):
+                    seam.begin_anew()
+                if chunk.finish_reason:
+                    splitter.finish()
+                counts.add(
+                    chunk.completion_tokens,
+                    is_thought=splitter.is_thinking or (was_thinking and splitter.text == self.text),
+                    is_first=bool(splitter.thought) and not had_thought,
+                )
+                self.finish_reason = chunk.finish_reason
+                text, thought = self._take(splitter)
+                self.stats = replace(
+                    self.stats,
+                    prompt_tokens=chunk.prompt_tokens,
+                    completion_tokens=before.completion_tokens + counts.answer,
+                    decode_tps=chunk.decode_tps,
+                    seconds_to_first_token=chunk.seconds_to_first_token,
+                    thought_tokens=before.thought_tokens + counts.thought,
+                )
+                yield _saying(chunk, text, thought)
+        finally:
+            splitter.finish()
+            self._take(splitter)
+            self._clock(False)
         self.finish()
+
+    def _take(self, splitter: ThoughtSplitter) -> tuple[str, str]:
+        """Take over what was split; return what that adds to the text and to the thought."""
+        text, thought = _added(self.text, splitter.text), _added(self.thought, splitter.thought)
+        self.text, self.thought, self.is_thinking = splitter.text, splitter.thought, splitter.is_thinking
+        self._clock(splitter.is_thinking)
+        return text, thought
+
+    def _clock(self, is_running: bool) -> None:
+        """Start or stop the thought's clock."""
+        if is_running and self._thinking_since is None:
+            self._thinking_since = time.monotonic()
+        elif not is_running and self._thinking_since is not None:
+            self.stats = replace(self.stats, thought_seconds=self.thought_seconds)
+            self._thinking_since = None
 
     def listen(self, start: Callable[[], Stream]) -> Iterator[Chunk]:
         """Stream until the reply is cancelled or abandoned, which cancels the stream too."""
@@ -107,6 +150,35 @@ class Reply:
                 self._stream.cancel()
 
 
+@dataclass(slots=True)
+class _Counts:
+    """The tokens of one stream: of its thought, and of its answer."""
+
+    total: int = 0
+    thought: int = 0
+
+    @property
+    def answer(self) -> int:
+        return max(0, self.total - self.thought)
+
+    def add(self, total: int, *, is_thought: bool, is_first: bool) -> None:
+        """Count a chunk. Where it shows a thought for the first time, all before it were the thought's too."""
+        new, self.total = max(0, total - self.total), total
+        self.thought = total if is_first else self.thought + (new if is_thought else 0)
+
+
+def _added(before: str, now: str) -> str:
+    """What a text has at its end that it didn't have; nothing where its beginning has changed."""
+    return now[len(before) :] if now.startswith(before) else ""
+
+
+def _saying(chunk: Chunk, text: str, thought: str) -> Chunk:
+    """A chunk with another text and thought."""
+    if text != chunk.text:
+        chunk = replace(chunk, text=text)
+    return replace(chunk, thought=thought) if thought != getattr(chunk, "thought", thought) else chunk
+
+
 def classifying(on_progress: OnProgress | None, stopped_by: Reply | None = None) -> OnProgress:
     """Report that a text is being classified; cancelling `stopped_by` ends that."""
 
@@ -123,18 +195,21 @@ def summary_writer(reply: Reply, engine: Engine, params: "SamplingParams", on_pr
     """Make a function that writes a summary before a reply, and ends when the reply is cancelled."""
 
     def write(ids: list[int], max_tokens: int) -> str:
-        pieces: list[str] = []
+        pieces = 0
+        splitter = ThoughtSplitter(engine.tokenizer)
 
         def report(progress: Progress | None = None) -> None:
             is_waiting = progress is not None and progress.phase == "waiting"
             if on_progress:
-                on_progress(progress if progress and is_waiting else Progress("summarizing", len(pieces), max_tokens))
+                on_progress(progress if progress and is_waiting else Progress("summarizing", pieces, max_tokens))
 
         plain = replace(params, max_tokens=max_tokens, temperature=0.0)
         report()
         for chunk in reply.listen(lambda: engine.stream(ids, plain, report)):
-            pieces.append(chunk.text)
+            splitter.add(chunk, chunk.text)
+            pieces += 1
             report()
-        return "" if reply.is_cancelled else "".join(pieces)
+        splitter.finish()
+        return "" if reply.is_cancelled else splitter.text
 
     return write

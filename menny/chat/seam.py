@@ -62,6 +62,10 @@ class Seam:
         """The ids of the whole reply."""
         return [*self._before, *self._new]
 
+    def begin_anew(self) -> None:
+        """Forget what came before: the reply's text begins here, as a thought ends."""
+        self._before, self._new, self._is_over = [], [], True
+
     def join(self, chunk: Chunk) -> str:
         """The text that a chunk adds to the reply."""
         if chunk.token is not None:

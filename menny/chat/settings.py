@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from menny.chat.lore import Lore
 from menny.chat.memory import Memory
+from menny.chat.thinking import Thinking
 from menny.messages import Message
 from menny.moderation.policy import Moderation
 
@@ -41,3 +42,4 @@ class ReplySettings:
     memory: Memory = field(default_factory=Memory)
     moderation: Moderation | None = None  # None: nothing is moderated
     lore: Lore = field(default_factory=Lore)
+    thinking: Thinking = field(default_factory=Thinking)

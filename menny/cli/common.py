@@ -9,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from menny.chat.thinking import Choice, Thinking
 from menny.config.paths import CONFIGS, models_folder, own_models_file
+from menny.config.settings import load_settings
 from menny.engine import load_engine, plan_for
 from menny.engine.distributed.ring import join
 from menny.engine.distributed.setup import Shared
 from menny.errors import TooLargeError
 from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve, will_it_fit
 from menny.models.loader import AnyEngine, LoadOptions, Planner, load, notice_of
+from menny.models.reasoning import is_reasoner, own_words
 from menny.prompts import guess_template
 from menny.text import sanitize
 
@@ -71,6 +74,12 @@ def find_model(name: str) -> tuple[ModelSpec, Path]:
 def is_judge(name: str) -> bool:
     """Return true for a model that judges texts and can't chat."""
     return resolve(name, catalogue()[0]).is_judge
+
+
+def thinking_of(name: str, choice: Choice) -> Thinking:
+    """Return whether and how a model thinks before it answers."""
+    spec = resolve(name, catalogue()[0])
+    return Thinking(choice, load_settings().thought_tokens, is_reasoner(spec), own_words(spec.path()))
 
 
 def find_fitting(name: str, force: bool) -> Path:

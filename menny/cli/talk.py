@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from menny.chat import Chat, Instructions, ReplySettings
+from menny.chat import Chat, Instructions, Reply, ReplySettings
 from menny.chat.memory import Memory, Strategy
+from menny.chat.prompt_builder import Context as PromptContext
+from menny.chat.rounds import Rounds
+from menny.chat.thinking import Choice
 from menny.cli.common import (
     AsJson,
     Context,
@@ -21,6 +24,7 @@ from menny.cli.common import (
     is_judge,
     json_text,
     open_engine,
+    thinking_of,
 )
 from menny.cli.input_lines import typed_lines
 from menny.config.paths import CONFIGS
@@ -44,6 +48,10 @@ DEMO_PROMPTS = (
 )
 DEMO_TOKENS = 64
 
+ThinkingOption = Annotated[
+    Choice | None, typer.Option("--thinking", help="Whether the model thinks before it answers; auto: if it can.")
+]
+
 
 def chat(
     model: ModelName = "smollm2",
@@ -59,6 +67,7 @@ def chat(
     memory_turns: Annotated[
         int | None, typer.Option(min=0, max=1000, help="Turns to keep, for the memories turns and summary-and-turns.")
     ] = None,
+    thinking: ThinkingOption = None,
     context: Context = None,
     force: Force = False,
     threads: Threads = None,
@@ -78,7 +87,8 @@ def chat(
     chosen_memory = _memory(who, memory, memory_turns)
     with open_engine(model, context, force, threads) as (engine, template):
         typer.echo(f"{who.name}: {who.greeting_text()}\n" if who.greeting else "")
-        settings = ReplySettings(params, instructions, template, chosen_memory, _moderation())
+        thoughts = thinking_of(model, thinking or who.thinking)
+        settings = ReplySettings(params, instructions, template, chosen_memory, _moderation(), thinking=thoughts)
         conversation = Chat()
         for text in typed_lines():
             if text == "/new":
@@ -96,6 +106,7 @@ def generate(
     max_tokens: Annotated[int, typer.Option(help="Longest reply in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="Sampling temperature; 0: the most likely token.")] = 0.7,
     seed: Seed = None,
+    thinking: ThinkingOption = None,
     context: Context = None,
     force: Force = False,
     threads: Threads = None,
@@ -107,19 +118,24 @@ def generate(
     """Answer one prompt."""
     if raw and system is not None:
         raise PromptError("--raw has no place for --system: give one of them.")
+    if raw and thinking is not None:
+        raise PromptError("--raw has no place for --thinking: give one of them.")
     if not raw and is_blank(prompt):
         raise PromptError("There is nothing to send: give --prompt a text.")
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)
     with open_engine(model, context, force, threads) as (engine, template):
-        tokenizer = engine.tokenizer
+        tokenizer, reply = engine.tokenizer, Reply("")
         if raw:
-            ids = [*tokenizer.opening, *tokenizer.encode(prompt)]
+            stream: Iterable[Chunk] = engine.stream([*tokenizer.opening, *tokenizer.encode(prompt)], params)
         else:
+            settings = ReplySettings(params, template=template, thinking=thinking_of(model, thinking or "auto"))
             instructions = [] if system is None else [Message("system", system)]
-            ids = encode_chat([*instructions, Message("user", prompt)], template, tokenizer)
-        chunks = list(_echoed(engine.stream(ids, params), silent=as_json))
+            room = PromptContext(engine, template, max_tokens, thinking=settings.thinking)
+            asked = room.prompt_of([*instructions, Message("user", prompt)])
+            stream = Rounds(reply, engine, settings, room, None).chunks(asked)
+        chunks = list(_echoed(stream, silent=as_json))
     if as_json:
-        typer.echo(json_text({**_summary(model, chunks), "stage_bytes": engine.stage_bytes}))
+        typer.echo(json_text({**_summary(model, chunks, reply), "stage_bytes": engine.stage_bytes}))
 
 
 def demo(model: ModelName = "smollm2", context: Context = None, force: Force = False, threads: Threads = None) -> None:
@@ -191,9 +207,20 @@ def _print_results(turn: Sequence[MessageNode], is_held: bool) -> None:
 
 
 def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
-    """Pass on chunks and print their text, unless `silent`, without control characters for the terminal."""
+    """Pass on chunks and print their text, unless `silent`, without control characters for the terminal.
+
+    A thought is printed dimmed, and on standard error, so that a file or a pipe gets the answer only.
+    """
+    is_thinking = False
     for chunk in chunks:
-        if not silent:
+        if not silent and (thought := getattr(chunk, "thought", "")):
+            is_thinking = True
+            typer.secho(sanitize(thought), nl=False, err=True, dim=True)
+            sys.stderr.flush()
+        if not silent and chunk.text:
+            if is_thinking:
+                typer.echo("\n", err=True)
+                is_thinking = False
             typer.echo(sanitize(chunk.text), nl=False)
             sys.stdout.flush()
         yield chunk
@@ -201,10 +228,11 @@ def _echoed(chunks: Iterable[Any], *, silent: bool) -> Iterator[Any]:
         typer.echo()
 
 
-def _summary(model: str, chunks: list[Chunk]) -> dict[str, Any]:
+def _summary(model: str, chunks: list[Chunk], reply: Reply) -> dict[str, Any]:
     """The whole reply, with the statistics of its last chunk."""
     statistics = asdict(chunks[-1])
-    for name in ("text", "token"):
+    for name in ("text", "thought", "token"):
         statistics.pop(name)
+    text = reply.text if reply.is_over else "".join(chunk.text for chunk in chunks)
     tokens = [chunk.token for chunk in chunks if chunk.token is not None]
-    return {"model": model, "text": "".join(chunk.text for chunk in chunks), "tokens": tokens, **statistics}
+    return {"model": model, "text": text, "thought": reply.thought, "tokens": tokens, **statistics}

@@ -17,6 +17,9 @@ class Settings(StrictModel):
     unload_after: int | None = Field(
         default=None, ge=1, le=604_800, description="Seconds without use after which the model is unloaded; else never."
     )
+    thought_tokens: int = Field(
+        default=4096, ge=16, le=131_072, description="How long a model may think before it has to answer, in tokens."
+    )
 
 
 def settings_file() -> Path:
@@ -32,7 +35,7 @@ def load_settings() -> Settings:
 def keep_settings(settings: Settings) -> None:
     """Write the settings, all or nothing. Raises StorageError; ConfigError where the file that is there is broken."""
     load_settings()
-    values = settings.model_dump(exclude_none=True)
+    values = settings.model_dump(exclude_defaults=True)
     text = "".join(f"{name}: {value}\n" for name, value in values.items()) or "{}\n"
     file = settings_file()
     try:

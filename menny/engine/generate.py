@@ -74,6 +74,8 @@ def _reply(
             completion.extend(() if token is None else (token,))
             is_eos = token in tokenizer.eos_ids and not params.ignore_eos
             text = "" if is_eos or token is None else stops.add(decoder.add(token))
+            if token in tokenizer.control_ids:  # no stop string goes across one, such as the end of a thought
+                text += stops.finish()
             reason: FinishReason | None = None
             if is_eos or stops.found:
                 reason = "stop"

@@ -26,6 +26,7 @@ class SamplingParams:
     stop: Sequence[str] = ()  # texts that end the reply and are left out of it
     lookup: bool = True  # speculative decoding by prompt lookup, where that is faster; the reply is the same
     ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for benchmarks
+    thinking: bool | None = None  # whether a server's model thinks before it answers; None: as the server has it
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop

@@ -44,7 +44,7 @@ from menny.text import is_blank, size
 
 Version = Literal[2, 3]
 
-CARRIED = ("tagline", "system_prompt", "greeting", "suggestions", "examples", "parameters", "memory")
+CARRIED = ("tagline", "system_prompt", "greeting", "suggestions", "examples", "parameters", "memory", "thinking")
 READ = (*V1_TEXTS, *V2_TEXTS, "alternate_greetings")
 OUR_KEY = "menny"
 NO_SYSTEM_PROMPT = "You are {{char}}. Stay in character."

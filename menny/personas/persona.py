@@ -105,6 +105,10 @@ class PersonaFile(StrictModel):
     )
     parameters: Parameters = Field(default=Parameters(), description="How replies are sampled.")
     memory: MemorySettings = Field(default=MemorySettings(), description="What of a long conversation is seen.")
+    thinking: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the model thinks before it answers; auto lets reasoning models think, and no others.",
+    )
     order: int = Field(
         default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
     )
@@ -118,6 +122,12 @@ class PersonaFile(StrictModel):
         if is_blank(name):
             raise ValueError("must have a character that can be seen")
         return name
+
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _plain_on_and_off(cls, thinking: object) -> object:
+        """Take on and off as they stand in YAML without quotes, where they may be read as yes and no."""
+        return {True: "on", False: "off"}[thinking] if isinstance(thinking, bool) else thinking
 
     @field_validator("extensions")
     @classmethod

@@ -4,19 +4,24 @@ A template lays a conversation out as a row of segments: a `Control` is one toke
 text, encoded by itself.
 """
 
-from menny.prompts.encoding import encode_chat, encode_open_chat, find_template, guess_template
+from menny.prompts.encoding import encode_answer, encode_chat, encode_open_chat, find_template, guess_template
 from menny.prompts.markers import neutralise
+from menny.prompts.reasoning import THOUGHT_MARKERS, reasoning_words, thought_ids
 from menny.prompts.templates import TEMPLATES, Control, Effort, Template, Thought
 
 __all__ = [
     "TEMPLATES",
+    "THOUGHT_MARKERS",
     "Control",
     "Effort",
     "Template",
     "Thought",
+    "encode_answer",
     "encode_chat",
     "encode_open_chat",
     "find_template",
     "guess_template",
     "neutralise",
+    "reasoning_words",
+    "thought_ids",
 ]

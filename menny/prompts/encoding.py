@@ -11,14 +11,13 @@ from menny.engine_protocols import Tokenizer
 from menny.errors import PromptError
 from menny.messages import Message, Role
 from menny.prompts.markers import neutralise
+from menny.prompts.reasoning import shows_words, spelled, thought_ids, with_words, word_segments
 from menny.prompts.templates import (
-    END_THINK,
     IM_START,
     INST,
     SETTINGS,
     SYSTEM_PROMPT,
     TEMPLATES,
-    THINK,
     Control,
     Effort,
     Template,
@@ -27,17 +26,29 @@ from menny.prompts.templates import (
 
 
 def encode_chat(
-    messages: Sequence[Message], template: str | Template, tokenizer: Tokenizer, reasoning_effort: Effort = "none"
+    messages: Sequence[Message],
+    template: str | Template,
+    tokenizer: Tokenizer,
+    reasoning_effort: Effort = "none",
+    words: str = "",
 ) -> list[int]:
     """Encode a prompt that the model answers, or continues where the last message is an assistant's.
 
+    `words` that ask for a thought stand at the end of the system text; a template with an effort has no place for them.
     Raises PromptError for a conversation without a user's message or with nothing to answer, for an unknown role or
     template, and for a vocabulary that lacks a control token of the template.
     """
     chosen = template if isinstance(template, Template) else find_template(template)
     _check(messages)
+    asked: dict[str, object] = {}
+    if chosen.takes_effort:
+        asked["effort"] = reasoning_effort
+    elif words and shows_words(chosen, tokenizer):
+        asked["words"] = word_segments(words)
+    elif words:
+        messages = with_words(messages, words)
     ids: list[int] = []
-    for segment in chosen.lay_out(messages, reasoning_effort) if chosen.takes_effort else chosen.lay_out(messages):
+    for segment in chosen.lay_out(messages, **asked):
         if isinstance(segment, Control):
             ids.append(_id_of(segment, chosen, tokenizer))
         elif isinstance(segment, Thought):
@@ -53,30 +64,44 @@ def encode_open_chat(
     tokenizer: Tokenizer,
     answer_ids: Sequence[int] = (),
     reasoning_effort: Effort = "none",
+    words: str = "",
+    is_closed: bool = False,
 ) -> tuple[list[int], Sequence[int]]:
     """Encode a prompt and, apart from it, the answer that the model is to continue, if the chat ends with one.
 
     The prompt is that of the question, as it was when the model wrote the answer. The answer's ids are those of its
-    text, to the last space, or `answer_ids`, which the model had produced. A thought stands before the text,
-    unclosed where there is no text yet. Raises PromptError as `encode_chat` does.
+    text, to the last space, or `answer_ids`, which the model had produced. A thought stands before the text; without a
+    text it is what the model continues, unless it `is_closed`. Raises PromptError as `encode_chat` does.
     """
     chosen = template if isinstance(template, Template) else find_template(template)
     if len(messages) < 2 or messages[-1].role != "assistant" or messages[-2].role != "user":
-        return encode_chat(messages, chosen, tokenizer, reasoning_effort), ()
-    answer = messages[-1]
-    text = answer.content
-    harmless = neutralise(text) if chosen.has_text_markers else text
-    ids = answer_ids if answer_ids and harmless == text else tokenizer.encode(harmless)
-    prompt = encode_chat(messages[:-1], chosen, tokenizer, reasoning_effort)
-    if answer.thought and chosen.has_thoughts:
-        prompt += _thought(Thought(answer.thought, is_closed=bool(text)), tokenizer)
-    return prompt, ids
+        return encode_chat(messages, chosen, tokenizer, reasoning_effort, words), ()
+    prompt = encode_chat(messages[:-1], chosen, tokenizer, reasoning_effort, words)
+    marked, ids = encode_answer(messages[-1], chosen, tokenizer, answer_ids, is_closed)
+    return prompt + marked, ids
+
+
+def encode_answer(
+    answer: Message, template: Template, tokenizer: Tokenizer, answer_ids: Sequence[int] = (), is_closed: bool = False
+) -> tuple[list[int], Sequence[int]]:
+    """Encode an answer that the model is to continue: what stands before it, and the ids that it goes on from."""
+    text = neutralise(answer.content) if template.has_text_markers else answer.content
+    ids = answer_ids if answer_ids and text == answer.content else tokenizer.encode(text)
+    if not answer.thought:
+        return [], ids
+    thought = Thought(answer.thought, is_closed=is_closed or bool(text))
+    if marked := _thought(thought, tokenizer):
+        return (marked, ids) if thought.is_closed else (marked[:1], marked[1:])
+    written = neutralise(spelled(thought)) if template.has_text_markers else spelled(thought)
+    return (tokenizer.encode(written), ids) if thought.is_closed else ([], tokenizer.encode(written))
 
 
 def _thought(thought: Thought, tokenizer: Tokenizer) -> list[int]:
-    opens, closes = tokenizer.control_id(THINK.piece), tokenizer.control_id(END_THINK.piece)
-    if opens is None or closes is None:
+    """The ids of a thought between its marks; none where the vocabulary has no tokens for them."""
+    marks = thought_ids(tokenizer)
+    if marks is None:
         return []
+    opens, closes = marks
     return [opens, *tokenizer.encode(thought.text), *([closes] if thought.is_closed else [])]
 
 
@@ -88,32 +113,41 @@ def find_template(name: str) -> Template:
 
 
 def guess_template(tokenizer: Tokenizer) -> str:
-    """Guess the template that a vocabulary was made for: by the version in its file, else by its control tokens.
+    """Guess the template that a vocabulary was made for: by the version in its file, its control tokens, and the marks
+    in the chat template that came along.
 
     SentencePiece and Tekken vocabularies with `[INST]` differ in a line break: SentencePiece puts a space before every
-    text, so it takes two tokens there and one in Tekken. Tekken files of v3 name `[SYSTEM_PROMPT]` too,
-    though their models never saw it: only with `[ARGS]`, which came later, it is surely in use. A model of v7
-    between the two is taken for v3, which it understands. A vocabulary with no control tokens for turns is that of
-    the first Mistral models or of Llama 2, which are the same in this; Mistral is what Menny is for.
+    text, so it takes two tokens there and one in Tekken. Tekken files of v3 name `[SYSTEM_PROMPT]` too, though their
+    models never saw it: without a chat template, only with `[ARGS]`, which came later, it is surely in use. A model of
+    v7 between the two is taken for v3, which it understands. A vocabulary with no control tokens for turns is that of
+    the first Mistral models or of Llama 2, which differ in `<<SYS>>`; Mistral is what Menny is for.
     """
+    written = str(getattr(tokenizer, "chat_template", ""))
 
-    def has(piece: str) -> bool:
-        return tokenizer.control_id(piece) is not None
+    def has(*controls: Control) -> bool:
+        return all(tokenizer.control_id(control.piece) is not None for control in controls)
 
-    if has(IM_START.piece):
+    def uses(control: Control) -> bool:
+        """True where the vocabulary has the token, and a chat template that tells of turns names it."""
+        tells = INST.piece in written or IM_START.piece in written
+        return has(control) and (not tells or control.piece in written)
+
+    if uses(IM_START) or (has(IM_START) and not has(INST)):
         return "chatml"
-    if not has(INST.piece):
-        return "mistral-v1"
+    if not has(INST):
+        return "llama-2" if "<<SYS>>" in written else "mistral-v1"
     version = getattr(tokenizer, "template_version", None)  # which only vocabularies of Mistral's have
     if version in _BY_VERSION and len(tokenizer.encode("\n")) == 1:
         return _BY_VERSION[version]
     if len(tokenizer.encode("\n")) > 1:
-        return "mistral-v7" if has(SYSTEM_PROMPT.piece) else "mistral-v3"
-    if has(SETTINGS.piece):
+        return "mistral-v7" if uses(SYSTEM_PROMPT) else "mistral-v3"
+    if uses(SETTINGS):
         return "mistral-v15"
-    return "mistral-v7-tekken" if has(SYSTEM_PROMPT.piece) and has("[ARGS]") else "mistral-v3-tekken"
+    is_told = SYSTEM_PROMPT.piece in written and has(SYSTEM_PROMPT)
+    return "mistral-v7-tekken" if is_told or (uses(SYSTEM_PROMPT) and has(ARGS)) else "mistral-v3-tekken"
 
 
+ARGS = Control("[ARGS]")
 _BY_VERSION = {  # of Tekken vocabularies
     "v3": "mistral-v3-tekken",
     "v7": "mistral-v7-tekken",

@@ -44,7 +44,8 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]  # of reas
 class Template:
     """The layout of a conversation that a family of models was trained on. `lay_out` needs no tokenizer.
 
-    `takes_effort`: the prompt says how much to reason, and `lay_out` is given that too.
+    `takes_effort`: the prompt says how much to reason, and `lay_out` is given that too. `takes_words`: `lay_out` is
+    given segments that ask for a thought, to stand at the end of the first system text.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Template:
     has_text_markers: bool = False  # its turns are marked by ordinary text, which an author could write
     has_thoughts: bool = False  # it shows the model its earlier thoughts
     takes_effort: bool = False
+    takes_words: bool = False  # the system text may show what a thought looks like, between the control tokens
 
 
 BOS, EOS = Control("<s>"), Control("</s>")
@@ -134,14 +136,17 @@ def _mistral_v7(messages: Sequence[Message]) -> Iterator[Segment]:
             yield from _answer(turn.content, is_open=index == len(turns) - 1)
 
 
-def _mistral_v7_tekken(messages: Sequence[Message]) -> Iterator[Segment]:
+def _mistral_v7_tekken(messages: Sequence[Message], words: Sequence[Segment] = ()) -> Iterator[Segment]:
     """Mistral Small 3, Ministral 3 and Magistral (v7, v11 and v13 over Tekken): v7, with thoughts before answers."""
     turns = list(_joined(messages))
     yield BOS
+    if words and turns[0].role != "system":
+        yield from (SYSTEM_PROMPT, *words, END_SYSTEM_PROMPT)
     for index, turn in enumerate(turns):
         is_open = index == len(turns) - 1
         if turn.role == "system":
-            yield from (SYSTEM_PROMPT, turn.content, END_SYSTEM_PROMPT)
+            asked = _after(turn.content, words) if index == 0 and words else [turn.content]
+            yield from (SYSTEM_PROMPT, *asked, END_SYSTEM_PROMPT)
         elif turn.role == "user":
             yield from _question(turn.content)
         elif turn.thought:
@@ -149,6 +154,12 @@ def _mistral_v7_tekken(messages: Sequence[Message]) -> Iterator[Segment]:
             yield from (turn.content, *(() if is_open else (EOS,)))
         else:
             yield from _answer(turn.content, is_open)
+
+
+def _after(text: str, words: Sequence[Segment]) -> list[Segment]:
+    """The words below a system text, encoded as one with it up to their first control token."""
+    first, *rest = words
+    return [_below(text, first), *rest] if isinstance(first, str) else [text + BLANK_LINE, *words]
 
 
 def _mistral_v15(messages: Sequence[Message], effort: Effort = "none") -> Iterator[Segment]:
@@ -210,7 +221,7 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
             Template("mistral-v3", _mistral_v3),
             Template("mistral-v3-tekken", _mistral_v3),  # v3 over another kind of vocabulary
             Template("mistral-v7", _mistral_v7),
-            Template("mistral-v7-tekken", _mistral_v7_tekken, has_thoughts=True),
+            Template("mistral-v7-tekken", _mistral_v7_tekken, has_thoughts=True, takes_words=True),
             Template("mistral-v15", _mistral_v15, has_thoughts=True, takes_effort=True),
             Template("llama-2", _llama_2, has_text_markers=True),
             Template("chatml", _chatml),

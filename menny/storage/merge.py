@@ -55,7 +55,8 @@ def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bo
     if here["conversation"] != conversation_id or here["parent"] != entry.parent or here["role"] != entry.role:
         raise StorageError("This file has a message that is here already, in another place. Nothing was imported.")
     db.execute("UPDATE messages SET deleted = NULL WHERE id = ?", (entry.id,))
-    if here["status"] == "whole" or (status != "whole" and len(entry.text) <= len(here["text"])):
+    is_shorter = (len(entry.text), len(entry.thought)) <= (len(here["text"]), len(here["thought"]))
+    if here["status"] == "whole" or (status != "whole" and is_shorter):
         return here["deleted"] is not None
     db.execute(
         "UPDATE messages SET text = ?, thought = ?, status = ?, finish_reason = ?, error = ?, figures = ?, writer = '' "

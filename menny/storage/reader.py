@@ -84,11 +84,15 @@ class ChatReader:
             listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()
         return (int(row[0]) if row else -1, int(listed[0]))
 
-    def search(self, text: str, limit: int = 30) -> list[SearchResult]:
-        """Return the conversations whose title, or a message, holds all words of a text, or words that begin so."""
+    def search(self, text: str, limit: int = 30, in_thoughts: bool = False) -> list[SearchResult]:
+        """Return the conversations whose title, or a message, holds all words of a text, or words that begin so.
+
+        `in_thoughts`: also those where a thought before a reply does.
+        """
         with self._database.read() as db:
             return [
-                SearchResult(as_conversation(row), entry, excerpt) for row, entry, excerpt in search(db, text, limit)
+                SearchResult(as_conversation(row), entry, excerpt)
+                for row, entry, excerpt in search(db, text, limit, in_thoughts)
             ]
 
     def recall(

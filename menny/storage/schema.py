@@ -101,6 +101,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE messages ADD COLUMN thought TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE conversations ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",
     ),
+    ("CREATE INDEX messages_with_thought ON messages (number) WHERE thought <> ''",),
 )
 
 

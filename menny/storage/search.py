@@ -42,7 +42,7 @@ _CLUSTER = re.compile(  # what folds as one: a letter, and what NFKC may join to
 class _Source:
     """Where to search: statements that give the number of a row and its conversation."""
 
-    ranked: str  # by the full-text index, the best first
+    ranked: str  # by the full-text index, the best first; "" where there is none
     unindexed: str  # with the text, for those that the index can't look into
     everything: str  # with the text
     excerpt: str
@@ -68,6 +68,16 @@ MESSAGES = _Source(
     _OF_MESSAGES.format("1"),
     "SELECT snippet(said, 0, char(2), char(3), '…', 12) FROM said WHERE said MATCH ? AND rowid = ?",
     """SELECT c.*, m.id AS entry, m.text FROM messages m JOIN conversations c ON c.id = m.conversation
+    WHERE m.number = ?""",
+)
+_OF_THOUGHTS = """SELECT m.number, m.conversation, m.thought FROM messages m JOIN conversations c
+    ON c.id = m.conversation WHERE m.thought <> '' AND m.deleted IS NULL AND c.deleted IS NULL ORDER BY m.number DESC"""
+THOUGHTS = _Source(
+    "",
+    _OF_THOUGHTS,
+    _OF_THOUGHTS,
+    "",
+    """SELECT c.*, m.id AS entry, m.thought AS text FROM messages m JOIN conversations c ON c.id = m.conversation
     WHERE m.number = ?""",
 )
 
@@ -107,11 +117,15 @@ class Query:
         return all(pattern.search(folded) for pattern in self.patterns)
 
 
-def search(db: Connection, text: str, limit: int) -> list[Found]:
-    """Return the conversations in which all words of a text occur, each with its best hit; titles come first."""
+def search(db: Connection, text: str, limit: int, in_thoughts: bool = False) -> list[Found]:
+    """Return the conversations in which all words of a text occur, each with its best hit; titles come first.
+
+    `in_thoughts`: also those where a model thought so. Thoughts are read, as they are in no index.
+    """
     query = Query.of(text)
     found: dict[str, tuple[_Source, int, bool]] = {}
-    for source in (TITLES, MESSAGES) if query.pieces else ():
+    sources = (TITLES, MESSAGES, THOUGHTS) if in_thoughts else (TITLES, MESSAGES)
+    for source in sources if query.pieces else ():
         for conversation, number, is_indexed in _hits(db, source, query):
             if len(found) >= limit:
                 break
@@ -142,7 +156,7 @@ def _patterns(piece: str) -> list[re.Pattern[str]]:
 
 def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, int, bool]]:
     """Yield conversations, the numbers of rows, and whether the full-text index found each."""
-    if query.indexed:
+    if query.indexed and source.ranked:
         for number, conversation in db.execute(source.ranked, (query.indexed,)):
             yield conversation, number, True
     for number, conversation, text in db.execute(source.everything if query.is_without_words else source.unindexed):

@@ -25,6 +25,7 @@ from menny.ui.shared.style import apply_style
 from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
 from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.sidebar import Choices, draw_sidebar
+from menny.ui.sidebar.thinking_panel import asked_words
 
 
 def main() -> None:
@@ -129,7 +130,7 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         st.bottom,
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
-        draw_instructions(choices.instructions)
+        draw_instructions(choices.instructions, asked_words(choices.settings, choices.source))
         st.caption("Models make things up. Check what matters.", width="content")
     if typed:
         session.ask(typed)

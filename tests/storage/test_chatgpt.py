@@ -304,3 +304,24 @@ def test_a_sound_chat_comes_in_whatever_stands_beside_it(others: list[Any]) -> N
         store = ChatStore()
         assert store.merge(unpacked.transcripts) >= 5
         store.close()
+
+
+def test_what_a_model_thought_stands_before_its_answer() -> None:
+    thoughts = [{"summary": "Looking at roses", "content": "Dry or hungry?"}, {"content": "Dry."}, 7]
+    thinking = node("thinking", "ask", "assistant", None, kind="thoughts")
+    thinking["message"]["content"] = {"content_type": "thoughts", "thoughts": thoughts}
+    chat = export(
+        node("ask", None, "user", "Why are my roses sad?"),
+        thinking,
+        node("recap", "thinking", "assistant", "Thought for 5 seconds", kind="reasoning_recap"),
+        node("answer", "recap", "assistant", "They are dry."),
+        node("more", "answer", "user", "Sure?"),
+        node("last", "more", "assistant", "Yes."),
+    )
+    (transcript,) = read(chat)
+    assert [(entry.text, entry.thought) for entry in transcript.entries] == [
+        ("Why are my roses sad?", ""),
+        ("They are dry.", "Looking at roses\nDry or hungry?\n\nDry."),
+        ("Sure?", ""),
+        ("Yes.", ""),
+    ]

@@ -118,7 +118,8 @@ def test_an_interrupted_reply_goes_as_far_as_either_knows(store: ChatStore) -> N
 def test_a_markdown_file_is_the_conversation_to_read(store: ChatStore) -> None:
     chat = branched(store)
     assert as_markdown(store.transcript(chat), {"nora": "Nora"}) == (
-        "# A tale: of / two\n\n## You\n\nHi 👋 <b>\n\n## Nora\n\nOnce upon\n\n## You\n\nGo on\n\n## Menny\n\nand on\n"
+        "# A tale: of / two\n\n## You\n\nHi 👋 <b>\n\n## Nora\n\n> *Thought*\n>\n> A tale, then.\n\nOnce upon\n\n"
+        "## You\n\nGo on\n\n## Menny\n\nand on\n"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menny.storage import ChatStore
+from menny.storage import ChatStore, new_id
 from menny.storage.database import Database
 from menny.storage.schema import MIGRATIONS, UNINDEXED
 from menny.storage.search import MESSAGES
@@ -233,3 +233,19 @@ def test_no_text_is_a_fault(text: str) -> None:
     say(store, text or "x", text)
     store.search(text)
     store.close()
+
+
+def test_thoughts_are_searched_on_demand_only() -> None:
+    store = ChatStore()
+    chat = new_id()
+    _, reply = store.ask(chat, None, "A number?")
+    store.finish(reply.id, "Seventeen.", "stop", thought="Eighteen is divisible; Überlegung: 素数.")
+    for words in ("divisible", "uberleg", "素数", "eighteen div"):
+        assert store.search(words) == []
+        (hit,) = store.search(words, in_thoughts=True)
+        assert (hit.conversation.id, hit.entry) == (chat, reply.id)
+        assert any(is_match for _, is_match in hit.excerpt)
+    assert store.search("seventeen")[0].entry == reply.id
+    assert store.search("Seventeen divisible", in_thoughts=True) == []
+    store.delete(chat)
+    assert store.search("divisible", in_thoughts=True) == []

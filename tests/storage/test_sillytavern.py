@@ -193,3 +193,17 @@ def test_whatever_stands_in_a_field_gives_a_tree_or_a_sentence(
     except StorageError:
         return
     assert from_json(as_json(checked(transcript))) == transcript
+
+
+def test_what_a_model_thought_comes_in_with_each_alternative() -> None:
+    infos = [{"extra": {"reasoning": "Morning, surely."}}, {"extra": {}}, {"extra": {"reasoning": 7}}]
+    greeting = {**GREETING, "swipe_info": infos, "extra": {"reasoning": "She looks lost."}}
+    asked = {**QUESTION, "extra": {"reasoning": "not a model's"}}
+    entries = from_sillytavern(jsonl(HEAD, greeting, asked, ANSWER))[0].entries
+    assert [(entry.text, entry.thought) for entry in entries] == [
+        ("Good morning.", "Morning, surely."),
+        ("You are safe here, Ada.", "She looks lost."),
+        ("Who is there?", ""),
+        ("Where am I?", ""),
+        ("In my glade.", ""),
+    ]

@@ -62,9 +62,12 @@ SHOWN = {"show right to left": RIGHT_TO_LEFT, "show code": CODE, "show table": T
 def answer(prompt: str) -> Iterable[str]:
     """Texts to who asks for them, a summary, a word to moderate; to all others, the question and a count.
 
-    A question that ends with "until" and a name is answered until there is a file of that name in the home.
+    A question that ends with "until" and a name is answered until there is a file of that name in the home. One that
+    begins with "think" is thought about first.
     """
     question = last_question(prompt)
+    if question.startswith("think"):
+        return _thinking(question, prompt.rsplit("<|im_start|>assistant\n", 1)[-1])
     if "Sum up the conversation" in prompt:
         return ["They spoke ", "of this ", "and that."]
     if question.startswith("say ") or "[" in question:
@@ -75,8 +78,22 @@ def answer(prompt: str) -> Iterable[str]:
     return itertools.chain([f"You said {question}. "], (f"word{number} " for number in count), ["The end."])
 
 
-def _until(file: Path) -> Iterator[int]:
-    return itertools.takewhile(lambda _: not file.exists(), itertools.count())
+def _thinking(question: str, begun: str) -> Iterator[str]:
+    """A thought, then an answer; after what there is of both."""
+    if "</think>" not in begun:
+        yield from () if begun else ("<think>", "\n")
+        first = begun.count("\n- ")
+        steps: Iterator[int] = iter(range(first, WORDS))
+        if "until " in question:
+            steps = _until(home() / question.split("until ")[1], first)
+        for number in steps:
+            yield f"\n- Step {number}: is $n = {number}$ what they **want**?"
+        yield "\n</think>\n\n"
+    yield from ("The ", "answer ", "is ", "forty-two. ", *(f"word{number} " for number in range(20)), "The end.")
+
+
+def _until(file: Path, first: int = 0) -> Iterator[int]:
+    return itertools.takewhile(lambda _: not file.exists(), itertools.count(first))
 
 
 def load(path: Path) -> FakeEngine:

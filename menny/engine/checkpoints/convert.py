@@ -39,7 +39,7 @@ BITS = (4, 8)
 DTYPES = {"float16": mx.float16, "bfloat16": mx.bfloat16, "float32": mx.float32}
 VOCABULARY_FILES = re.compile(
     r"(tokenizer.*\.json|tekken.*\.json|.*\.model(\.v\d+(m\d+)?)?|added_tokens\.json|special_tokens_map\.json"
-    r"|vocab\.json|merges\.txt|generation_config\.json|chat_template\..*)"
+    r"|vocab\.json|merges\.txt|generation_config\.json|chat_template\..*|SYSTEM_PROMPT\.txt)"
 )
 ID_KEYS = ("bos_token_id", "eos_token_id", "pad_token_id")
 

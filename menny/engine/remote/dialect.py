@@ -24,6 +24,7 @@ CONTINUING: dict[str, Continuing] = {
 }
 FLAGS = {"continue_final_message": True, "add_generation_prompt": False}
 NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+THINKING = ("reasoning_effort", "chat_template_kwargs")
 OPTIONAL = ("stream_options", "seed", "stop", "temperature", *NEUTRAL, "repeat_penalty")
 MISTRAL = {"seed": "random_seed", "stream_options": "", "repeat_penalty": ""}  # its names; what has none is left out
 MOST_ATTEMPTS = 5
@@ -67,6 +68,19 @@ class Dialect:
         """True for a server that gives the log-probabilities of a prompt's tokens."""
         return self.owner.startswith("vllm")
 
+    def thinking_fields(self, thinking: bool | None) -> dict[str, Any]:
+        """Return the fields that switch a model's thoughts on or off, in a server's own words; none that isn't known.
+
+        A model that can't think may refuse them: they are left out then (`adapted`).
+        """
+        if thinking is None:
+            return {}
+        if self.owner.startswith(("vllm", "sglang", "aphrodite", "llamacpp")):
+            return {"chat_template_kwargs": {"enable_thinking": thinking}}
+        if self.owner.startswith(("mistralai", "openai", "system")):
+            return {"reasoning_effort": "high" if thinking else "none"}
+        return {}
+
     def body(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return a request in the server's own words."""
         named = {self.renamed.get(name, name): value for name, value in fields.items()}
@@ -82,6 +96,8 @@ class Dialect:
         messages: Sequence[Spelled] = fields.get("messages", ())
         if self.has_system_role and messages and messages[0]["role"] == "system" and _ROLES.search(error.reason):
             return replace(self, has_system_role=False)
+        if asked := [name for name in THINKING if name in fields and name not in self.renamed]:  # the model can't
+            return replace(self, renamed={**self.renamed, **dict.fromkeys(asked, "")})
         if "max_completion_tokens" in error.reason and "max_tokens" in fields and "max_tokens" not in self.renamed:
             return replace(self, renamed={**self.renamed, "max_tokens": "max_completion_tokens"})
         if "stop" in fields and "stop" not in self.renamed and _TOO_MANY_STOPS.search(error.reason):

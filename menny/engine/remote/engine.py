@@ -196,8 +196,8 @@ class RemoteEngine:
             for event in self._events(request, params, call):
                 text = stops.add(overlap.take(reader.take(event)))
                 clock.take_usage(reader.usage)
-                if text:
-                    yield clock.chunk(text)
+                if text or reader.thought:
+                    yield clock.chunk(text, reader.thought)
                 if reader.is_done or stops.found:
                     break
                 if reader.reason and (text or not patience.is_alive()):
@@ -226,6 +226,8 @@ class RemoteEngine:
         path, fields = self._request(request.prompt)
         fields |= {"model": self.name, "stream": True, "stream_options": {"include_usage": True}}
         fields |= sampling_fields(params)
+        if path.startswith("/chat"):
+            fields |= self._dialect.thinking_fields(params.thinking)
         dialect = self._dialect
         for attempt in range(MOST_ATTEMPTS):
             try:
@@ -272,19 +274,19 @@ class _Clock:
         self._counted = _count(usage, "completion_tokens") or self._counted
         self._cached = _count(usage.get("prompt_tokens_details"), "cached_tokens") or 0
 
-    def chunk(self, text: str) -> Chunk:
-        """Return a piece of text, which is about a token."""
+    def chunk(self, text: str, thought: str = "") -> Chunk:
+        """Return a piece of text or thought, which is about a token."""
         self._count += 1
         if self._count == 1:
             self._first = time.perf_counter()
-        return self._measured(text, None)
+        return self._measured(text, None, thought)
 
     def last(self, reason: FinishReason) -> Chunk:
         """Return the end, with the counts that the server sent."""
         self._count = self._counted or self._count
         return self._measured("", reason)
 
-    def _measured(self, text: str, reason: FinishReason | None) -> Chunk:
+    def _measured(self, text: str, reason: FinishReason | None, thought: str = "") -> Chunk:
         waited, writing = max(1e-6, self._first - self._began), time.perf_counter() - self._first
         return Chunk(
             text,
@@ -295,6 +297,7 @@ class _Clock:
             prompt_tps=max(0, self._prompt - self._cached) / waited,
             decode_tps=(self._count - 1) / writing if self._count > 1 and writing > 0 else 0.0,
             seconds_to_first_token=waited,
+            thought=thought,
         )
 
 

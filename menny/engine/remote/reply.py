@@ -1,4 +1,4 @@
-"""A reply as a server streams it: the text of its events, and how it ends."""
+"""A reply as a server streams it: the text and the thought of its events, and how it ends."""
 
 from typing import Any
 
@@ -23,7 +23,10 @@ FAILED_REASONS = ("error", "abort")
 
 
 class ReplyReader:
-    """Takes in the events of one reply. Texts come out whole: half a character waits for its other half."""
+    """Takes in the events of one reply. Texts come out whole: half a character waits for its other half.
+
+    `thought` is what the last event added to the model's thought, where the server tells it apart from the answer.
+    """
 
     def __init__(self, address: str, key: str | None, max_tokens: int) -> None:
         self.usage: dict[str, Any] = {}
@@ -31,7 +34,9 @@ class ReplyReader:
         self.is_done = False  # nothing more will come
         self._address, self._key = address, key
         self._letters_left = LETTERS_A_TOKEN * (max_tokens + 100)
-        self._half = ""
+        self._half = Half()
+        self._half_thought = Half()
+        self.thought = ""
         self._has_text = self._has_thoughts = self._has_tools = False
 
     @property
@@ -41,6 +46,7 @@ class ReplyReader:
 
     def take(self, event: Any) -> str:
         """Return the text that an event adds. Raises EngineError for an error, and for what can't be a reply."""
+        self.thought = ""
         if event == DONE:
             self.is_done = True
             return ""
@@ -54,7 +60,7 @@ class ReplyReader:
         if not isinstance(choice, dict):
             self.is_done = self.is_done or bool(self.reason and usage)
             return ""
-        text = self._whole(self._text(choice))
+        text = self._half.joined(self._text(choice))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason not in ("", "null", "None"):
             self.reason = reason.lower()
@@ -63,8 +69,7 @@ class ReplyReader:
 
     def rest(self) -> str:
         """Return half a character whose other half never came, marked as such."""
-        half, self._half = self._half, ""
-        return "?" if half else ""
+        return self._half.rest()
 
     def end(self, *, may_be_empty: bool) -> FinishReason:
         """Return how the reply ended. Raises EngineError where that is no end to leave a user with."""
@@ -89,16 +94,18 @@ class ReplyReader:
         if not isinstance(message, dict):
             message = {"content": choice.get("text")}
         self._has_tools = self._has_tools or bool(message.get("tool_calls") or message.get("function_call"))
-        thoughts = message.get("reasoning_content") or message.get("reasoning")
-        text = self._of_content(message.get("content")) or self._of_content(message.get("refusal"))
-        self._has_thoughts = self._has_thoughts or bool(thoughts)
-        self._letters_left -= len(text) + (len(thoughts) if isinstance(thoughts, str) else 0)
+        apart = message.get("reasoning_content") or message.get("reasoning")
+        thoughts = [apart] if isinstance(apart, str) else []
+        text = self._of_content(message.get("content"), thoughts) or self._of_content(message.get("refusal"), thoughts)
+        self._has_thoughts = self._has_thoughts or bool(apart or thoughts)
+        self.thought = self._half_thought.joined("".join(thoughts))
+        self._letters_left -= len(text) + sum(map(len, thoughts))
         if self._letters_left < 0:
             raise EngineError(TOO_MUCH.format(address=self._address))
         return text
 
-    def _of_content(self, content: Any) -> str:
-        """Return a content's text: the content itself, or those of its parts that are texts."""
+    def _of_content(self, content: Any, thoughts: list[str]) -> str:
+        """Return a content's text: the content itself, or those of its parts that are texts; add the thoughts in it."""
         if content is None:
             return ""
         if isinstance(content, str):
@@ -110,18 +117,24 @@ class ReplyReader:
             if isinstance(part, str):
                 texts.append(part)
             elif isinstance(part, dict) and part.get("type") in (None, "text", "output_text"):
-                texts.append(self._of_content(part.get("text")))
+                texts.append(self._of_content(part.get("text"), thoughts))
             elif isinstance(part, dict):
                 self._has_thoughts = self._has_thoughts or part.get("type") in ("thinking", "reasoning")
+                if part.get("type") in ("thinking", "reasoning"):
+                    thoughts.append(self._of_content(part.get(part["type"]) or part.get("text"), thoughts))
             else:
                 raise EngineError(NO_TEXT.format(address=self._address))
         return "".join(texts)
 
-    def _whole(self, text: str) -> str:
-        """Return a text as it can be kept and shown: halves of characters joined, within it and with the one before.
 
-        A half that ends it waits for the next text; any other is marked.
-        """
+class Half:
+    """Joins halves of characters: one that ends a text waits for the next text."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def joined(self, text: str) -> str:
+        """Return a text as it can be kept and shown; any half that stays alone is marked."""
         if not text:
             return ""
         text, self._half = self._half + text, ""
@@ -129,3 +142,8 @@ class ReplyReader:
             text, self._half = text[:-1], text[-1]
         joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         return joined.encode(errors="replace").decode()
+
+    def rest(self) -> str:
+        """Return half a character whose other half never came, marked as such."""
+        half, self._half = self._half, ""
+        return "?" if half else ""

@@ -79,7 +79,7 @@ def vocabulary_files(file: GGUFFile) -> dict[str, bytes]:
         return {}
     vocabulary, tokens = gguf_vocabulary(file), _texts(file, "tokens")
     byte_level = file.metadata[KEY + "model"] == "gpt2"
-    template = file.metadata.get("tokenizer.chat_template")
+    template = vocabulary.chat_template
     end = file.metadata.get(KEY + "eos_token_id", min(vocabulary.eos_ids, default=None))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast" if byte_level else "LlamaTokenizer",
@@ -87,7 +87,7 @@ def vocabulary_files(file: GGUFFile) -> dict[str, bytes]:
         "eos_token": _name(tokens, end),
         "unk_token": _name(tokens, vocabulary.unk_id),
         "add_bos_token": vocabulary.adds_bos,
-        "chat_template": template if isinstance(template, str) else None,
+        "chat_template": template or None,
         "clean_up_tokenization_spaces": False,
     }
     ids = {"bos_token_id": vocabulary.bos_id, "eos_token_id": sorted(vocabulary.eos_ids) or None}
@@ -114,12 +114,14 @@ def _with_ids(vocabulary: Vocabulary, file: GGUFFile, size: int) -> Vocabulary:
         if KEY + key in file.metadata
     }
     ends = {ids[key] for key in END_KEYS if key in ids}
+    template = file.metadata.get("tokenizer.chat_template")
     by_default = file.metadata[KEY + "model"] == "llama" or _split_name(file) in WHOLE_WORDS
     return replace(
         vocabulary,
         bos_id=ids.get("bos_token_id", vocabulary.bos_id),
         adds_bos=_truth(file, "add_bos_token", by_default),
         eos_ids=named_ends(vocabulary.controls) | ends,
+        chat_template=template if isinstance(template, str) else "",
     )
 
 

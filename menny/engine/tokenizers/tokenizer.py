@@ -21,6 +21,7 @@ from menny.engine.tokenizers.vocabulary import Vocabulary, broken, checked_id, l
 from menny.errors import ModelError
 from menny.model_files import find_model, gguf_parts, is_gguf
 
+MOST_TEMPLATE = 1 << 20  # characters
 SENTENCEPIECE_NAME = re.compile(r"\.model(?:\.v(\d+)(?:m\d+)?)?$")
 
 
@@ -87,6 +88,16 @@ class Tokenizer:
     def template_version(self) -> str | None:
         """Mistral's version of the prompt format that the vocabulary was made for, such as v13; None where unknown."""
         return self._vocabulary.template_version
+
+    @property
+    def chat_template(self) -> str:
+        """The Jinja text of the prompt's format, where one came along; "" where none did. It is a hint, never run."""
+        return self._vocabulary.chat_template
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """The ids of all control tokens, which have no text."""
+        return self._never
 
     def control_id(self, piece: str) -> int | None:
         """The id of the control token of this name, None where the vocabulary has none."""
@@ -251,7 +262,23 @@ def _with_configured_ids(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
         bos_id=bos,
         eos_ids=frozenset(ends),
         adds_bos=adds_bos if isinstance(adds_bos, bool) else vocabulary.adds_bos,
+        chat_template=_chat_template(named, folder) or vocabulary.chat_template,
     )
+
+
+def _chat_template(named: dict[str, Any], folder: Path) -> str:
+    """The folder's chat template: in tokenizer_config.json, which may list several, or in a file of its own."""
+    found = named.get("chat_template")
+    if isinstance(found, list):
+        listed = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = listed.get("default", next(iter(listed.values()), None))
+    if isinstance(found, str):
+        return found
+    try:
+        with (folder / "chat_template.jinja").open(encoding="utf-8") as file:
+            return file.read(MOST_TEMPLATE)
+    except (OSError, ValueError):
+        return ""
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Vocabulary:
     leading_space: Literal["keep", "one", "all"] = "keep"
     verbatim: frozenset[int] = frozenset()
     template_version: str | None = None  # of Mistral's prompt formats, such as v13, where the file says it
+    chat_template: str = ""  # the Jinja text beside it: a hint at the prompt's format, never run
 
     def __post_init__(self) -> None:
         longest = max(map(len, self.pieces), default=0)

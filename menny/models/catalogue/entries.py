@@ -73,7 +73,9 @@ class ModelEntry(StrictModel):
 
     id: Id = Field(description="What --model takes; also the folder's name within the models folder.")
     name: Line = Field(min_length=1, max_length=80, description="The name in the sidebar.")
-    template: TemplateName | None = Field(default=None, description="The prompt template; guessed where left out.")
+    template: TemplateName | None = Field(
+        default=None, description="The prompt template; guessed where left out. v7-tekken is that of v11 and v13 too."
+    )
     licence: Line = Field(default="", max_length=80, description="The weights' licence.")
     context_length: int | None = Field(
         default=None, ge=1, le=1 << 32, description="The greatest number of tokens it attends to."
@@ -88,6 +90,9 @@ class ModelEntry(StrictModel):
     server: Address | None = Field(default=None, description="An OpenAI-compatible server, with its /v1.")
     served: Line | None = Field(default=None, description="The server's name of the model; its first if left out.")
     key: EnvironmentVariable | None = Field(default=None, description="The variable that holds the server's key.")
+    thinks: bool | None = Field(
+        default=None, description="Whether it was trained to think before it answers; known by its name if left out."
+    )
     shape: Line | None = Field(default=None, description="One of 'shapes'; where it isn't known, nothing fits or not.")
     bits: Literal[4, 8, 16] | None = Field(default=None, description="Of a weight.")
     judge: Literal["shieldstral"] | None = Field(

@@ -48,6 +48,7 @@ class ModelSpec:
     shape: Shape | None = None
     bits: int | None = None  # of a weight, where there is a shape
     is_judge: bool = False  # it judges texts, and can't chat
+    thinks: bool | None = None  # before it answers; None: by its name and files
 
     def path(self) -> Path | None:
         """The folder or .gguf file to load; None where no whole copy is on this machine."""
@@ -186,6 +187,7 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
         shape=shapes[entry.shape] if entry.shape else None,
         bits=entry.bits,
         is_judge=entry.judge is not None,
+        thinks=entry.thinks,
     )
 
 

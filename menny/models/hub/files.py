@@ -9,7 +9,9 @@ from pathlib import Path
 from menny.errors import ModelError
 from menny.model_files import CONFIG_FILES, MAX_INDEX_BYTES, choose_weights, parse_index
 
-BESIDES = re.compile(r".+\.json|.+\.jinja|.*\.model(\.v\d+(m\d+)?)?|vocab\.txt|merges\.txt|LICEN[SC]E(\.\w+)?")
+BESIDES = re.compile(
+    r".+\.json|.+\.jinja|.*\.model(\.v\d+(m\d+)?)?|vocab\.txt|merges\.txt|LICEN[SC]E(\.\w+)?|SYSTEM_PROMPT\.txt"
+)
 SAFE = re.compile(r"[\w-][\w .()+-]{0,199}")
 MAX_BESIDES_BYTES = 64 << 20  # of one file that isn't weights
 BLOCK = 1 << 20

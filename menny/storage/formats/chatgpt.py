@@ -19,7 +19,9 @@ from menny.storage.rows import title_given, title_of
 from menny.storage.values import Conversation, MessageNode, Transcript
 from menny.text import sanitize
 
+BLANK_LINE = "\n\n"
 PICTURE = "(a picture)"  # what stands for a message without a word, so that its answer keeps its place
+MOST_THOUGHTS = 64  # messages before an answer
 SHOWN_TYPES = ("text", "multimodal_text")
 
 # Citations and other marks that ChatGPT's page replaces: U+E200 begins one and U+E201 ends it; older ones look like
@@ -99,10 +101,33 @@ def _shown_nodes(
             continue
         above[node_id] = node_id
         parent_id = shown[parent].id if parent else None
-        shown[node_id] = MessageNode(_id_of(source, node_id), parent_id, role, text, created=created or begun)
+        shown[node_id] = MessageNode(
+            _id_of(source, node_id),
+            parent_id,
+            role,
+            text,
+            created=created or begun,
+            thought=_thought_before(parents[node_id], mapping, parents, above) if role == "assistant" else "",
+        )
     if len(above) < len(mapping):
         left_out.append(f"{len(mapping) - len(above):,} messages that follow each other in a circle")
     return shown, above
+
+
+def _thought_before(
+    node_id: str | None,
+    mapping: Mapping[str, Mapping[str, Any]],
+    parents: Mapping[str, str | None],
+    above: Mapping[str, str | None],
+) -> str:
+    """Return what a model thought in the messages between a shown one and its answer."""
+    found: list[str] = []
+    for _ in range(MOST_THOUGHTS):
+        if node_id is None or above.get(node_id) == node_id:
+            break
+        found.append(_thought_of(mapping[node_id].get("message")))
+        node_id = parents[node_id]
+    return BLANK_LINE.join(filter(None, found[::-1]))[:MOST_CHARACTERS]
 
 
 def _parents(mapping: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
@@ -149,6 +174,17 @@ def _read_message(message: object) -> tuple[Role | None, str, float | None]:
     text = "\n\n".join(text for part in parts if (text := _text_of(part)).strip())
     text = sanitize(_without_marks(text, is_reply=role == "assistant")) or (PICTURE if any(parts) else "")
     return ("user" if role == "user" else "assistant"), text, _seconds(message.get("create_time"))
+
+
+def _thought_of(message: object) -> str:
+    """Return what a reasoning model thought, which stands in messages of their own before its answer."""
+    content = message.get("content") if isinstance(message, dict) else None
+    found = content.get("thoughts") if isinstance(content, dict) else None
+    parts = [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
+    texts = [
+        "\n".join(filter(None, (_text(part.get("summary")), _text(part.get("content"))))).strip() for part in parts
+    ]
+    return sanitize(BLANK_LINE.join(filter(None, texts)))
 
 
 def _parts(content: object) -> list[Any]:

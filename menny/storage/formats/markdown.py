@@ -14,5 +14,15 @@ def as_markdown(transcript: Transcript, names: dict[str, str], human: str = "You
         name = human if entry.role == "user" else names.get(entry.persona, "Menny")
         ending = "" if entry.status == "whole" else "\n\n*(interrupted)*"
         files = "".join(f"*Attached: {one.name}*\n\n" for one in entry.attachments)
-        parts.append(f"## {name}\n\n{files}{entry.text}{ending}")
+        parts.append(f"## {name}\n\n{files}{_thought(entry)}{entry.text}{ending}")
     return "\n\n".join(parts) + "\n"
+
+
+def _thought(entry: MessageNode) -> str:
+    """Return what a reply's model thought before it, as a quotation."""
+    if not entry.thought:
+        return ""
+    seconds = entry.stats.thought_seconds
+    title = f"*Thought for {seconds:,.0f} s*" if seconds >= 1 else "*Thought*"
+    lines = ["", *entry.thought.strip().splitlines()]
+    return "\n".join([f"> {title}", *(f"> {line}".rstrip() for line in lines)]) + "\n\n"

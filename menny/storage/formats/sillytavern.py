@@ -113,12 +113,16 @@ def _transcript(head: Mapping[str, Any], messages: list[Mapping[str, Any]]) -> T
         if len(entries) + len(swipes) > MOST_MESSAGES:
             raise StorageError(f"it has more than {MOST_MESSAGES:,} messages")
         chosen_id, ids = "", set[str]()
+        thoughts = _thoughts(message)
         for swipe in swipes:
             text = f"{_name(message)}: {swipe}" if is_group and _role(message) == "assistant" else swipe
             entry_id = _id_of(source, parent or "", _role(message), text)
             if entry_id not in ids:
                 ids.add(entry_id)
-                entries.append(MessageNode(entry_id, parent, _role(message), text[:MOST_CHARACTERS], created=time))
+                thought = thoughts.get(swipe, "") if _role(message) == "assistant" else ""
+                entries.append(
+                    MessageNode(entry_id, parent, _role(message), text[:MOST_CHARACTERS], created=time, thought=thought)
+                )
             if swipe == chosen:
                 chosen_id = entry_id
         active.append(chosen_id)
@@ -140,6 +144,19 @@ def _swipes(message: Mapping[str, Any]) -> tuple[list[str], str]:
     elif shown not in texts:
         texts.append(shown)
     return [text for text in texts if text], shown
+
+
+def _thoughts(message: Mapping[str, Any]) -> dict[str, str]:
+    """What the model thought before each alternative, by its text."""
+    given, infos = message.get("swipes"), message.get("swipe_info")
+    pairs = zip(given[:MOST_SWIPES], infos, strict=False) if isinstance(given, list) and isinstance(infos, list) else []
+    thoughts = {_text(swipe): _reasoning(info) for swipe, info in pairs}
+    return thoughts | ({_text(message["mes"]): own} if (own := _reasoning(message)) else {})
+
+
+def _reasoning(holder: Any) -> str:
+    extra = holder.get("extra") if isinstance(holder, dict) else None
+    return _text(extra.get("reasoning")) if isinstance(extra, dict) else ""
 
 
 def _role(message: Mapping[str, Any]) -> Role:

@@ -14,6 +14,7 @@ from menny.personas.persona import Persona
 from menny.storage import MessageNode, ReplyStats
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.reply_job import ReplyJob, watch
+from menny.ui.chat.thought import GrowingThought, draw_thought, duration
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
 from menny.ui.shared.feedback import ABOVE_BOX
@@ -141,6 +142,7 @@ def _draw_text(entry: MessageNode) -> bool:
         draw_withheld(result)
         return True
     with folded_away(result, f"folded-{entry.id}") if result else nullcontext():
+        draw_thought(entry)
         if entry.text:
             cursor = CURSOR if entry.status == "growing" else ""
             draw_markdown(entry.text, cursor)
@@ -191,15 +193,19 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
 
 def _follow(session: Session, job: ReplyJob, name: str) -> None:
     """Draw a reply as it grows, then rerun the page, so that a finished reply is drawn in one place only."""
-    text, status = st.empty(), st.empty()
+    thought, text, status = GrowingThought(job.reply), st.empty(), st.empty()
     redraw_when_stale(session)
     shown, status_due = "", 0.0
 
     def draw() -> None:
         nonlocal shown, status_due
+        thought.draw()
         if job.reply.text and job.reply.text != shown:
             shown = job.reply.text
             draw_markdown(shown, CURSOR, place=text)
+        elif shown and not job.reply.text:  # it turned out to be a thought
+            shown = ""
+            text.empty()
         if time.monotonic() >= status_due:
             status_due = time.monotonic() + STATUS_INTERVAL
             _draw_status(status, job, name)
@@ -221,6 +227,9 @@ def _draw_status(status: "st.delta_generator.DeltaGenerator", job: ReplyJob, nam
     progress = job.progress
     if progress.phase == "prefill" and progress.total > progress.done > 0:
         status.progress(progress.done / progress.total, text=f"Reading: {progress.done:,} of {progress.total:,} tokens")
+    elif progress.phase == "writing" and job.reply.is_thinking:
+        tokens = f"{job.reply.stats.thought_tokens:,} tokens"
+        status.caption(f":shimmer[{as_label(f'Thinking for {duration(job.reply.thought_seconds)} · {tokens}')}]")
     elif progress.phase == "writing":
         status.caption(as_label(" · ".join(_counted(job.reply.stats))))
     else:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from menny.config.settings import Settings, keep_settings, settings_error
+from menny.config.settings import keep_settings, load_settings, settings_error
 from menny.models.catalogue import Fit, ModelSpec
 from menny.models.loader import Planner, fit_of
 from menny.ui.models.add import draw_adding
@@ -79,7 +79,7 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
 def _set_timer(session: Session, engines: SharedEngine) -> None:
     engines.idle_seconds = st.session_state["idle"] or None
     with session.feedback.attempt(TOAST):
-        keep_settings(Settings(unload_after=st.session_state["idle"] or None))
+        keep_settings(load_settings().model_copy(update={"unload_after": st.session_state["idle"] or None}))
 
 
 def _unload(engines: SharedEngine) -> None:

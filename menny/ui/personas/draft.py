@@ -94,6 +94,7 @@ def values(draft: Draft) -> dict[str, Any]:
         "examples": examples,
         "parameters": {name: of(name) for name in NUMBERS},
         "memory": _memory(of("strategy"), of("turns")),
+        "thinking": of("thinking") or "auto",
         "order": of("order"),
         "extensions": dict(draft.extensions),
     }
@@ -154,7 +155,7 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
     desk.report()
     desk.draft = draft
     draft.rows = list(range(len(persona.examples)))
-    state: dict[str, Any] = {name: getattr(persona, name) for name in (*TEXTS, "order")}
+    state: dict[str, Any] = {name: getattr(persona, name) for name in (*TEXTS, "thinking", "order")}
     state |= persona.parameters.model_dump()
     state |= {"suggestions": "\n".join(persona.suggestions), "guardrails": list(persona.guardrails)}
     state |= {"strategy": persona.memory.strategy, "turns": persona.memory.turns}

@@ -17,6 +17,7 @@ from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import IMAGES, avatar_of, picture
 from menny.ui.shared.sampling_form import draw_number
 from menny.ui.sidebar.memory_panel import HELP, NAMES
+from menny.ui.sidebar.thinking_panel import draw_thinking
 
 KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a visit to the chat
 
@@ -173,7 +174,8 @@ def _draw_rules(draft: Draft, options: Options) -> None:
             with st.container(gap="xsmall"):
                 draw_number(name, key_of(name))
                 _draw_field_error(draft, name)
-    with st.expander("Memory and place", icon=":material/history:"):
+    with st.expander("Thinking, memory and place", icon=":material/history:"):
+        draw_thinking(key_of("thinking"))
         strategy = st.selectbox(
             "Memory",
             list(NAMES),

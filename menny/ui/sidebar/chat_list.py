@@ -54,7 +54,8 @@ def _draw_chat_list(session: Session) -> None:
     )
     with st.container(key="chats", gap=None):
         if text := st.session_state[SEARCH].strip():
-            _draw_hits(session, store.search(text))
+            in_thoughts = st.toggle("Also in thoughts", key="search-thoughts", persist_state="session")
+            _draw_hits(session, store.search(text, in_thoughts=in_thoughts))
         else:
             _draw_days(session, store, conversations[:listed])
             if len(conversations) > listed:

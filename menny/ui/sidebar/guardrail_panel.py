@@ -54,8 +54,8 @@ def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> Active
     return ActiveInstructions(instructions, in_force)
 
 
-def draw_instructions(active: ActiveInstructions) -> None:
-    """Draw a button that opens the instructions to the model."""
+def draw_instructions(active: ActiveInstructions, thinking_words: str = "") -> None:
+    """Draw a button that opens the instructions to the model, with the words that ask it to think, if any."""
     names = " + ".join(guardrail.name for guardrail in active.guardrails)
     icon = ":material/shield:" if names else ":material/remove_moderator:"
     with st.popover(
@@ -66,7 +66,8 @@ def draw_instructions(active: ActiveInstructions) -> None:
             "The exact text at the beginning of every prompt, also in chats that are longer than the model's context."
             + ("" if names else " It contains no guardrail.")
         )
-        st.code(active.instructions.system_text or "(nothing)", language=None, wrap_lines=True)
+        told = "\n\n".join(filter(None, (active.instructions.system_text, thinking_words)))
+        st.code(told or "(nothing)", language=None, wrap_lines=True)
         for guardrail in active.guardrails:
             st.caption(as_label(f"Guardrail {guardrail.name}: {guardrail.source or 'a text of your own'}"))
         for message in active.instructions.examples:

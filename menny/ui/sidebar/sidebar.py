@@ -22,6 +22,7 @@ from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.guardrail_panel import ActiveInstructions, choose_guardrail
 from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.moderation_panel import choose_moderation
+from menny.ui.sidebar.thinking_panel import choose_thinking, draw_budget
 
 MOST_TOKENS = 4096
 
@@ -62,10 +63,12 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
         _choose_persona(options)
         active = choose_guardrail(persona, options.guardrails)
         moderation = choose_moderation(options.moderation) if options.moderation else None
+        thinking = choose_thinking(model, source)
         memory = choose_memory()
         meter = st.container()
         params = _choose_sampling()
-        settings = ReplySettings(params, active.instructions, model.template if model else None, memory, moderation)
+        template = model.template if model else None
+        settings = ReplySettings(params, active.instructions, template, memory, moderation, thinking=thinking)
         with meter:
             usage = draw_meter(session, shared_engine().engine_of(source) if source else None, settings)
         draw_files(session)
@@ -185,6 +188,7 @@ def _sampling_of(persona: Persona) -> dict[str, object]:
     return {
         **{name: NumberField.of(name).clamp(value, most.get(name)) for name, value in given.items()},
         "seed": None,
+        "thinking": persona.thinking,
         "memory": persona.memory.strategy,
         "memory_turns": persona.memory.turns,
     }
@@ -209,6 +213,7 @@ def _choose_sampling() -> SamplingParams:
             placeholder="random",
             help="The same seed gives the same reply.",
         )
+        draw_budget()
     return SamplingParams(**values_of(Parameters.model_fields), seed=None if seed is None else int(seed))
 
 

@@ -1,0 +1,40 @@
+"""Reasoning models: known by their names, by a catalogue's entry, or by the words that come with their files."""
+
+import re
+from pathlib import Path
+
+from menny.models.catalogue import ModelSpec, RepoSource, ServerSource
+
+WORDS_FILE = "SYSTEM_PROMPT.txt"
+MOST_WORDS = 16_000  # characters
+
+_NAME = re.compile(r"magistral|reasoning|reasoner|thinking|(?<![a-z0-9])r1(?![a-z0-9])", re.IGNORECASE)
+_SHOWS_THOUGHT = re.compile(r"\[THINK\].*\[/THINK\]|<think>.*</think>", re.DOTALL)
+
+
+def own_words(path: Path | None) -> str:
+    """Return the words beside a model's files that ask it to think; "" where there are none.
+
+    Other models come with such a file too, which says who they are: it counts only where it shows a thought.
+    """
+    if path is None:
+        return ""
+    file = (path if path.is_dir() else path.parent) / WORDS_FILE
+    try:
+        with file.open(encoding="utf-8") as opened:
+            words = opened.read(MOST_WORDS + 1)
+    except (OSError, ValueError):
+        return ""
+    return words.strip() if len(words) <= MOST_WORDS and _SHOWS_THOUGHT.search(words) else ""
+
+
+def is_reasoner(spec: ModelSpec) -> bool:
+    """Return True for a model that was trained to think before it answers."""
+    if spec.thinks is not None:
+        return spec.thinks
+    names = [spec.id, spec.name]
+    if isinstance(spec.source, RepoSource):
+        names.append(spec.source.repo)
+    elif isinstance(spec.source, ServerSource):
+        names.append(spec.source.served or "")
+    return any(map(_NAME.search, names)) or bool(own_words(spec.path()))

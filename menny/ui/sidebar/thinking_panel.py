@@ -1,0 +1,79 @@
+"""The choice whether the model thinks before it answers, and for how long."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import streamlit as st
+
+from menny.chat.settings import ReplySettings
+from menny.chat.thinking import Choice, Thinking
+from menny.config.settings import Settings, load_settings
+from menny.errors import ConfigError
+from menny.models.catalogue import ModelSpec
+from menny.models.loader import ModelSource
+from menny.models.reasoning import is_reasoner, own_words
+from menny.prompts import find_template, guess_template, reasoning_words
+from menny.ui.session import set_default
+from menny.ui.shared.shared_engine import shared_engine
+
+NAMES: Mapping[str, str] = {"auto": "Automatic", "on": "On", "off": "Off"}
+HELP = """Whether the model thinks before it answers. What it thinks stands folded above the answer.
+
+- **Automatic**: reasoning models think, all others answer at once.
+- **On**: the model is asked to think, after the persona's instructions. Small models may think without getting wiser.
+- **Off**: nothing is asked; reasoning models may still think now and then."""
+BUDGET, LEAST, MOST = "thought_tokens", 16, 131_072
+
+
+def draw_thinking(key: str, note: str = "") -> None:
+    """Draw the choice under a key; `note` stands behind the automatic one."""
+    st.selectbox(
+        "Thinking",
+        get_args(Choice),
+        key=key,
+        persist_state="session",
+        format_func=lambda choice: NAMES[choice] + (note if choice == "auto" else ""),
+        help=HELP,
+    )
+
+
+def choose_thinking(model: ModelSpec | None, source: ModelSource | None) -> Thinking:
+    """Draw the choice for a chat; return it with what is known of the model."""
+    set_default({"thinking": "auto"})
+    thinks = model is not None and is_reasoner(model)
+    draw_thinking("thinking", f" · {'on' if thinks else 'off'} for this model")
+    path = source.place if source and isinstance(source.place, Path) else None
+    budget = int(st.session_state.get(BUDGET) or _default_budget())
+    return Thinking(st.session_state["thinking"], budget, thinks, own_words(path))
+
+
+def asked_words(settings: ReplySettings, source: ModelSource | None) -> str:
+    """Return the words that ask the model to think, as far as they are known before it is loaded."""
+    thinking = settings.thinking
+    engine = shared_engine().engine_of(source) if source else None
+    if not thinking.is_on or engine is None:
+        return thinking.words if thinking.is_on else ""
+    template = find_template(settings.template or guess_template(engine.tokenizer))
+    return "" if template.takes_effort else reasoning_words(engine.tokenizer, thinking.words)
+
+
+def draw_budget() -> None:
+    """Draw the number of tokens that a thought may take."""
+    set_default({BUDGET: _default_budget()})
+    st.number_input(
+        "Tokens to think",
+        LEAST,
+        MOST,
+        step=256,
+        key=BUDGET,
+        persist_state="session",
+        help="How long the model may think before it has to answer. The thought isn't counted against max tokens.",
+    )
+
+
+def _default_budget() -> int:
+    try:
+        return load_settings().thought_tokens
+    except ConfigError:  # the page of models shows it
+        return Settings().thought_tokens
