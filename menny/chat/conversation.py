@@ -8,15 +8,16 @@ from typing import Any
 
 from menny.attachments import ATTACHMENTS_KEY, Attachment
 from menny.chat.attached_files import counted
-from menny.chat.lore import Lore, call_up, with_constants
+from menny.chat.lore import call_up, with_constants
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
+from menny.chat.recalled import SHARE, recall_pieces
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.rounds import Rounds
 from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
 from menny.chat.settings import ReplySettings
 from menny.chat.stored_chat import StoredChat
-from menny.chat.turn_context import CONTEXT_KEY, message_in_turn
+from menny.chat.turn_context import CONTEXT_KEY, TurnContext, message_in_turn, pieces_in
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
 from menny.messages import Message
@@ -219,11 +220,12 @@ class Chat(StoredChat):
     ) -> Prompt:
         """Build a reply's prompt; a new summary is stored with the last message that it covers."""
         write = summary_writer(reply, engine, settings.params, on_progress)
-        shown = _for_model(self._store.path_to(reply.id), answering=reply.id)
+        whole = self._store.path_to(reply.id)
+        shown = _for_model(whole, answering=reply.id)
         instructions = with_constants(
             settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
         )
-        shown = self._with_lore(shown, settings.lore, instructions.messages(), engine, context)
+        shown = self._with_context(shown, instructions.messages(), engine, settings, context, whole[-1].persona)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         before = _summary_of(shown)
         self._count_attachments(shown, instructions.messages(), context)
@@ -234,24 +236,38 @@ class Chat(StoredChat):
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 
-    def _with_lore(
+    def _with_context(
         self,
         shown: Sequence[MessageNode],
-        lore: Lore,
         system: Sequence[Message],
         engine: Engine,
+        settings: ReplySettings,
         context: Context,
+        persona: str,
     ) -> list[MessageNode]:
-        """Find the lore that the last question calls up, unless it has been found before, and store it there."""
-        entries = list(shown)
+        """Find what the last question brings into its turn, unless it has been found before, and store it there."""
+        entries, lore = list(shown), settings.lore
         at = max((place for place, entry in enumerate(entries) if entry.role == "user"), default=None)
-        if not lore.books or at is None or CONTEXT_KEY in entries[at].extra:
+        if at is None or CONTEXT_KEY in entries[at].extra or not (lore.books or settings.memory.recalls):
             return entries
         question, path = entries[at], entries[: at + 1]
-        usages = [usage for entry in path if (usage := Usage.read(entry.extra.get("usage")))]
         room = context.budget - context.count([*system, question.message])
-        budget = min(lore.tokens(engine.context_length), room)
-        found = call_up(lore, self.id, path, engine.tokenizer, budget, usages[-1].unseen if usages else 0)
+        for_memory = min(engine.context_length // SHARE, room) if settings.memory.recalls else 0
+        unseen = context.count_unseen(
+            [*system, *map(message_in_turn, path)],
+            settings.memory,
+            settings.instructions.examples,
+            _summary_of(path),
+            for_memory,
+        )
+        found = TurnContext()
+        if lore.books:
+            budget = min(lore.tokens(engine.context_length), room - for_memory)
+            found = call_up(lore, self.id, path, engine.tokenizer, budget, unseen)
+        if settings.memory.recalls:
+            others, there = persona if settings.memory.all_chats else "", pieces_in(path[unseen:])
+            memories = recall_pieces(self._store, self.id, path, unseen, others, engine.tokenizer, for_memory, there)
+            found = replace(found, pieces=(*memories, *found.pieces))
         if found:
             kept = {CONTEXT_KEY: found.to_dict()}
             self._keep(lambda store: store.set_metadata(question.id, **kept))

@@ -16,7 +16,7 @@ from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
 
 CountTokens = Callable[[Sequence[Message]], int]
-Strategy = Literal["recent", "turns", "everything", "summary", "summary-and-turns"]
+Strategy = Literal["recent", "turns", "everything", "summary", "summary-and-turns", "retrieval"]
 
 FILLED_AFTER_CUT = 3 / 4  # of the turns' room; the rest is for the turns to come
 SUMMARY_SHARE = 6  # a summary may take a sixth of the budget
@@ -71,10 +71,18 @@ class Memory:
     everything         all turns; an error where they don't fit
     summary            as many as fit, and a summary of those before
     summary-and-turns  the last `turns` turns and up to as many before them, and a summary of those before
+    retrieval          as many as fit, and before the question earlier messages that bear on it (recalled.py), with
+                       `all_chats` also those of the persona's other chats
     """
 
     strategy: Strategy = "recent"
     turns: int = 6
+    all_chats: bool = False
+
+    @property
+    def recalls(self) -> bool:
+        """True if earlier messages are looked up for a question."""
+        return self.strategy == "retrieval"
 
     @property
     def sums_up(self) -> bool:

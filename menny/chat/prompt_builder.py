@@ -11,7 +11,7 @@ from menny.chat.memory import Memory, SelectedMessages, Summary, summary_room
 from menny.chat.summary_prompt import request
 from menny.chat.thinking import Thinking
 from menny.engine_protocols import Engine, Tokenizer
-from menny.errors import MennyError, PromptError
+from menny.errors import MennyError, PromptError, PromptTooLongError
 from menny.messages import Message
 from menny.prompts import (
     Effort,
@@ -170,6 +170,23 @@ class Context:
         """
         next_messages = [*messages, Message("user", "")]
         return self._usage(memory.choose(next_messages, self.count, self.budget, examples, summary))
+
+    def count_unseen(
+        self,
+        messages: Sequence[Message],
+        memory: Memory,
+        examples: Sequence[Message],
+        summary: Summary | None,
+        reserved: int,
+    ) -> int:
+        """Count the first messages that a prompt wouldn't have, with `reserved` tokens kept for what is put into it.
+
+        0 where it doesn't fit at all, of which `compose` says why.
+        """
+        try:
+            return memory.choose(messages, self.count, self.budget - reserved, examples, summary).unseen
+        except PromptTooLongError:
+            return 0
 
     def _summarize(self, leaving: Sequence[Message], before: str, write: Write) -> str:
         longest = summary_room(self.budget) - FRAME

@@ -153,7 +153,7 @@ def demo(model: ModelName = "smollm2", context: Context = None, force: Force = F
 
 def _memory(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:
     """The memory of the persona, or of the options in its place."""
-    chosen = Memory(strategy or who.memory.strategy, who.memory.turns if turns is None else turns)
+    chosen = Memory(strategy or who.memory.strategy, who.memory.turns if turns is None else turns, who.memory.all_chats)
     if turns is not None and not chosen.names_turns:
         raise PromptError("--memory-turns only works with --memory turns or summary-and-turns: add one of them.")
     return chosen

@@ -58,19 +58,26 @@ class Example(StrictModel):
 class MemorySettings(StrictModel):
     """The part of a long conversation that the model sees (`menny.chat.memory`)."""
 
-    strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns"] = Field(
+    strategy: Literal["recent", "turns", "everything", "summary", "summary-and-turns", "retrieval"] = Field(
         default="recent",
         description="As many recent turns as fit; the last few; everything, or an error; the recent turns or the last "
-        "few after a summary, which the model writes, of those before.",
+        "few after a summary, which the model writes, of those before; the recent turns and earlier messages that bear "
+        "on the question.",
     )
     turns: int = Field(
         default=6, ge=0, le=1000, description="How many turns before the question those that name turns keep."
+    )
+
+    all_chats: bool = Field(
+        default=False, description="Whether retrieval also looks into the persona's other chats; only it reads this."
     )
 
     @model_validator(mode="after")
     def _turns_are_read(self) -> "MemorySettings":
         if self.turns != 6 and self.strategy not in ("turns", "summary-and-turns"):
             raise ValueError("has 'turns', which only the strategies 'turns' and 'summary-and-turns' read; remove it")
+        if self.all_chats and self.strategy != "retrieval":
+            raise ValueError("has 'all_chats', which only the strategy 'retrieval' reads; remove it")
         return self
 
 

@@ -21,9 +21,11 @@ def long_chat(store: ChatStore, document: dict[str, list[dict[str, str]]]) -> st
     talk = [(turn["user"], turn["assistant"]) for turn in document["small_talk"]]
     turns += [draw.choice(talk) for _ in range(200 - len(turns))]
     draw.shuffle(turns)
-    chat = new_id()
+    chat, parent = new_id(), None
     for said, answered in turns:
-        say(store, said, answered, chat)
+        _, reply = store.ask(chat, parent, said)
+        store.finish(reply.id, answered, "stop")
+        parent = reply.id
     return chat
 
 

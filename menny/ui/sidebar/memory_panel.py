@@ -1,6 +1,7 @@
 """The choice of a memory strategy in the sidebar, and the meter of the model's context."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import streamlit as st
@@ -20,13 +21,15 @@ NAMES: Mapping[str, str] = {
     "everything": "Everything",
     "summary": "Recent turns and a summary",
     "summary-and-turns": "Last turns and a summary",
+    "retrieval": "Recent turns and what fits the question",
 }
 HELP = """How much of a long chat the model sees, as its context is limited.
 
 - **Recent turns**: as many as fit.
 - **Last turns**: a fixed number before the question.
 - **Everything**: the whole chat, until it no longer fits.
-- **… and a summary**: the model also gets a summary of older messages, which it updates now and then."""
+- **… and a summary**: the model also gets a summary of older messages, which it updates now and then.
+- **… and what fits the question**: earlier messages that bear on it are looked up and put before it."""
 
 
 def choose_memory() -> Memory:
@@ -42,6 +45,9 @@ def choose_memory() -> Memory:
     memory = Memory(st.session_state["memory"], st.session_state["memory_turns"])
     if memory.names_turns:
         st.number_input("Turns before the question", 0, 1000, step=1, key="memory_turns", persist_state="session")
+    if memory.recalls:
+        st.checkbox("Look into other chats with this persona too", key="memory_all_chats", persist_state="session")
+        memory = replace(memory, all_chats=bool(st.session_state["memory_all_chats"]))
     return memory
 
 

@@ -191,6 +191,7 @@ def _sampling_of(persona: Persona) -> dict[str, object]:
         "thinking": persona.thinking,
         "memory": persona.memory.strategy,
         "memory_turns": persona.memory.turns,
+        "memory_all_chats": persona.memory.all_chats,
     }
 
 
