@@ -1,4 +1,4 @@
-"""The command line: all commands of `python -m menny`, and the handling of their errors.
+"""The command line: all commands of `menny`, and the handling of their errors.
 
 A wrong input prints one line, and exits with 2.
 """
@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from menny import __version__
-from menny.cli import get, models, moderation, talk
+from menny.cli import chats, get, models, moderation, page, personas, talk
 from menny.cli.common import complain
 from menny.cli.distributed import run_together
+from menny.config.command import command
 from menny.config.paths import keep_kernels
 from menny.engine.distributed.ring import join
 from menny.errors import MennyError
@@ -48,7 +49,7 @@ def _run() -> int:
         return complain(str(error), error.exit_code)
     except typer.TyperException as error:
         sentence = error.format_message().rstrip(".")
-        return complain(f"{sentence}{'' if sentence.endswith('?') else '.'} See `python -m menny --help`.", 2)
+        return complain(f"{sentence}{'' if sentence.endswith('?') else '.'} See `{command('--help')}`.", 2)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the output is gone
@@ -85,9 +86,12 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(invoke_without_command=True)(_menny)
+    app.command()(page.run)
     app.command()(talk.chat)
     app.command()(talk.generate)
     app.command()(talk.demo)
+    app.add_typer(chats.chats(), name="chats")
+    app.add_typer(personas.personas(), name="personas")
     app.command()(models.models)
     app.command()(get.get)
     app.command(cls=models.RepeatedOption)(models.bench)

@@ -8,8 +8,11 @@ from platformdirs import user_data_path
 
 from menny.files import remove_unfinished, shown_path
 
-PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+# What isn't code (configs, images, app.py) lies beside the package, or in it where it was installed by pip.
+PROJECT = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
 CONFIGS = PROJECT / "configs"
+START = PACKAGE / "start" if (PACKAGE / "start").is_dir() else PROJECT  # app.py, and Streamlit's settings beside it
 LONGEST_NAME = 200  # characters that a path below the home must have room for
 NOWHERE = Path(os.devnull) / "menny"  # stands for a home that can't be: nothing is there, and nothing can be put there
 

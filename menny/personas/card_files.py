@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ MAX_JSON = 32 * 1024 * 1024
 MAX_VALUES = 1_500_000  # as many as a lorebook of 10,000 entries has
 MAX_MEMBERS = 10_000
 CARD_IN_ZIP = "card.json"
+ICON_IN_ZIP = "assets/icon/main.png"
 KEYWORDS = ("ccv3", "chara")  # the newer first
 EXIF_TEXTS = (0x9286, 0x010E)  # UserComment, ImageDescription
 EXIF_IFD = 0x8769
@@ -59,6 +61,18 @@ def picture_with_card(picture: bytes, keyword: str, card: bytes) -> bytes:
     texts.add_text(keyword, base64.b64encode(card).decode())
     with Image.open(io.BytesIO(picture)) as opened:
         opened.save(written, "PNG", pnginfo=texts, optimize=True)
+    return written.getvalue()
+
+
+def zip_with_card(picture: bytes, card: Mapping[str, Any]) -> bytes:
+    """Version 3's zip (.charx), with a picture in PNG as the card's main icon."""
+    data = dict(card["data"])
+    others = [asset for asset in data.get("assets") or () if isinstance(asset, Mapping) and asset.get("type") != "icon"]
+    data["assets"] = [{"type": "icon", "uri": f"embeded://{ICON_IN_ZIP}", "name": "main", "ext": "png"}, *others]
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(CARD_IN_ZIP, json.dumps({**card, "data": data}, ensure_ascii=False, indent=2))
+        archive.writestr(ICON_IN_ZIP, picture)
     return written.getvalue()
 
 

@@ -29,7 +29,7 @@ from menny.personas.card_fields import (
     joined,
     shortened,
 )
-from menny.personas.card_files import picture_with_card
+from menny.personas.card_files import picture_with_card, zip_with_card
 from menny.personas.macros import Draws
 from menny.personas.persona import (
     MAX_EXAMPLE,
@@ -141,6 +141,11 @@ def as_json(persona: PersonaFile, version: Version) -> bytes:
 def as_png(persona: PersonaFile, version: Version, picture: bytes) -> bytes:
     """A card's PNG file, from the persona's picture."""
     return picture_with_card(picture, "ccv3" if version == 3 else "chara", as_json(persona, version))
+
+
+def as_charx(persona: PersonaFile, picture: bytes) -> bytes:
+    """A card's zip, which version 3 has, with the persona's picture."""
+    return zip_with_card(picture, card_of(persona, 3))
 
 
 def checked(values: Mapping[str, Any]) -> PersonaFile:

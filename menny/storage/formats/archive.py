@@ -58,6 +58,16 @@ class Unpacked:
     files: dict[str, bytes] = field(default_factory=dict)  # besides chats, by name: personas/…, images/…
     notices: tuple[str, ...] = ()
 
+    def report(self, added: int, personas: int) -> str:
+        """Return the sentence on an import of it that brought so many new messages and personas."""
+        besides = f", {_counted(personas, 'persona')} brought back" if personas else ""
+        left_out = f" Not everything could be used: {'; '.join(self.notices)}." if self.notices else ""
+        return f"{_counted(len(self.transcripts), 'chat')} read, {_counted(added, 'new message')}{besides}.{left_out}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
 
 def pack(transcripts: Iterable[Transcript], files: Mapping[str, bytes]) -> bytes:
     """Make an archive: a zip with one document a chat, and files in folders of BESIDES."""

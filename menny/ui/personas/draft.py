@@ -11,7 +11,7 @@ from menny.config.yaml_models import field_errors, from_data
 from menny.errors import FileChangedError, MennyError
 from menny.personas.persona import MemorySettings, Parameters, Persona, PersonaFile
 from menny.text import sanitize
-from menny.ui.personas.persona_store import free_name, keep, texts_of
+from menny.ui.personas.persona_store import own_personas
 from menny.ui.shared.options import read_options
 
 TEXTS = ("name", "tagline", "system_prompt", "greeting")
@@ -68,7 +68,7 @@ def open_new() -> None:
 
 def open_copy(persona: Persona) -> None:
     """Begin a new persona as a copy of another."""
-    copy = persona.model_copy(update={"name": free_name(persona.name)})
+    copy = persona.model_copy(update={"name": own_personas().free_name(persona.name)})
     _open(Draft(base=_text_of(persona)[0], avatar=persona.avatar, extensions=persona.extensions), copy)
 
 
@@ -124,9 +124,9 @@ def keep_draft() -> None:
     if persona is None or draft.errors:
         return
     try:
-        persona_id = keep(persona, draft.persona_id, draft.picture, draft.base, draft.expected)
+        persona_id = own_personas().keep(persona, draft.persona_id, draft.picture, draft.base, draft.expected)
     except FileChangedError as error:
-        draft.base, draft.expected = texts_of(draft.persona_id)
+        draft.base, draft.expected = own_personas().texts_of(draft.persona_id)
         draft.error = f"{error} Save again to put this in its place, or cancel to keep what is there."
     except MennyError as error:
         draft.error = str(error)
@@ -166,7 +166,7 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
 
 def _text_of(persona: Persona) -> tuple[str, str | None]:
     try:
-        return texts_of(persona.id)
+        return own_personas().texts_of(persona.id)
     except MennyError:  # the file has gone since it was read; its content is in the fields
         return "", None
 

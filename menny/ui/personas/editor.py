@@ -9,7 +9,7 @@ from menny.moderation.guardrails import NONE
 from menny.personas.avatars import as_avatar
 from menny.personas.persona import MAX_EXAMPLES, Persona
 from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_of, values
-from menny.ui.personas.persona_store import own_file, preset_file
+from menny.ui.personas.persona_store import own_personas
 from menny.ui.personas.preview import draw_preview
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -25,7 +25,11 @@ KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a
 def draw_editor(draft: Draft, options: Options, session: Session) -> None:
     """Fields on the left, the preview on the right; Save and Cancel stay in sight below."""
     st.title(_title(draft), anchor=False)
-    if draft.persona_id and own_file(draft.persona_id) is None and preset_file(draft.persona_id):
+    if (
+        draft.persona_id
+        and own_personas().own_file(draft.persona_id) is None
+        and own_personas().preset_file(draft.persona_id)
+    ):
         st.caption("This persona came along with Menny. Saving makes your own copy, which you can reset at any time.")
     fields, preview = st.columns([3, 2], gap="large")
     with fields:

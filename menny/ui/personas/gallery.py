@@ -7,9 +7,10 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.personas.cards import Version, as_json, as_png
 from menny.personas.imports import read_import
+from menny.personas.own import picture_of
 from menny.personas.persona import Persona, own_folder
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
-from menny.ui.personas.persona_store import delete, import_, own_file, picture_of, preset_file, texts_of
+from menny.ui.personas.persona_store import own_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
@@ -66,8 +67,8 @@ def _draw_card(persona: Persona, session: Session) -> None:
             with st.container(gap="xxsmall"):
                 st.markdown(f"**{as_label(persona.name)}**")
                 st.caption(as_label(persona.tagline))
-                if own_file(persona.id):
-                    st.badge("Changed by you" if preset_file(persona.id) else "Yours", color="orange")
+                if own_personas().own_file(persona.id):
+                    st.badge("Changed by you" if own_personas().preset_file(persona.id) else "Yours", color="orange")
         st.space("stretch")
         with st.container(horizontal=True, gap="xsmall"):
             if st.button(as_label(f"Chat with {persona.name}"), key=f"chat-with-{persona.id}"):
@@ -78,7 +79,7 @@ def _draw_card(persona: Persona, session: Session) -> None:
 
 def _draw_menu(persona: Persona) -> None:
     key = f"more-{persona.id}"
-    own, preset = own_file(persona.id), preset_file(persona.id)
+    own, preset = own_personas().own_file(persona.id), own_personas().preset_file(persona.id)
     last = ["Reset" if preset else "Delete"] if own else []
 
     def act() -> None:
@@ -96,7 +97,7 @@ def _draw_menu(persona: Persona) -> None:
 def _delete(persona: Persona, is_preset: bool) -> None:
     desk = Desk.current()
     try:
-        undo = delete(persona.id)
+        undo = own_personas().delete(persona.id)
     except MennyError as error:
         desk.errors = [str(error)]
         return
@@ -132,7 +133,7 @@ def _import(desk: Desk, key: str) -> None:
     for file in st.session_state[key]:
         try:
             found = read_import(file.name, file.getvalue())
-            imported.append(import_(found))
+            imported.append(own_personas().import_(found))
             notices += found.notices
         except MennyError as error:
             errors.append(str(error))
@@ -140,7 +141,7 @@ def _import(desk: Desk, key: str) -> None:
 
     def undo() -> None:
         for persona in imported:
-            delete(persona.id)
+            own_personas().delete(persona.id)
 
     if imported:
         names = ", ".join(persona.name for persona in imported)
@@ -159,7 +160,7 @@ def _draw_export(persona: Persona) -> None:
         files = {
             "Card as PNG": (as_png(persona, version, picture_of(persona)), "png", "image/png"),
             "Card as JSON": (as_json(persona, version), "json", "application/json"),
-            "Menny's YAML": (texts_of(persona.id)[0].encode(), "yaml", "application/yaml"),
+            "Menny's YAML": (own_personas().texts_of(persona.id)[0].encode(), "yaml", "application/yaml"),
         }
     except (MennyError, OSError) as error:
         st.error(as_label(str(error)))

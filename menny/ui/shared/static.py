@@ -2,9 +2,9 @@
 
 import functools
 
-from menny.config.paths import PROJECT
+from menny.config.paths import PACKAGE
 
-FOLDER = PROJECT / "menny" / "ui" / "static"
+FOLDER = PACKAGE / "ui" / "static"
 
 
 @functools.cache

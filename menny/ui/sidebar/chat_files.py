@@ -7,7 +7,7 @@ import streamlit as st
 
 from menny.errors import MennyError
 from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
-from menny.ui.personas.persona_store import from_archive, to_archive
+from menny.ui.personas.persona_store import own_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.feedback import IMPORT
@@ -50,25 +50,18 @@ def _import(session: Session, store: ChatStore) -> None:
         return
     try:
         unpacked = unpack(file.name, file.getvalue())
-        with from_archive(unpacked.files) as personas:
+        with own_personas().from_archive(unpacked.files) as personas:
             added = store.merge(unpacked.transcripts)
     except MennyError as error:
         session.feedback.error(IMPORT, str(error))
         return
-    chats = _counted(len(unpacked.transcripts), "chat")
-    besides = f", {_counted(len(personas), 'persona')} brought back" if personas else ""
-    left_out = f" Not everything could be used: {'; '.join(unpacked.notices)}." if unpacked.notices else ""
-    session.feedback.notice(IMPORT, f"{chats} read, {_counted(added, 'new message')}{besides}.{left_out}")
+    session.feedback.notice(IMPORT, unpacked.report(added, len(personas)))
     if len(unpacked.transcripts) == 1:
         session.open(next(iter(unpacked.transcripts)).conversation.id)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
-
-
 def _archive(store: ChatStore) -> bytes:
-    return pack(store.transcripts(), to_archive())
+    return pack(store.transcripts(), own_personas().to_archive())
 
 
 def draw_export(store: ChatStore, chat_id: str) -> None:

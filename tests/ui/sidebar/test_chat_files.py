@@ -13,7 +13,7 @@ from menny.personas import load_personas
 from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.personas.persona import own_folder
 from menny.storage import ChatStore, pack, unpack
-from menny.ui.personas.persona_store import from_archive, to_archive
+from menny.ui.personas.persona_store import own_personas
 from menny.ui.sidebar.chat_files import file_stem
 from tests.ui.conftest import Stage, say
 
@@ -43,9 +43,9 @@ def test_a_persona_comes_back_with_its_comments_and_its_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = plant_basil()
-    text, saved = file.read_text(), unpack("all.zip", pack([], to_archive())).files
+    text, saved = file.read_text(), unpack("all.zip", pack([], own_personas().to_archive())).files
     elsewhere(tmp_path, monkeypatch)
-    with from_archive(saved) as kept:
+    with own_personas().from_archive(saved) as kept:
         assert kept == ["basil"]
     personas, problems = load_personas(own_folder(), home())
     assert not problems
@@ -56,9 +56,9 @@ def test_a_persona_comes_back_with_its_comments_and_its_picture(
 
 def test_a_persona_that_is_there_stays_as_it_is() -> None:
     file = plant_basil()
-    saved = to_archive()
+    saved = own_personas().to_archive()
     file.write_text(file.read_text().replace("old", "very old"))
-    with from_archive(saved) as kept:
+    with own_personas().from_archive(saved) as kept:
         assert kept == []
     assert "very old" in file.read_text()
 
@@ -79,7 +79,7 @@ def test_a_persona_that_is_there_stays_as_it_is() -> None:
 def test_one_bad_persona_keeps_all_of_them_out(name: str, content: bytes) -> None:
     good = b"name: Good\nsystem_prompt: You are good.\n"
     both = {"personas/good.yaml": good, name: content}
-    with pytest.raises(ConfigError, match="Nothing was imported"), from_archive(both):
+    with pytest.raises(ConfigError, match="Nothing was imported"), own_personas().from_archive(both):
         pass
     assert not list(own_folder().glob("*"))
 
@@ -88,7 +88,7 @@ def test_personas_leave_again_where_the_chats_beside_them_are_refused() -> None:
     files = {"personas/good.yaml": b"name: Good\nsystem_prompt: You are good.\n"}
 
     def bring_back() -> None:
-        with from_archive(files) as kept:
+        with own_personas().from_archive(files) as kept:
             assert kept == ["good"]
             raise StorageError
 
@@ -100,7 +100,7 @@ def test_personas_leave_again_where_the_chats_beside_them_are_refused() -> None:
 def test_a_picture_that_is_none_keeps_its_persona_out() -> None:
     text = BASIL.format(avatar="images/basil.png").encode()
     both = {"personas/basil.yaml": text, "images/basil.png": b"<svg onload='alert(1)'/>"}
-    with pytest.raises(ConfigError, match="Nothing was imported"), from_archive(both):
+    with pytest.raises(ConfigError, match="Nothing was imported"), own_personas().from_archive(both):
         pass
 
 
@@ -138,7 +138,7 @@ def test_an_archive_whose_chats_are_refused_brings_no_persona(
 def archive_of(folder: Path) -> bytes:
     store = ChatStore(folder / "chats.db")
     try:
-        return pack(store.transcripts(), to_archive())
+        return pack(store.transcripts(), own_personas().to_archive())
     finally:
         store.close()
 
