@@ -1,6 +1,7 @@
 """Conversations kept in SQLite as trees of messages, with their export and import as files."""
 
 from menny.storage.errors import UnkeptError
+from menny.storage.facts import Fact, Facts
 from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
@@ -10,6 +11,8 @@ from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchRe
 __all__ = [
     "ChatStore",
     "Conversation",
+    "Fact",
+    "Facts",
     "MessageNode",
     "ReplyStats",
     "SearchResult",

@@ -23,6 +23,8 @@ _CONVERSATION = (
 _MESSAGE = """INSERT INTO messages (id, conversation, parent, role, text, status, finish_reason, error, persona, model,
     figures, extra, thought, created, deleted, chosen, writer) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 
+_FACT = "INSERT INTO facts (id, persona, text, origin, chat, message, created) VALUES (?,?,?,?,?,?,?)"
+
 
 def salvage(damaged: Path, target: Connection) -> int:
     """Copy what can be read of a damaged store into an empty one, within the caller's transaction.
@@ -41,6 +43,8 @@ def salvage(damaged: Path, target: Connection) -> int:
         last: dict[str, str] = {}  # the message that was saved last, by conversation
         for row in _readable_rows(source, "messages"):
             _save_message(target, row, last)
+        for row in _readable_rows(source, "facts"):
+            _save_fact(target, row)
     target.execute("DELETE FROM conversations WHERE id NOT IN (SELECT conversation FROM messages)")
     return int(target.execute("SELECT count(*) FROM conversations WHERE deleted IS NULL").fetchone()[0])
 
@@ -115,6 +119,12 @@ def _save_message(target: Connection, row: Mapping[str, Any], last: dict[str, st
     values = (row["id"], conversation, parent, row["role"], text, status, reason, *texts, *ending)
     if _insert(target, _MESSAGE, values):
         last[conversation] = row["id"]
+
+
+def _save_fact(target: Connection, row: Mapping[str, Any]) -> None:
+    texts = [_text(row[column]) for column in ("persona", "text", "origin", "chat", "message")]
+    if _is_id(row["id"]) and texts[1]:
+        _insert(target, _FACT, (row["id"], *texts, _time(row["created"]) or 0.0))
 
 
 def _insert(target: Connection, statement: str, values: tuple[Any, ...]) -> bool:

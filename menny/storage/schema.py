@@ -102,6 +102,18 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE conversations ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",
     ),
     ("CREATE INDEX messages_with_thought ON messages (number) WHERE thought <> ''",),
+    (
+        """CREATE TABLE facts (
+            id TEXT PRIMARY KEY,
+            persona TEXT NOT NULL,
+            text TEXT NOT NULL,
+            origin TEXT NOT NULL CHECK (origin IN ('model', 'user')),
+            chat TEXT NOT NULL DEFAULT '',
+            message TEXT NOT NULL DEFAULT '',
+            created REAL NOT NULL
+        )""",
+        "CREATE INDEX facts_by_persona ON facts (persona, created)",
+    ),
 )
 
 

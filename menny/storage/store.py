@@ -14,6 +14,7 @@ from menny.engine_protocols import FinishReason
 from menny.messages import Role
 from menny.storage.database import BUSY_SECONDS, Database
 from menny.storage.errors import DamagedError
+from menny.storage.facts import Facts
 from menny.storage.merge import merge
 from menny.storage.reader import ChatReader
 from menny.storage.rows import (
@@ -60,6 +61,7 @@ class ChatStore(ChatReader):
             self._database.close()
             self._database = Database(path, busy_seconds)
             self._keep_up()
+        self.facts = Facts(self._database)
 
     def _keep_up(self) -> None:
         if self._database.can_write:

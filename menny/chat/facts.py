@@ -1,0 +1,95 @@
+"""Memory across chats: lasting facts about the user, noted after a chat, and told to the persona in the next one.
+
+Only two ways lead into it: the user types “Remember that …”, or the model lists facts in a request of its own, made
+when a chat has gone quiet. What a card or a message says of itself is never a fact.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from menny.chat.memory import Memory
+from menny.chat.prompt_builder import Context
+from menny.chat.settings import Instructions, ReplySettings
+from menny.engine_protocols import Engine, Tokenizer
+from menny.errors import PromptTooLongError
+from menny.messages import Message
+from menny.storage import Fact, MessageNode
+
+MOST_NEW = 3  # facts of one request
+MOST_TOKENS = 120  # of its answer
+SHARE = 20  # at most a twentieth of the context goes to facts in a new chat
+HEADING = "What you remember about {name}:"
+ASK = (
+    "List lasting facts that {name} has told about {name}, or that were agreed, in the conversation above: at most "
+    "{most}, one a line, each beginning with a hyphen, such as “- {name} has a cat called Biscuit.” Leave out what is "
+    "passing, what is invented in a story, and what is in this list already:\n{known}\nIf there is nothing, write: none"
+)
+
+_REMEMBER = re.compile(
+    r"(?:please[,]?\s+|hey[,]?\s+)?(?:remember|note|don['’]t forget)\s*(?:that\b|:|,)\s*(?P<fact>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+(?P<fact>.+)$")
+_NOTHING = re.compile(r"(?:none|nothing|no (?:new )?(?:lasting )?facts?)\b.{0,40}", re.IGNORECASE)
+
+
+def asked_to_remember(text: str) -> str:
+    """The fact in a message such as “Remember that I'm allergic to nuts.”, as it stands there; "" in any other."""
+    found = _REMEMBER.fullmatch(text.strip())
+    return found["fact"].strip() if found else ""
+
+
+def with_facts(
+    instructions: Instructions, facts: Sequence[str], name: str, tokenizer: Tokenizer, context_length: int
+) -> Instructions:
+    """The instructions with what the persona remembers after them: the latest facts that fit, in their order."""
+    budget, chosen = context_length // SHARE, list[str]()
+    for fact in reversed(facts):
+        budget -= len(tokenizer.encode(f"- {fact}\n"))
+        if budget < 0:
+            break
+        chosen.insert(0, f"- {fact}")
+    if not chosen:
+        return instructions
+    text = "\n".join([HEADING.format(name=name), *chosen])
+    return replace(instructions, system_text=f"{instructions.system_text}\n\n{text}".strip())
+
+
+def note_facts(
+    engine: Engine,
+    settings: ReplySettings,
+    path: Sequence[MessageNode],
+    known: Sequence[Fact],
+    name: str,
+    is_cancelled: Callable[[], bool],
+) -> list[str]:
+    """Have the model list the facts of a chat, in one request; empty where it is cancelled on the way.
+
+    It sees as many of the last turns as fit. Raises EngineError.
+    """
+    context = Context(engine, settings.template, MOST_TOKENS)
+    listed = "\n".join(f"- {fact.text}" for fact in known[-20:]) or "- (empty)"
+    ask = Message("user", ASK.format(name=name, most=MOST_NEW, known=listed))
+    messages = [*(entry.message for entry in path if entry.text), ask]
+    try:
+        chosen = Memory().choose(messages, context.count, context.budget).messages
+    except PromptTooLongError:
+        return []
+    params = replace(settings.params, max_tokens=MOST_TOKENS, temperature=0.0, seed=None, stop=())
+    pieces: list[str] = []
+    stream = engine.stream(context.encode(chosen), params)
+    for chunk in stream:
+        pieces.append(chunk.text)
+        if is_cancelled():
+            stream.cancel()
+            return []
+    return listed_facts("".join(pieces), known)
+
+
+def listed_facts(answer: str, known: Sequence[Fact]) -> list[str]:
+    """The facts in a model's answer: its lines with a hyphen or a number, but for those that are known."""
+    there = {fact.text.casefold().rstrip(".") for fact in known}
+    found = [match["fact"].strip() for line in answer.splitlines() if (match := _BULLET.match(line))]
+    facts = [fact for fact in found if not _NOTHING.fullmatch(fact) and fact.casefold().rstrip(".") not in there]
+    return list(dict.fromkeys(facts))[:MOST_NEW]
