@@ -120,6 +120,7 @@ def test_personas_models_and_settings_say_what_they_said(old_home: Path) -> None
     read = [json.loads(persona.model_dump_json()) for persona in personas]
     assert [persona["id"] for persona in read] == [persona["id"] for persona in EXPECTED["personas"]]
     for persona, expected in zip(read, EXPECTED["personas"], strict=True):
+        assert persona["memory"].pop("all_chats") is False  # added since
         assert {key: persona[key] for key in expected} == expected
     models = load_yaml(own_models_file(), CatalogueFile).models
     assert [entry.model_dump(exclude_none=True) for entry in models] == EXPECTED["models"]
