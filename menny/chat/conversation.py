@@ -175,10 +175,12 @@ class Chat(StoredChat):
             cleaned = ""
         self._return_home()
         extra = {ATTACHMENTS_KEY: [one.to_dict() for one in attachments]} if attachments else {}
+        opening = None if self.entries else self._opening
         question, reply = self._keep(
-            lambda store: store.ask(self.id, parent, cleaned, persona, model, self._new_settings, extra)
+            lambda store: store.ask(self.id, parent, cleaned, persona, model, self._new_settings, extra, opening)
         )
-        return Reply(reply.id, typed=cleaned, new=question.id, instead=instead)
+        opened = self._store.entry(question.parent).alternatives if opening and question.parent else ()
+        return Reply(reply.id, typed=cleaned, new=question.id, opened=opened, instead=instead)
 
     def _moderate_question(
         self,
@@ -203,10 +205,11 @@ class Chat(StoredChat):
 
     def _take_back(self, reply: Reply) -> None:
         """Remove a refused question or reply from the conversation; one that was to be continued stays as it was."""
+        for entry_id in filter(None, (reply.new, *reply.opened)):
+            self.delete(entry_id)
         if reply.new:
-            self._keep(lambda store: store.delete_branch(reply.new))
             if reply.instead:
-                self._keep(lambda store: store.choose(reply.instead))
+                self.choose(reply.instead)
             elif not self.entries:
                 self._keep(lambda store: store.delete(self.id))
 
@@ -296,7 +299,7 @@ def _for_model(entries: Sequence[MessageNode], answering: str = "") -> list[Mess
 
 def _check_answers(entry: MessageNode) -> None:
     if entry.role == "assistant" and entry.parent is None:
-        raise PromptError("This reply has no message that it answers: the chat was imported with the reply first.")
+        raise PromptError("This message begins the chat: there is no message that it answers.")
 
 
 def _is_withheld(entry: MessageNode) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from menny.engine_protocols import OPENING
 from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
 
@@ -191,7 +192,7 @@ class _Window:
         self.size = cache(lambda turn: self.count(self.seen_from(turn)))
 
     def count(self, seen: Sequence[Message]) -> int:
-        return self.turns.count_tokens([*self.pinned, *seen])
+        return self.turns.count_tokens(_after(self.pinned, seen))
 
     def seen_from(self, turn: int) -> Sequence[Message]:
         return self.turns.messages[self.turns.starts[turn] :]
@@ -234,6 +235,12 @@ class _Window:
         return high
 
 
+def _after(pinned: Sequence[Message], seen: Sequence[Message]) -> list[Message]:
+    """The conversation after what is pinned: a first message of the assistant's doesn't go on with an example."""
+    follows_answer = bool(seen) and seen[0].role == "assistant" and any(one.role != "system" for one in pinned)
+    return [*pinned, *([Message("user", OPENING)] if follows_answer else []), *seen]
+
+
 def _roundest(low: int, high: int) -> int:
     """The number from `low` to `high` with the most factors of two: clear the lowest bits as long as possible."""
     while high and high & (high - 1) >= low:
@@ -256,7 +263,7 @@ def _select(window: _Window, first: int, budget: int, summary: Summary | None) -
     in_summary = window.count([*recalled, empty]) - system if recalled else 0
     shares = TokenCounts(system, in_summary, window.count([*recalled, *seen]) - system - in_summary)
     return SelectedMessages(
-        [*window.pinned, *recalled, *seen],
+        _after([*window.pinned, *recalled], seen),
         shares,
         unseen=window.turns.starts[first],
         summed=summary.covers if summary else 0,

@@ -20,6 +20,7 @@ from menny.prompts import (
     encode_open_chat,
     find_template,
     guess_template,
+    opened,
     reasoning_words,
 )
 
@@ -109,7 +110,8 @@ class Context:
 
     def _encode(self, messages: Sequence[Message]) -> tuple[list[int], Sequence[int]]:
         """The ids of a prompt, and after them those of the answer that it leaves open."""
-        return encode_open_chat(messages, self._template, self._tokenizer, self._answer_ids, self._effort, self._words)
+        told = opened(messages, self._template)
+        return encode_open_chat(told, self._template, self._tokenizer, self._answer_ids, self._effort, self._words)
 
     def prompt_of(self, messages: Sequence[Message]) -> Prompt:
         """The prompt of all these messages, however long it is."""

@@ -22,7 +22,8 @@ class Reply:
     """A reply as it grows; its node stands in the conversation before its first word.
 
     Where the reply is refused, because its prompt doesn't fit or its question is blocked, `refusal` says why, the node
-    `new` leaves the conversation again and `instead` returns to its place; `typed` is the user's text, to be edited.
+    `new` leaves the conversation again, with the first messages `opened` that came with it, and `instead` returns to
+    its place; `typed` is the user's text, to be edited.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Reply:
     thought: str = ""
     typed: str = ""
     new: str = ""
+    opened: tuple[str, ...] = ()
     instead: str = ""
     finish_reason: FinishReason | None = None
     error: str = ""

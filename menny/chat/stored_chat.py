@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from menny.errors import PromptError, StorageError
-from menny.storage import ChatStore, Conversation, MessageNode, Transcript, UnkeptError, new_id
+from menny.storage import ChatStore, Conversation, MessageNode, Opening, Transcript, UnkeptError, new_id
 from menny.text import is_blank, sanitize
 
 UNREADABLE = (-2, -2)  # the revision of a chat that can't be read
@@ -29,6 +29,7 @@ class StoredChat:
         self.unkept = self.unread = ""
         self._read_again = 0.0
         self._new_settings: dict[str, Any] = {}  # of a chat without a message, which isn't stored yet
+        self._opening: Opening | None = None  # likewise
         self._home = store
         self._store = store or ChatStore()
         self._seen: tuple[int | None, Sequence[MessageNode]] = (None, ())
@@ -57,6 +58,18 @@ class StoredChat:
         kept = {**self._new_settings, **settings}
         self._new_settings = {key: value for key, value in kept.items() if value is not None}
         self._keep(lambda store: store.set_settings(self.id, **settings))
+
+    def begin_with(self, opening: Opening | None) -> None:
+        """Let a persona say the first message: it is stored with the user's first one. None: the user begins."""
+        self._opening = opening
+
+    def store_opening(self) -> MessageNode | None:
+        """Store a persona's first message by itself, for it to be edited; None where there is none."""
+        opening = self._opening
+        if opening is None or self.entries:
+            return None
+        self._return_home()
+        return self._keep(lambda store: store.open(self.id, opening, self._new_settings))
 
     def choose(self, entry_id: str) -> None:
         """Switch to another alternative."""
@@ -90,6 +103,13 @@ class StoredChat:
         """Keep the chat in a store that wasn't available before."""
         self._home = self._home or store
         self._return_home()
+
+    def copy(self, entry_id: str) -> str:
+        """Copy the chat up to a message into a new one; returns its id. UnkeptError where that can't be stored."""
+        self._return_home()
+        if self._home is None or self._store is not self._home:
+            raise UnkeptError(self.unkept or "This chat isn't being saved at the moment, so it can't be copied.")
+        return self._home.copy(entry_id)
 
     def transcript(self) -> Transcript:
         """All messages, with their alternatives."""

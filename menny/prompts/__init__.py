@@ -4,7 +4,7 @@ A template lays a conversation out as a row of segments: a `Control` is one toke
 text, encoded by itself.
 """
 
-from menny.prompts.encoding import encode_answer, encode_chat, encode_open_chat, find_template, guess_template
+from menny.prompts.encoding import encode_answer, encode_chat, encode_open_chat, find_template, guess_template, opened
 from menny.prompts.markers import neutralise
 from menny.prompts.reasoning import THOUGHT_MARKERS, reasoning_words, thought_ids
 from menny.prompts.templates import TEMPLATES, Control, Effort, Template, Thought
@@ -22,6 +22,7 @@ __all__ = [
     "find_template",
     "guess_template",
     "neutralise",
+    "opened",
     "reasoning_words",
     "thought_ids",
 ]

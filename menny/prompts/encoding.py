@@ -7,7 +7,7 @@ looks like a control token stays text.
 from collections.abc import Sequence
 from typing import get_args
 
-from menny.engine_protocols import Tokenizer
+from menny.engine_protocols import OPENING, Tokenizer
 from menny.errors import PromptError
 from menny.messages import Message, Role
 from menny.prompts.markers import neutralise
@@ -56,6 +56,17 @@ def encode_chat(
         else:
             ids.extend(tokenizer.encode(segment))
     return ids
+
+
+def opened(messages: Sequence[Message], template: str | Template) -> list[Message]:
+    """A conversation for a template: where its models have seen no answer that opens one, a stub stands before that.
+
+    A greeting is then a turn of its own, in its place, in every template: alone or after a system text.
+    """
+    chosen = template if isinstance(template, Template) else find_template(template)
+    first = next((index for index, message in enumerate(messages) if message.role != "system"), 0)
+    begins = chosen.user_begins and len(messages) > first and messages[first].role == "assistant"
+    return [*messages[:first], *([Message("user", OPENING)] if begins else []), *messages[first:]]
 
 
 def encode_open_chat(

@@ -45,7 +45,8 @@ class Template:
     """The layout of a conversation that a family of models was trained on. `lay_out` needs no tokenizer.
 
     `takes_effort`: the prompt says how much to reason, and `lay_out` is given that too. `takes_words`: `lay_out` is
-    given segments that ask for a thought, to stand at the end of the first system text.
+    given segments that ask for a thought, to stand at the end of the first system text. `user_begins`: models of it
+    have seen no conversation that begins with an answer.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Template:
     has_thoughts: bool = False  # it shows the model its earlier thoughts
     takes_effort: bool = False
     takes_words: bool = False  # the system text may show what a thought looks like, between the control tokens
+    user_begins: bool = True
 
 
 BOS, EOS = Control("<s>"), Control("</s>")
@@ -224,7 +226,7 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
             Template("mistral-v7-tekken", _mistral_v7_tekken, has_thoughts=True, takes_words=True),
             Template("mistral-v15", _mistral_v15, has_thoughts=True, takes_effort=True),
             Template("llama-2", _llama_2, has_text_markers=True),
-            Template("chatml", _chatml),
+            Template("chatml", _chatml, user_begins=False),
         )
     }
 )

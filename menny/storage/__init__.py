@@ -1,19 +1,22 @@
 """Conversations kept in SQLite as trees of messages, with their export and import as files."""
 
+from menny.storage.copying import COPIED_FROM
 from menny.storage.errors import UnkeptError
 from menny.storage.facts import Fact, Facts
 from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
 from menny.storage.store import ChatStore, store_file
-from menny.storage.values import Conversation, MessageNode, ReplyStats, SearchResult, Transcript, new_id
+from menny.storage.values import Conversation, MessageNode, Opening, ReplyStats, SearchResult, Transcript, new_id
 
 __all__ = [
+    "COPIED_FROM",
     "ChatStore",
     "Conversation",
     "Fact",
     "Facts",
     "MessageNode",
+    "Opening",
     "ReplyStats",
     "SearchResult",
     "Transcript",

@@ -50,9 +50,7 @@ class ChatReader:
 
     def path_to(self, entry_id: str) -> list[MessageNode]:
         """Return the messages from the first to this one. Raises StorageError if there is none of that id."""
-        with self._database.read() as db:
-            conversation_id = message_row(db, entry_id)["conversation"]
-        entries = {entry.id: entry for entry in self.transcript(conversation_id).entries}
+        entries = {entry.id: entry for entry in self.transcript(self._conversation_of(entry_id)).entries}
         way: list[MessageNode] = []
         at: str | None = entry_id
         while at in entries:
@@ -102,6 +100,10 @@ class ChatReader:
         with self._database.read() as db:
             rows = recall(db, question, chat_id, among, persona, limit)
         return [as_entry(row, (), False) for row in rows]
+
+    def _conversation_of(self, entry_id: str) -> str:
+        with self._database.read() as db:
+            return str(message_row(db, entry_id)["conversation"])
 
     def _read(self, conversation_id: str) -> Transcript | None:
         with self._database.read() as db:

@@ -7,7 +7,8 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from menny.errors import StorageError
-from menny.storage.values import EDITED, ORIGINAL, Conversation, MessageNode, ReplyStats
+from menny.messages import Role
+from menny.storage.values import EDITED, ORIGINAL, Conversation, MessageNode, Opening, ReplyStats, new_id
 from menny.text import is_blank, sanitize
 
 TITLE_LENGTH = 60
@@ -107,6 +108,56 @@ def begin(db: Connection, conversation_id: str, title: str) -> None:
         (conversation_id, title, now, now),
     )
     revise_list(db)
+
+
+def add_message(
+    db: Connection,
+    conversation_id: str,
+    parent: str | None,
+    role: Role,
+    text: str,
+    persona: str = "",
+    model: str = "",
+    writer: str = "",
+) -> str:
+    """Add a message, choose it, and return its id; one with a writer grows until that is done with it."""
+    entry_id = new_id()
+    db.execute(
+        "INSERT INTO messages (id, conversation, parent, role, text, status, persona, model, created, writer) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(entry_id, conversation_id, parent, role, text, "growing" if writer else "whole"),
+            *(persona, model, time.time(), writer),
+        ),
+    )
+    set_chosen(db, conversation_id, parent, entry_id)
+    return entry_id
+
+
+def add_opening(db: Connection, conversation_id: str, opening: Opening) -> str:
+    """Add the versions of a first message, and return the id of the one that is chosen."""
+    ids = [add_message(db, conversation_id, None, "assistant", text, persona=opening.persona) for text in opening.texts]
+    set_chosen(db, conversation_id, None, ids[opening.chosen])
+    return ids[opening.chosen]
+
+
+def retitle_opened(db: Connection, conversation_id: str, opening_id: str, title: str) -> None:
+    """Title a conversation by its first question, where it has the title that its opening gave it."""
+    db.execute(
+        "UPDATE conversations SET title = ? WHERE id = ? AND title = ? "
+        "AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id AND role = 'user')",
+        (title, conversation_id, title_of(message_row(db, opening_id)["text"])),
+    )
+
+
+def retitle(db: Connection, conversation_id: str, title: str, before: str) -> bool:
+    """Replace one title of a conversation by another; return whether it had that one."""
+    changed = db.execute(
+        "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ? AND title = ?",
+        (title, conversation_id, before),
+    )
+    revise_list(db)
+    return changed.rowcount > 0
 
 
 def touch(db: Connection, conversation_id: str) -> bool:

@@ -1,7 +1,6 @@
 """ChatStore: conversations as trees of messages, kept in SQLite or in memory; see reader.py for what a tree is."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any
 from menny.attachments import kept_attachments
 from menny.config.paths import home
 from menny.engine_protocols import FinishReason
-from menny.messages import Role
+from menny.storage.copying import copy_until
 from menny.storage.database import BUSY_SECONDS, Database
 from menny.storage.errors import DamagedError
 from menny.storage.facts import Facts
 from menny.storage.merge import merge
 from menny.storage.reader import ChatReader
 from menny.storage.rows import (
+    add_message,
     add_notes,
+    add_opening,
     add_settings,
     begin,
     change_conversation,
@@ -26,6 +27,8 @@ from menny.storage.rows import (
     mark_below,
     message_row,
     restart,
+    retitle,
+    retitle_opened,
     revise,
     rewrite,
     set_chosen,
@@ -34,7 +37,7 @@ from menny.storage.rows import (
     touch,
 )
 from menny.storage.upkeep import mark_interrupted, remove_expired
-from menny.storage.values import MessageNode, ReplyStats, Transcript, new_id
+from menny.storage.values import MessageNode, Opening, ReplyStats, Transcript
 from menny.storage.writers import Writers
 
 
@@ -81,6 +84,13 @@ class ChatStore(ChatReader):
 
     # Asking and replying
 
+    def open(self, conversation_id: str, opening: Opening, settings: Mapping[str, Any] | None = None) -> MessageNode:
+        """Begin a conversation with a persona's first message alone; returns the version that is chosen."""
+        with self._database.write() as db:
+            self._begin(db, conversation_id, title_of(opening.texts[opening.chosen]), settings)
+            entry_id = add_opening(db, conversation_id, opening)
+        return self.entry(entry_id)
+
     def ask(
         self,
         conversation_id: str,
@@ -90,23 +100,24 @@ class ChatStore(ChatReader):
         model: str = "",
         settings: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
+        opening: Opening | None = None,
     ) -> tuple[MessageNode, MessageNode]:
         """Add a question after `parent` and an empty, growing reply to it, both on the active path.
 
         With the parent of an earlier question this makes an alternative to that. The first question begins the
-        conversation, its beginning becomes the title, or the name of its first file where there is no text, and
-        `settings` those of the conversation. `extra` stands beside the question.
+        conversation, after its `opening` if it has one; its beginning becomes the title, or the name of its first file
+        where there is no text, and `settings` those of the conversation. `extra` stands beside the question.
         """
         title = title_of(text or next((one.name for one in kept_attachments(extra or {})), ""))
         with self._database.write() as db:
-            if not touch(db, conversation_id):
-                begin(db, conversation_id, title)
-                add_settings(db, conversation_id, settings or {})
-            elif parent is None:
-                restart(db, conversation_id, title)
-            question = self._add(db, conversation_id, parent, "user", text)
+            if parent is None:
+                self._begin(db, conversation_id, title, settings)
+                parent = add_opening(db, conversation_id, opening) if opening else None
+            elif touch(db, conversation_id):
+                retitle_opened(db, conversation_id, parent, title)
+            question = add_message(db, conversation_id, parent, "user", text)
             add_notes(db, question, extra or {})
-            reply = self._add(db, conversation_id, question, "assistant", "", persona, model)
+            reply = self._add_reply(db, conversation_id, question, persona, model)
         return self.entry(question), self.entry(reply)
 
     def ask_again(self, question_id: str, persona: str = "", model: str = "") -> MessageNode:
@@ -114,7 +125,7 @@ class ChatStore(ChatReader):
         with self._database.write() as db:
             conversation_id = message_row(db, question_id)["conversation"]
             touch(db, conversation_id)
-            reply = self._add(db, conversation_id, question_id, "assistant", "", persona, model)
+            reply = self._add_reply(db, conversation_id, question_id, persona, model)
         return self.entry(reply)
 
     def reopen(self, reply_id: str) -> MessageNode:
@@ -199,6 +210,21 @@ class ChatStore(ChatReader):
         if cleaned := title_given(title):
             self._change(conversation_id, "title", cleaned)
 
+    def retitle(self, conversation_id: str, title: str, before: str) -> bool:
+        """Replace the title `before` by another; return whether it was that, and nobody had changed it."""
+        with self._database.write() as db:
+            return retitle(db, conversation_id, title, before)
+
+    def copy(self, entry_id: str) -> str:
+        """Copy a conversation up to a message into a new one, with the versions of each message; return the new id.
+
+        Its settings name what it was copied from: `{"chat": id, "message": id}` under COPIED_FROM.
+        """
+        transcript = self.transcript(self._conversation_of(entry_id))
+        copied = copy_until(transcript, entry_id)
+        self.merge([copied])
+        return copied.conversation.id
+
     def pin(self, conversation_id: str, pinned: bool) -> None:
         """Pin a conversation to the head of the list, or unpin it."""
         self._change(conversation_id, "pinned", int(pinned))
@@ -234,17 +260,14 @@ class ChatStore(ChatReader):
         with self._database.write() as db:
             change_conversation(db, conversation_id, column, value)
 
-    def _add(self, db: Connection, conversation_id: str, parent: str | None, role: Role, text: str, *by: str) -> str:
-        entry_id = new_id()
-        is_growing = role == "assistant"
-        persona, model = by or ("", "")
-        db.execute(
-            "INSERT INTO messages (id, conversation, parent, role, text, status, persona, model, created, writer) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(entry_id, conversation_id, parent, role, text, "growing" if is_growing else "whole"),
-                *(persona, model, time.time(), self._writers.own_mark() if is_growing else ""),
-            ),
-        )
-        set_chosen(db, conversation_id, parent, entry_id)
-        return entry_id
+    def _begin(self, db: Connection, conversation_id: str, title: str, settings: Mapping[str, Any] | None) -> None:
+        """Begin a conversation, or begin one anew whose first message was taken back."""
+        if touch(db, conversation_id):
+            restart(db, conversation_id, title)
+        else:
+            begin(db, conversation_id, title)
+            add_settings(db, conversation_id, settings or {})
+
+    def _add_reply(self, db: Connection, conversation_id: str, question_id: str, persona: str, model: str) -> str:
+        writer = self._writers.own_mark()
+        return add_message(db, conversation_id, question_id, "assistant", "", persona, model, writer)

@@ -102,6 +102,15 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """The first message of a conversation, said by a persona: the versions of it, and which of them is chosen."""
+
+    texts: tuple[str, ...]
+    chosen: int = 0
+    persona: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """A whole conversation: every entry after its parent, and the ids of those that are on the active path."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from menny.chat.memory import Memory, SelectedMessages, Strategy, Summary, summary_room
 from menny.engine import load_tokenizer
-from menny.engine_protocols import Tokenizer
+from menny.engine_protocols import OPENING, Tokenizer
 from menny.errors import PromptError, PromptTooLongError
 from menny.messages import Message
 from menny.prompts import TEMPLATES, encode_chat
@@ -68,8 +68,11 @@ def check(
     """Everything in order, nothing twice, the beginning at a turn's, the last question there."""
     seen = said[remembered.unseen :]
     recalled = list(summary.recalled()) if summary else []
+    stub = [Message("user", OPENING)] if seen[0].role == "assistant" else []
     assert remembered.messages in (
-        [*system, *shown, *noted, *seen] for shown in (examples, []) for noted in (recalled, [])
+        [*system, *shown, *noted, *(stub if shown or noted else []), *seen]
+        for shown in (examples, [])
+        for noted in (recalled, [])
     )
     assert seen[-1] is said[-1]
     assert any(message.role == "user" for message in seen)

@@ -12,9 +12,10 @@ from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from menny.engine_protocols import OPENING
 from menny.errors import PromptError
 from menny.messages import Message
-from menny.prompts import TEMPLATES, encode_chat, guess_template
+from menny.prompts import TEMPLATES, encode_chat, guess_template, opened
 from tests.prompts.conversations import LIKE_CONTROLS, ORDINARY, conversations, texts, tokenizer_of
 
 REFERENCE: dict[str, Callable[[], MistralTokenizer]] = {
@@ -287,3 +288,23 @@ def test_chatml_keeps_an_opening_answer_as_its_first_turn(smollm2: Tokenizer) ->
     begin, end = smollm2.control_id("<|im_start|>"), smollm2.control_id("<|im_end|>")
     ids = encode_chat([GREETING, BYE], "chatml", smollm2)
     assert ids[: ids.index(end)] == [begin, *smollm2.encode("assistant\nWhat do you want?")]
+
+
+@pytest.mark.parametrize("system", [[], [SYS]], ids=["plain", "with-system"])
+@pytest.mark.parametrize("template", [template for template in TEMPLATES if template != "chatml"])
+def test_where_models_know_no_answer_that_opens_a_chat_a_stub_of_a_question_stands_before_it(
+    template: str, system: list[Message]
+) -> None:
+    tokenizer = tokenizer_of(template)
+    told = opened([*system, GREETING, BYE], template)
+    assert told == [*system, Message("user", OPENING), GREETING, BYE]
+    assert opened(told, template) == told
+    if template in REFERENCE_TEMPLATES:
+        assert encode_chat(told, template, tokenizer) == reference_ids(told, template)
+    text = tokenizer.decode(encode_chat(told, template, tokenizer))
+    assert text.count(OPENING) == 1
+    assert text.index(OPENING) < text.index(GREETING.content) < text.index(BYE.content)
+
+
+def test_in_chatml_an_opening_answer_needs_no_question() -> None:
+    assert opened([SYS, GREETING, BYE], "chatml") == [SYS, GREETING, BYE]
