@@ -1,19 +1,44 @@
 """The user's settings: settings.yaml in MENNY_HOME, which needn't be there."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from menny.config.paths import home
-from menny.config.yaml_models import StrictModel, load_yaml
+from menny.config.yaml_editor import edit_yaml, write_yaml
+from menny.config.yaml_models import StrictModel, from_data, load_yaml, parse_yaml
+from menny.config.yaml_reader import PlainYamlError, parse, read
 from menny.errors import ConfigError, StorageError
-from menny.files import file_name, write_atomic
+from menny.files import file_name, lock_folder, make_folder, write_atomic
+
+# An unquoted `off` is read as false.
+Action = Annotated[Literal["off", "warn", "block"], BeforeValidator(lambda given: "off" if given is False else given)]
+
+
+class ModerationSettings(StrictModel):
+    """What happens to a text, by the id of its category; one that isn't named does as configs/moderation.yaml says."""
+
+    messages: dict[str, Action] = Field(default={}, description="The actions for your messages, by category.")
+    replies: dict[str, Action] = Field(default={}, description="The actions for replies, by category.")
 
 
 class Settings(StrictModel):
     """The keys of settings.yaml."""
 
+    model: str | None = Field(
+        default=None, max_length=4096, description="The id of the model that new chats begin with."
+    )
+    persona: str | None = Field(
+        default=None, max_length=200, description="The id of the persona that new chats begin with."
+    )
+    guardrail: str | None = Field(
+        default=None, max_length=200, description="The id of the guardrail before every persona; `none` for none."
+    )
+    moderation: ModerationSettings = Field(default=ModerationSettings(), description="Which texts are held back.")
+    theme: Literal["system", "light", "dark"] | None = Field(default=None, description="The colors of the page.")
     unload_after: int | None = Field(
         default=None, ge=1, le=604_800, description="Seconds without use after which the model is unloaded; else never."
     )
@@ -32,18 +57,60 @@ def load_settings() -> Settings:
     return load_yaml(settings_file(), Settings) if os.path.lexists(settings_file()) else Settings()
 
 
-def keep_settings(settings: Settings) -> None:
-    """Write the settings, all or nothing. Raises StorageError; ConfigError where the file that is there is broken."""
-    load_settings()
-    values = settings.model_dump(exclude_defaults=True)
-    text = "".join(f"{name}: {value}\n" for name, value in values.items()) or "{}\n"
+def usable_settings() -> Settings | None:
+    """Read those keys of a broken file that can be used; None where it can't be read at all."""
+    try:
+        data = parse(read(settings_file())).data
+    except PlainYamlError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    try:
+        return from_data(data, Settings)
+    except ValidationError as error:
+        wrong = {place["loc"][0] for place in error.errors() if place["loc"]}
+        return from_data({key: value for key, value in data.items() if key not in wrong}, Settings)
+    except ValueError:  # a number that isn't finite
+        return None
+
+
+def change_settings(**changes: Any) -> None:
+    """Set keys of the file, None removing one; within a mapping likewise. All others, and the comments, stay.
+
+    Raises ConfigError where the file that is there is broken, and StorageError where it can't be written.
+    """
     file = settings_file()
     try:
-        write_atomic(file, text.encode())
+        make_folder(file.parent)
+        with lock_folder(file.parent):
+            write_atomic(file, _changed(file, changes).encode())
     except OSError as error:
         raise StorageError(
             f"{file_name(file)} can't be written ({error.strerror}): the setting holds until Menny is closed."
         ) from None
+
+
+def _changed(file: Path, changes: Mapping[str, Any]) -> str:
+    """Return the file's text with the changes. Raises ConfigError."""
+    now = load_settings().model_dump(mode="json", exclude_unset=True)
+    after = merged(now, changes)
+    text = read(file) if os.path.lexists(file) else ""
+    edited = edit_yaml(text, {key: after.get(key) for key in changes}, list(Settings.model_fields))
+    edited = (write_yaml(after) if edited is None else edited) or "{}\n"
+    parse_yaml(edited, Settings, file_name(file))
+    return edited
+
+
+def merged(now: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping with changes in it, also in the mappings within; None removes a key."""
+    after = {key: value for key, value in now.items() if key not in changes}
+    for key, value in changes.items():
+        before = now.get(key)
+        if isinstance(value, Mapping):
+            value = merged(before if isinstance(before, Mapping) else {}, value) or None
+        if value is not None:
+            after[key] = value
+    return after
 
 
 def settings_error() -> ConfigError | None:

@@ -1,10 +1,10 @@
 """The categories of configs/moderation.yaml, with the words that moderators ask a model about them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from menny.config.settings import Action
 from menny.config.yaml_models import Line, StrictModel, Text, load_yaml
 
 ACCEPTABLE = "acceptable"
@@ -13,8 +13,6 @@ JUDGE_INSTRUCTION = (
     "{categories}. Apply a moderate tolerance threshold."
 )
 LIST = "{categories}"  # where the instruction lists them
-
-Action = Annotated[Literal["off", "warn", "block"], BeforeValidator(lambda given: "off" if given is False else given)]
 
 
 class LabelFile(StrictModel):

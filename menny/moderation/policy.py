@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from menny.config.settings import Action
 from menny.engine_protocols import Engine, OnProgress
 from menny.errors import MennyError
-from menny.moderation.categories import Action, ModerationFile
+from menny.moderation.categories import ModerationFile
 from menny.moderation.moderator import Verdict
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,11 @@ from menny.ui.shared.pictures import picture
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.shortcuts import listen_to_keys
 from menny.ui.shared.style import apply_style
+from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
+from menny.ui.sidebar.choices import Choices
 from menny.ui.sidebar.guardrail_panel import draw_instructions
-from menny.ui.sidebar.sidebar import Choices, draw_sidebar
+from menny.ui.sidebar.sidebar import draw_sidebar
 from menny.ui.sidebar.thinking_panel import asked_words
 
 
@@ -76,20 +78,13 @@ def draw_page(session: Session) -> None:
         [model.id for model in models if session.place_of(model)],
         lambda model_id: _why_no_continuing(session, models, model_id),
     )
-    last = session.chat.entries[-1] if session.is_to_adopt and session.chat.entries else None
-    session.is_to_adopt = False
-    if last:
-        speakers.select(last.persona, last.model)
     choices, chats = draw_sidebar(session, options)
-    if last and choices.model and last.model not in ("", choices.model.id):
-        before, now = speakers.models.get(last.model, last.model), choices.model.name
-        sentence = f"{before} wrote this chat and isn't on this machine. {now} answers from here on."
-        session.feedback.notice(ABOVE_BOX, sentence)
     _send_what_was_typed(session, choices)
     session.show_address()
     session.watched, session.drawn = session.job, session.chat.revision
     with chats:
         draw_chat_list(session)
+        draw_files(session)
     draw_dialogs(session)
     start = st.empty()
     if session.chat.entries:

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 from menny.chat import Chat, Reply, ReplySettings
+from menny.chat.chat_settings import MEMORY, SAMPLING, THINKING, ChatSettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.personas.persona import Persona
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
+from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import ABOVE_BOX, Feedback
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Session:
     exporting: str = ""  # the id of the chat that is being saved
     greetings: dict[str, str] = field(default_factory=dict)  # the greeting that is shown, by persona
     address: str | None = None  # the chat in the address as last seen; None at first, and after another page
-    is_to_adopt: bool = False  # whether the sidebar has yet to choose the opened chat's persona and model
+    is_just_opened: bool = False  # until it is known whether the model of an opened chat is here
+    stand_in: str = ""  # the id of the model that answers in an opened chat whose own isn't here
     watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
     drawn: tuple[int, int] = (0, 0)  # the chat's revision when the page was drawn
 
@@ -111,7 +114,7 @@ class Session:
                     self.feedback.error(ABOVE_BOX, "There is no such chat, or it was deleted.")
         self.chat = chat or self.chats.new()
         self.pending, self.editing, self.shown = None, "", ENTRIES_SHOWN
-        self.is_to_adopt = chat is not None
+        self.is_just_opened, self.stand_in = chat is not None, ""
 
     def follow_address(self) -> None:
         """Open the chat in the address if that has changed: by a reload, a link, or the browser's back button."""
@@ -145,6 +148,33 @@ class Session:
         """Return a callback that attempts a change."""
         return lambda *args, **named: self.attempt(partial(change, *args, **named))
 
+    # What is chosen for the open chat
+
+    @property
+    def chosen(self) -> ChatSettings:
+        """The settings of the open chat."""
+        return ChatSettings.read(self.chat.settings)
+
+    def choose(self, **settings: Any) -> None:
+        """Keep settings of the open chat; None removes one."""
+        self.attempt(lambda: self.chat.set_settings(**settings))
+
+    def choose_persona(self, persona_id: str) -> None:
+        """Let a persona answer in the open chat, by its own parameters and memory."""
+        if persona_id != self.chosen.persona:
+            self.choose(persona=persona_id, **dict.fromkeys((*SAMPLING, *MEMORY, *THINKING)))
+
+    def choose_model(self, model_id: str) -> None:
+        """Let a model answer in the open chat."""
+        self.stand_in = ""
+        if model_id != self.chosen.model:
+            self.choose(model=model_id)
+
+    def set_app(self, **settings: Any) -> None:
+        """Set keys of settings.yaml, for all chats; None removes one."""
+        with self.feedback.attempt(ABOVE_BOX):
+            shared_settings().change(**settings)
+
     def close_dialog(self) -> None:
         self.renaming = self.exporting = ""
 
@@ -152,7 +182,14 @@ class Session:
 
     def ask(self, text: str) -> None:
         """Queue a text, which the next run of the page sends."""
-        self.pending = partial(self.chat.begin, text)
+        chat = self.chat
+
+        def begin(persona: str, model: str) -> Reply:
+            self.choose_persona(persona)  # the chat goes on with them, whatever later chats begin with
+            self.choose_model(model)
+            return chat.begin(text, persona, model)
+
+        self.pending = begin
 
     def edit(self, question_id: str, text: str) -> None:
         self.pending, self.editing = partial(self.chat.edit, question_id, text), ""
@@ -215,7 +252,8 @@ class Session:
             self.undo = None
 
 
-def set_default(values: Mapping[str, object]) -> None:
-    """Set the first values of widgets, leaving those that a user has set."""
+def show(values: Mapping[str, object]) -> None:
+    """Let widgets show these values, by key; those that do already are left alone."""
     for key, value in values.items():
-        st.session_state.setdefault(key, value)
+        if key not in st.session_state or st.session_state[key] != value:
+            st.session_state[key] = value

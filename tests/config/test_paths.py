@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from menny.config.paths import NOWHERE, PROJECT, home, home_error, remove_unfinished_files
-from menny.config.settings import Settings, keep_settings, load_settings
+from menny.config.settings import Settings, change_settings, load_settings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import add_entry
 from menny.personas.files import find
@@ -48,7 +48,7 @@ def test_a_home_that_cannot_be_used_is_a_sentence_and_reading_finds_nothing(sent
     assert len(personas) >= 7
     assert errors == []
     for attempt in (
-        lambda: keep_settings(Settings(unload_after=60)),
+        lambda: change_settings(unload_after=60),
         lambda: add_entry(home() / "models.yaml", id="a", name="A", path="a"),
         lambda: ChatStore(store_file()),
     ):
@@ -70,7 +70,7 @@ def test_a_home_that_can_be_made_is_no_error_and_is_its_owners_alone(
 ) -> None:
     monkeypatch.setenv("MENNY_HOME", str(tmp_path / "new" / "home 小雪"))
     assert home_error() == ""
-    keep_settings(Settings(unload_after=60))
+    change_settings(unload_after=60)
     assert load_settings() == Settings(unload_after=60)
     assert stat.S_IMODE(home().stat().st_mode) == 0o700
     assert own_folder() == tmp_path / "new" / "home 小雪" / "personas"

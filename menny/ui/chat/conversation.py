@@ -21,7 +21,6 @@ from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.pictures import avatar_of, human_avatar
 from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
 from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folded_away
-from menny.ui.sidebar.sidebar import choose_model, choose_persona
 
 CURSOR = " ▍"
 STATUS_INTERVAL = 0.2  # seconds between two updates of the line below a growing reply
@@ -41,11 +40,11 @@ class Speakers:
         return persona.name if persona else "Menny"
 
     def select(self, persona_id: str = "", model_id: str = "") -> None:
-        """Choose these in the sidebar, if they are here; call it before the sidebar is drawn."""
-        if persona_id in self.personas and persona_id != st.session_state.get("persona"):
-            choose_persona(self.personas[persona_id])
+        """Choose these for the open chat, if they are here; call it before the sidebar is drawn."""
+        if persona_id in self.personas:
+            Session.current().choose_persona(persona_id)
         if model_id in self.present:
-            choose_model(model_id)
+            Session.current().choose_model(model_id)
 
 
 def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None) -> None:

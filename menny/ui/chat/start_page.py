@@ -12,7 +12,8 @@ from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import Session
 from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
-from menny.ui.sidebar.sidebar import Choices, choose_persona
+from menny.ui.sidebar.choices import Choices
+from menny.ui.sidebar.persona_panel import choose_persona
 
 
 def draw_start_page(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from menny.config.settings import keep_settings, load_settings, settings_error
 from menny.models.catalogue import Fit, ModelSpec
 from menny.models.loader import Planner, fit_of
 from menny.ui.models.add import draw_adding
@@ -10,6 +9,7 @@ from menny.ui.models.card import draw_card
 from menny.ui.models.jobs import Work, shared_work
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options, read_options
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine
@@ -26,10 +26,13 @@ def draw_models() -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.title("Models", anchor=False, width="content")
             draw_adding(session, options)
-        if problem := settings_error():
-            st.warning(as_label(str(problem)), icon=":material/warning:")
         for problem in options.errors:
-            if str(problem).startswith(("models", "configs/models", "menny/models")) or "models.yaml" in str(problem):
+            said = str(problem)
+            if (
+                said.startswith(("models", "configs/models", "menny/models"))
+                or "models.yaml" in said
+                or ("settings.yaml" in said)
+            ):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
         moving = work.is_under_way or engines.loading is not None
         st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, options, work, engines, moving)
@@ -79,7 +82,7 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
 def _set_timer(session: Session, engines: SharedEngine) -> None:
     engines.idle_seconds = st.session_state["idle"] or None
     with session.feedback.attempt(TOAST):
-        keep_settings(load_settings().model_copy(update={"unload_after": st.session_state["idle"] or None}))
+        shared_settings().change(unload_after=st.session_state["idle"] or None)
 
 
 def _unload(engines: SharedEngine) -> None:

@@ -15,7 +15,7 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import draw_avatar
-from menny.ui.sidebar.sidebar import choose_persona
+from menny.ui.sidebar.persona_panel import choose_persona
 
 
 def draw_gallery(desk: Desk, options: Options, session: Session) -> None:

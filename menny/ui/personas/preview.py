@@ -17,14 +17,14 @@ from menny.prompts import encode_chat, guess_template
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
-from menny.ui.sidebar.guardrail_panel import DEFAULT_GUARDRAIL
+from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL
 
 QUESTION = Message("user", "?")  # stands where the conversation begins, and isn't counted
 
 
 def draw_preview(values: Mapping[str, Any], options: Options, session: Session) -> None:
     """The texts as they are sent: the app's guardrail first, then those added, then the persona's own."""
-    guardrail = st.session_state.get("guardrail", DEFAULT_GUARDRAIL)
+    guardrail = options.settings.guardrail or DEFAULT_GUARDRAIL
     st.subheader("What the model is told", anchor=False)
     counted = st.empty()
     try:
@@ -80,7 +80,7 @@ def _count(instructions: Instructions, session: Session, options: Options) -> st
 def _model(session: Session, options: Options) -> tuple[ModelSpec | None, Path | None]:
     """The model that is chosen in the chat, else the first that is here."""
     models = [*options.models, *session.own_models]
-    chosen = [model for model in models if model.id == st.session_state.get("model")]
+    chosen = [session.model] if session.model else []
     present = ((model, model.path()) for model in [*chosen, *models])
     return next(((model, path) for model, path in present if path), (None, None))
 

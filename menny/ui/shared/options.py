@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 
 from menny.config.paths import CONFIGS, home_error, models_folder, own_models_file
+from menny.config.settings import Settings
 from menny.config.yaml_models import comment_notices
 from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec, load_catalogue
 from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.guardrails import Guardrail, load_guardrails
 from menny.personas.persona import Persona, load_all, own_folder
+from menny.ui.shared.app_settings import shared_settings
 
 PLAIN = Persona(
     id="plain", name="Menny", tagline="Without a persona file", system_prompt="You are Menny, a helpful assistant."
@@ -30,6 +32,12 @@ class Options:
     errors: Sequence[ConfigError]
     moderation: ModerationFile | None = None  # None: there is no such file, or it can't be used
     error: str = ""  # why nothing may be sent as the files are
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def default_persona(self) -> Persona:
+        """The persona that new chats begin with."""
+        return self.persona(self.settings.persona or "")
 
     @property
     def chat_models(self) -> Sequence[ModelSpec]:
@@ -59,8 +67,11 @@ def read_options() -> Options:
     models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
     homeless = [ConfigError(home_error())] if home_error() else []
     error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
-    all_errors = [*homeless, *errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
-    return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error)
+    settings = shared_settings()
+    chosen = settings.now
+    broken = [settings.error] if settings.error else []
+    all_errors = [*homeless, *broken, *errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
+    return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error, chosen)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

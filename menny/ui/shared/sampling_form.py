@@ -4,13 +4,14 @@ Labels, bounds and helps come from the model itself, so that a parameter is desc
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from menny.personas.persona import Parameters
+from menny.ui.session import show
 
 FINE_STEP, COARSE_STEP = 0.01, 0.05  # of shares, and of numbers that go beyond 1
 
@@ -49,19 +50,43 @@ def _rules() -> dict[str, Any]:
     return rules
 
 
-def draw_slider(name: str, most: int | None = None) -> None:
-    """Draw a parameter as a slider up to `most`, under its own name as key."""
-    shown = NumberField.of(name)
+def draw_parameter(name: str, value: float, on_change: Callable[[str, float], None], most: int | None = None) -> None:
+    """Draw a parameter as a slider, up to `most`, and as a number to type beside it; both show `value`.
+
+    `on_change` is called with the name and the new value. The slider's key is the name, the number's ends in `-typed`.
+    """
+    shown, typed = NumberField.of(name), f"{name}-typed"
     kind = int if shown.is_whole else float
-    st.slider(
-        shown.label,
-        kind(shown.clamp(shown.low)),
-        kind(shown.high if most is None else most),
-        step=kind(shown.step),
-        key=name,
-        help=shown.help,
-        persist_state="session",
-    )
+    low, high = kind(shown.clamp(shown.low)), kind(shown.high)
+    for key, limit in ((name, most), (typed, None)):
+        show({key: kind(shown.clamp(value, limit))})
+
+    def use(key: str) -> None:
+        on_change(name, st.session_state[key])
+
+    with st.container(key=f"parameter-{name}", horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False):
+        st.slider(
+            shown.label,
+            low,
+            kind(most or high),
+            step=kind(shown.step),
+            key=name,
+            help=shown.help,
+            on_change=use,
+            args=(name,),
+        )
+        st.number_input(
+            f"{shown.label}, typed",
+            low,
+            high,
+            step=kind(shown.step),
+            format="%d" if shown.is_whole else "%.2f",
+            key=typed,
+            label_visibility="collapsed",
+            width=82,
+            on_change=use,
+            args=(typed,),
+        )
 
 
 def draw_number(name: str, key: str) -> None:
@@ -78,8 +103,3 @@ def draw_number(name: str, key: str) -> None:
         help=shown.help,
         persist_state="session",
     )
-
-
-def values_of(names: Iterable[str]) -> dict[str, Any]:
-    """Return the values of fields that were drawn under their own names, as `SamplingParams` takes them."""
-    return {name: st.session_state[name] for name in names}

@@ -1,57 +1,40 @@
 """The choice of a guardrail in the sidebar, and by the message box the instructions that the model gets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
-from menny.chat.settings import Instructions
-from menny.errors import ConfigError
-from menny.moderation.guardrails import NONE, Guardrail, combine
+from menny.moderation.guardrails import NONE, Guardrail
 from menny.personas.persona import Persona
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import set_default
-
-DEFAULT_GUARDRAIL = "mistral"
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveInstructions:
-    """The instructions and the guardrails in them, or the error that keeps messages from being sent."""
-
-    instructions: Instructions
-    guardrails: Sequence[Guardrail] = ()
-    error: str = ""
+from menny.ui.session import Session, show
+from menny.ui.sidebar.choices import ActiveInstructions
 
 
-def choose_guardrail(persona: Persona, available: Sequence[Guardrail]) -> ActiveInstructions:
-    """Draw the choice of the app's guardrail; a persona's own are added to it.
+def choose_guardrail(
+    session: Session, persona: Persona, available: Sequence[Guardrail], chosen: str, active: ActiveInstructions
+) -> None:
+    """Draw the choice of the app's guardrail, for all chats, and those that the persona adds.
 
-    A guardrail whose file is missing or broken stays chosen; nothing is sent until it can be read or another is chosen.
+    A guardrail whose file is missing or broken stays chosen.
     """
     names = {guardrail.id: guardrail.name for guardrail in available} or {NONE: "None"}
-    set_default({"guardrail": DEFAULT_GUARDRAIL})
-    names.setdefault(st.session_state["guardrail"], f"{st.session_state['guardrail']} · can't be read")
+    names.setdefault(chosen, f"{chosen} · can't be read")
+    show({"guardrail": chosen})
     st.selectbox(
         "Guardrail",
         list(names),
         key="guardrail",
-        persist_state="session",
         format_func=lambda guardrail_id: names[guardrail_id],
-        help="Instructions before every persona's own. A persona can add guardrails, but not remove this one.",
+        help="Instructions before every persona's own, in all chats. A persona can add guardrails, but not remove "
+        "this one.",
+        on_change=lambda: session.set_app(guardrail=st.session_state["guardrail"]),
     )
-    try:
-        in_force = combine(st.session_state["guardrail"], persona.guardrails, available)
-    except ConfigError as error:
-        st.error(as_label(str(error)))
-        return ActiveInstructions(Instructions(), error=str(error))
-    added = [guardrail for guardrail in in_force if guardrail.id != st.session_state["guardrail"]]
+    if active.error:
+        st.error(as_label(active.error))
+    added = [guardrail for guardrail in active.guardrails if guardrail.id != chosen]
     if added:
         st.caption(as_label(f"{persona.name} adds: {', '.join(guardrail.name for guardrail in added)}"))
-    instructions = Instructions.of(
-        [guardrail.text for guardrail in in_force], persona.system_text(), persona.example_messages()
-    )
-    return ActiveInstructions(instructions, in_force)
 
 
 def draw_instructions(active: ActiveInstructions, thinking_words: str = "") -> None:

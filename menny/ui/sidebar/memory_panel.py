@@ -13,7 +13,7 @@ from menny.engine_protocols import Engine
 from menny.errors import MennyError, PromptTooLongError
 from menny.storage import MessageNode
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session
+from menny.ui.session import Session, show
 
 NAMES: Mapping[str, str] = {
     "recent": "Recent turns",
@@ -32,23 +32,28 @@ HELP = """How much of a long chat the model sees, as its context is limited.
 - **… and what fits the question**: earlier messages that bear on it are looked up and put before it."""
 
 
-def choose_memory() -> Memory:
+def choose_memory(session: Session, memory: Memory) -> None:
     """Draw the choice, and the number of turns for strategies that keep a number."""
+    show({"memory": memory.strategy, "memory_turns": memory.turns, "memory_all_chats": memory.all_chats})
+
+    def keep(key: str) -> None:
+        session.choose(**{key: st.session_state[key]})
+
     st.selectbox(
         "Memory",
         get_args(Strategy),
         key="memory",
-        persist_state="session",
         format_func=lambda strategy: NAMES[strategy],
         help=HELP,
+        on_change=keep,
+        args=("memory",),
     )
-    memory = Memory(st.session_state["memory"], st.session_state["memory_turns"])
     if memory.names_turns:
-        st.number_input("Turns before the question", 0, 1000, step=1, key="memory_turns", persist_state="session")
+        label = "Turns before the question"
+        st.number_input(label, 0, 1000, step=1, key="memory_turns", on_change=keep, args=("memory_turns",))
     if memory.recalls:
-        st.checkbox("Look into other chats with this persona too", key="memory_all_chats", persist_state="session")
-        memory = replace(memory, all_chats=bool(st.session_state["memory_all_chats"]))
-    return memory
+        label = "Look into other chats with this persona too"
+        st.checkbox(label, key="memory_all_chats", on_change=keep, args=("memory_all_chats",))
 
 
 def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings) -> Usage | None:

@@ -7,34 +7,55 @@ import streamlit as st
 from menny.moderation.categories import ModerationFile
 from menny.moderation.policy import ACTIONS, Moderation, ModerationResult, Policy, Side
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import set_default
+from menny.ui.session import Session, show
 from menny.ui.shared.moderators import shared_moderators
+from menny.ui.shared.options import Options
 
 SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", "Replies"))
 
 
-def choose_moderation(categories: ModerationFile) -> Moderation | None:
-    """Draw the action for every category, for messages and replies; return None where all are off."""
-    set_default({_key(side, one.id): getattr(one, side) for one in categories.categories for side, _ in SIDES})
-    with st.expander("Moderation", icon=":material/policy:", key="moderation"):
+def moderation_of(options: Options) -> Moderation | None:
+    """Return the moderation in force; None where all is off."""
+    if options.moderation is None:
+        return None
+    policy = _policy(options.moderation, options)
+    return shared_moderators().moderation(options.moderation, policy)
+
+
+def _policy(categories: ModerationFile, options: Options) -> Policy:
+    """Return the actions that the user has chosen, else those of configs/moderation.yaml."""
+    stated, chosen = Policy.of(categories), options.settings.moderation
+    return Policy({**stated.messages, **chosen.messages}, {**stated.replies, **chosen.replies})
+
+
+def choose_moderation(session: Session, options: Options) -> None:
+    """Draw the action for every category, for messages and replies, in all chats."""
+    if (categories := options.moderation) is None:
+        return
+    policy = _policy(categories, options)
+    label = "Moderation" if policy.is_off else "Moderation · on"
+    with st.expander(label, icon=":material/policy:", key="moderation"):
         st.caption(
-            "The model itself checks each message before it is sent, and each reply once it is complete. "
-            "Small models often misjudge."
+            "The model itself checks each message before it is sent, and each reply once it is complete, in all "
+            "chats. Small models often misjudge."
         )
         for category in categories.categories:
             st.markdown(f"**{as_label(category.name)}**", help=as_label(category.description))
             for column, (side, heading) in zip(st.columns(2, gap="xsmall"), SIDES, strict=True):
+                key = _key(side, category.id)
+                show({key: policy.action(side, category.id)})
                 column.selectbox(
                     heading,
                     ACTIONS,
-                    key=_key(side, category.id),
+                    key=key,
                     format_func=str.capitalize,
-                    persist_state="session",
+                    on_change=_keep,
+                    args=(session, side, category.id),
                 )
-    chosen = {
-        side: {one.id: st.session_state[_key(side, one.id)] for one in categories.categories} for side, _ in SIDES
-    }
-    return shared_moderators().moderation(categories, Policy(**chosen))
+
+
+def _keep(session: Session, side: Side, category: str) -> None:
+    session.set_app(moderation={side: {category: st.session_state[_key(side, category)]}})
 
 
 def _key(side: Side, category: str) -> str:

@@ -1,20 +1,21 @@
 """The choice whether the model thinks before it answers, and for how long."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import streamlit as st
 
+from menny.chat.chat_settings import ChatSettings
 from menny.chat.settings import ReplySettings
 from menny.chat.thinking import Choice, Thinking
-from menny.config.settings import Settings, load_settings
-from menny.errors import ConfigError
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import ModelSource
 from menny.models.reasoning import is_reasoner, own_words
+from menny.personas.persona import Persona
 from menny.prompts import find_template, guess_template, reasoning_words
-from menny.ui.session import set_default
+from menny.ui.session import Session, show
 from menny.ui.shared.shared_engine import shared_engine
 
 NAMES: Mapping[str, str] = {"auto": "Automatic", "on": "On", "off": "Off"}
@@ -26,26 +27,38 @@ HELP = """Whether the model thinks before it answers. What it thinks stands fold
 BUDGET, LEAST, MOST = "thought_tokens", 16, 131_072
 
 
-def draw_thinking(key: str, note: str = "") -> None:
+def draw_thinking(key: str, note: str = "", on_change: Callable[[], None] | None = None) -> None:
     """Draw the choice under a key; `note` stands behind the automatic one."""
     st.selectbox(
         "Thinking",
         get_args(Choice),
         key=key,
         persist_state="session",
+        on_change=on_change,
         format_func=lambda choice: NAMES[choice] + (note if choice == "auto" else ""),
         help=HELP,
     )
 
 
-def choose_thinking(model: ModelSpec | None, source: ModelSource | None) -> Thinking:
-    """Draw the choice for a chat; return it with what is known of the model."""
-    set_default({"thinking": "auto"})
+def thinking_of(
+    chosen: ChatSettings, persona: Persona, model: ModelSpec | None, source: ModelSource | None, budget: int
+) -> Thinking:
+    """Return how a reply in this chat thinks: as chosen, else as the persona does; with what is known of the model."""
     thinks = model is not None and is_reasoner(model)
-    draw_thinking("thinking", f" · {'on' if thinks else 'off'} for this model")
     path = source.place if source and isinstance(source.place, Path) else None
-    budget = int(st.session_state.get(BUDGET) or _default_budget())
-    return Thinking(st.session_state["thinking"], budget, thinks, own_words(path))
+    tokens = min(max(chosen.thought_tokens or budget, LEAST), MOST)
+    return Thinking(chosen.thinking or persona.thinking, tokens, thinks, own_words(path))
+
+
+def choose_thinking(session: Session, thinking: Thinking, model: ModelSpec | None) -> None:
+    """Draw the choice for a chat."""
+    show({"thinking": thinking.choice})
+    thinks = model is not None and is_reasoner(model)
+    draw_thinking("thinking", f" · {'on' if thinks else 'off'} for this model", partial(_keep, session, "thinking"))
+
+
+def _keep(session: Session, key: str) -> None:
+    session.choose(**{key: st.session_state[key]})
 
 
 def asked_words(settings: ReplySettings, source: ModelSource | None) -> str:
@@ -58,22 +71,16 @@ def asked_words(settings: ReplySettings, source: ModelSource | None) -> str:
     return "" if template.takes_effort else reasoning_words(engine.tokenizer, thinking.words)
 
 
-def draw_budget() -> None:
+def draw_budget(session: Session, thinking: Thinking) -> None:
     """Draw the number of tokens that a thought may take."""
-    set_default({BUDGET: _default_budget()})
+    show({BUDGET: thinking.budget})
     st.number_input(
         "Tokens to think",
         LEAST,
         MOST,
         step=256,
         key=BUDGET,
-        persist_state="session",
         help="How long the model may think before it has to answer. The thought isn't counted against max tokens.",
+        on_change=_keep,
+        args=(session, BUDGET),
     )
-
-
-def _default_budget() -> int:
-    try:
-        return load_settings().thought_tokens
-    except ConfigError:  # the page of models shows it
-        return Settings().thought_tokens

@@ -1,0 +1,58 @@
+"""ChatSettings: what was chosen for one chat, as it is kept beside the chat (`Chat.settings`)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from menny.chat.memory import Strategy
+from menny.chat.thinking import Choice
+
+SAMPLING = ("temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty")
+MEMORY = ("memory", "memory_turns", "memory_all_chats")
+THINKING = ("thinking", "thought_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """The settings of a chat; None, or an empty text, where nothing was chosen: then the persona's or the app's hold.
+
+    Each is kept under its own name, by `Chat.set_settings(temperature=0.2)`.
+    """
+
+    persona: str = ""  # ids
+    model: str = ""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    memory: Strategy | None = None
+    memory_turns: int | None = None
+    memory_all_chats: bool | None = None
+    thinking: Choice | None = None
+    thought_tokens: int | None = None
+    folder: str = ""  # in the list of chats
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> "ChatSettings":
+        """Read what is kept; a value that isn't of its kind, as in a damaged file, is left out."""
+        return cls(**{one.name: kept[one.name] for one in fields(cls) if _fits(str(one.type), kept.get(one.name))})
+
+    def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Return these defaults, such as a persona's, with the chat's own values in place of them."""
+        own = {name: getattr(self, name) for name in defaults}
+        return {name: default if own[name] is None else own[name] for name, default in defaults.items()}
+
+
+def _fits(kind: str, value: Any) -> bool:
+    """Return whether a value read from JSON is of a field's kind, by the words of its annotation."""
+    if isinstance(value, bool) or value is None:
+        return value is not None and kind.startswith("bool")
+    if kind.startswith(("Strategy", "Choice")):
+        return value in get_args(Strategy if kind.startswith("Strategy") else Choice)
+    if kind.startswith("float"):
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int if kind.startswith("int") else str)

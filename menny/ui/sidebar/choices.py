@@ -1,0 +1,78 @@
+"""What the next reply is made by: the chat's settings, the persona's and the app's, brought together in one place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from menny.chat.chat_settings import SAMPLING, ChatSettings
+from menny.chat.memory import Memory
+from menny.chat.prompt_builder import Usage
+from menny.chat.settings import Instructions, ReplySettings
+from menny.errors import ConfigError
+from menny.models.catalogue import ModelSpec
+from menny.models.loader import ModelSource
+from menny.moderation.guardrails import Guardrail, combine
+from menny.moderation.policy import Moderation
+from menny.personas.persona import Persona
+from menny.ui.shared.options import Options
+from menny.ui.sidebar.moderation_panel import moderation_of
+from menny.ui.sidebar.sampling_panel import sampling_params
+from menny.ui.sidebar.thinking_panel import thinking_of
+
+DEFAULT_GUARDRAIL = "mistral"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveInstructions:
+    """The instructions and the guardrails in them, or the error that keeps messages from being sent."""
+
+    instructions: Instructions
+    guardrails: Sequence[Guardrail] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The settings of the next reply. `source` is None where the model isn't on this machine."""
+
+    persona: Persona
+    model: ModelSpec | None
+    source: ModelSource | None
+    instructions: ActiveInstructions
+    settings: ReplySettings
+    usage: Usage | None = None  # of the model's context, once it is known
+    error: str = ""  # why nothing can be sent, if nothing can
+
+    @property
+    def can_answer(self) -> bool:
+        return self.source is not None and not self.error
+
+
+def reply_settings(
+    chosen: ChatSettings, persona: Persona, model: ModelSpec | None, source: ModelSource | None, options: Options
+) -> tuple[ReplySettings, ActiveInstructions]:
+    """Return what a reply by this persona and model is made by, in a chat with these settings.
+
+    What the chat doesn't set is the persona's; guardrail and moderation are the app's.
+    """
+    active = instructions_of(persona, options.guardrails, options.settings.guardrail or DEFAULT_GUARDRAIL)
+    params = sampling_params(chosen.over(persona.parameters.model_dump(include=set(SAMPLING))), chosen.seed)
+    turns = persona.memory.turns if chosen.memory_turns is None else chosen.memory_turns
+    all_chats = persona.memory.all_chats if chosen.memory_all_chats is None else chosen.memory_all_chats
+    memory = Memory(chosen.memory or persona.memory.strategy, turns, all_chats=all_chats)
+    moderation: Moderation | None = moderation_of(options)
+    template = model.template if model else None
+    thinking = thinking_of(chosen, persona, model, source, options.settings.thought_tokens)
+    return ReplySettings(params, active.instructions, template, memory, moderation, thinking=thinking), active
+
+
+def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail: str) -> ActiveInstructions:
+    """Return the text before a conversation: the app's guardrail, those that the persona adds, and the persona's.
+
+    A guardrail whose file is missing or broken is an error; nothing is sent until it can be read or another is chosen.
+    """
+    try:
+        in_force = combine(guardrail, persona.guardrails, available)
+    except ConfigError as error:
+        return ActiveInstructions(Instructions(), error=str(error))
+    instructions = Instructions.of([one.text for one in in_force], persona.system_text(), persona.example_messages())
+    return ActiveInstructions(instructions, in_force)
