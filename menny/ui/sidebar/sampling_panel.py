@@ -17,7 +17,8 @@ MOST_TOKENS = 4096  # that the slider reaches; more can be typed
 
 def sampling_params(values: Mapping[str, Any], seed: int | None) -> SamplingParams:
     """Return the parameters of a chat or a persona, each brought within its bounds."""
-    return SamplingParams(**{name: NumberField.of(name).clamp(values[name]) for name in SAMPLING}, seed=seed)
+    within: dict[str, Any] = {name: NumberField.of(name).clamp(values[name]) for name in SAMPLING}
+    return SamplingParams(**within, seed=seed)
 
 
 def draw_sampling(session: Session, values: Mapping[str, Any], seed: int | None, thinking: Thinking) -> None:
