@@ -4,10 +4,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from menny.config.paths import PACKAGE
+from menny.ui.chat.changes import changes_route
 from menny.ui.origin_check import OriginCheck
 from menny.ui.security_headers import SecurityHeaders
 
 app = st.App(
     PACKAGE / "ui" / "page.py",
+    routes=[changes_route()],
     middleware=[Middleware(SecurityHeaders), Middleware(OriginCheck)],
 )

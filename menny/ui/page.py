@@ -9,13 +9,15 @@ from streamlit.runtime.scriptrunner import StopException
 from menny.config.paths import keep_kernels
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
-from menny.ui.chat.conversation import Speakers, draw_conversation, redraw_when_stale
+from menny.ui.chat.changes import draw_watch, state_of
+from menny.ui.chat.conversation import Speakers, draw_conversation
 from menny.ui.chat.start_page import draw_start_page
 from menny.ui.chat.tab_closed import has_left
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
+from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.options import read_options
 from menny.ui.shared.pictures import picture
@@ -81,7 +83,7 @@ def draw_page(session: Session) -> None:
     choices, chats = draw_sidebar(session, options)
     _send_what_was_typed(session, choices)
     session.show_address()
-    session.watched, session.drawn = session.job, session.chat.revision
+    draw_watch(session.chat.id, state_of(session.chats, shared_settings(), session.chat.id))
     with chats:
         draw_chat_list(session)
         draw_files(session)
@@ -97,7 +99,6 @@ def draw_page(session: Session) -> None:
         sent.join(0.5)  # it wasn't drawn: refused, over already, or another version is shown
         if sent.is_over:
             st.rerun()
-    redraw_when_stale(session)
 
 
 def _why_no_continuing(session: Session, models: Sequence[ModelSpec], model_id: str) -> str:

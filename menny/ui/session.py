@@ -62,8 +62,6 @@ class Session:
     address: str | None = None  # the chat in the address as last seen; None at first, and after another page
     is_just_opened: bool = False  # until it is known whether the model of an opened chat is here
     stand_in: str = ""  # the id of the model that answers in an opened chat whose own isn't here
-    watched: ReplyJob | None = None  # the reply that was under way when the page was drawn
-    drawn: tuple[int, int] = (0, 0)  # the chat's revision when the page was drawn
 
     # What is chosen
     model: ModelSpec | None = None  # the last choice, which may have been removed since
@@ -92,13 +90,6 @@ class Session:
     def job(self) -> ReplyJob | None:
         """The reply under way in the open chat, sent by this tab or another."""
         return self.chats.job_of(self.chat.id)
-
-    @property
-    def is_stale(self) -> bool:
-        """True if the chat has changed since the page was drawn."""
-        if self.watched is not None:
-            return self.watched.is_over
-        return self.job is not None or self.chat.revision != self.drawn
 
     def open(self, chat_id: str) -> None:
         """Open a chat; a new one where the id is empty or unknown."""

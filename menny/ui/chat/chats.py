@@ -66,6 +66,17 @@ class Chats:
                 chat = self._open[chat_id] = Chat(self.store, chat_id)
             return chat
 
+    def revision(self, chat_id: str) -> tuple[int, int]:
+        """Return two counts of changes: of a chat (-1 where it isn't kept), and of the list."""
+        with self._guard:
+            chat = self._open.get(chat_id)
+        if chat is not None:
+            return chat.revision
+        try:
+            return self.store.revision(chat_id) if self.store else (-1, -1)
+        except StorageError:
+            return (-1, -1)
+
     def job_of(self, chat_id: str) -> ReplyJob | None:
         """Return the reply under way in a chat, if there is one."""
         with self._guard:

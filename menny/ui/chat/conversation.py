@@ -193,7 +193,6 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
 def _follow(session: Session, job: ReplyJob, name: str) -> None:
     """Draw a reply as it grows, then rerun the page, so that a finished reply is drawn in one place only."""
     thought, text, status = GrowingThought(job.reply), st.empty(), st.empty()
-    redraw_when_stale(session)
     shown, status_due = "", 0.0
 
     def draw() -> None:
@@ -212,13 +211,6 @@ def _follow(session: Session, job: ReplyJob, name: str) -> None:
     draw()
     watch(job, draw)
     st.rerun()
-
-
-@st.fragment(run_every=0.8)
-def redraw_when_stale(session: Session) -> None:
-    """Rerun the page when a reply has ended or another tab has changed the chat; the browser polls this fragment."""
-    if session.is_stale:
-        st.rerun()
 
 
 def _draw_status(status: "st.delta_generator.DeltaGenerator", job: ReplyJob, name: str) -> None:
