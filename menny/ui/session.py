@@ -176,8 +176,8 @@ class Session:
         chat = self.chat
 
         def begin(persona: str, model: str) -> Reply:
-            self.choose_persona(persona)  # the chat goes on with them, whatever later chats begin with
-            self.choose_model(model)
+            if (self.chosen.persona, self.chosen.model) != (persona, model):
+                self.choose(persona=persona, model=model)  # it goes on with them, whatever later chats begin with
             return chat.begin(text, persona, model)
 
         self.pending = begin

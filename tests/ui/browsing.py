@@ -154,7 +154,13 @@ class Visitor:
         expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         return reply.inner_text()
 
+    def open_settings(self) -> None:
+        """Show the settings in the sidebar, in place of the chats."""
+        self.page.get_by_role("tab", name="Settings").click()
+
     def choose(self, label: str, option: str) -> None:
+        """Choose in the settings."""
+        self.open_settings()
         box = self.page.get_by_role("combobox", name=label)
         box.scroll_into_view_if_needed()  # beforehand: a list closes when what it hangs on is scrolled
         self.page.wait_for_timeout(100)

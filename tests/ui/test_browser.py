@@ -63,6 +63,7 @@ def watcher(browser: Browser, staged: str) -> Iterator[Visitor]:
 def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visitor: Visitor) -> None:
     visitor.page.get_by_role("button", name="Talk to Penny").click()
     expect(visitor.box).to_have_attribute("placeholder", "Message Penny")
+    visitor.open_settings()
     visitor.page.get_by_role("slider", name="Temperature").press("Home")
     visitor.say("What is the capital of France?")
     first = visitor.wait_for_reply()
@@ -81,6 +82,7 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
     said = visitor.wait_for_reply()
     assert "stopped" in said
     assert len(said.split("SmolLM2")[0].split()) > 0
+    visitor.open_settings()
     visitor.page.get_by_role("slider", name="Max tokens").press("Home")
     visitor.say("Hello?")
     assert "cut at max tokens" in visitor.wait_for_reply(2)
@@ -88,6 +90,7 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor: Visitor) -> None:
+    visitor.open_settings()
     visitor.page.get_by_role("slider", name="Max tokens").press("Home")
     visitor.say("Say hello.")
     visitor.wait_for_reply()
@@ -115,6 +118,7 @@ def test_two_tabs_at_once_both_get_their_whole_reply(browser: Browser, staged: s
 def test_a_slider_moved_meanwhile_does_not_interrupt_a_reply(watcher: Visitor) -> None:
     watcher.say("hello")
     expect(watcher.messages.nth(1)).to_contain_text("word1 ")
+    watcher.open_settings()
     watcher.page.get_by_role("slider", name="Temperature").press("ArrowRight")
     reply = watcher.wait_for_reply()
     assert "word59 The end." in reply

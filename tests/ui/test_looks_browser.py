@@ -108,6 +108,7 @@ def test_rows_of_chats_keep_apart_and_choices_are_shown_whole(desk: Visitor) -> 
         "rows => rows.map(row => row.getBoundingClientRect())"
     )
     assert all(below["top"] >= above["bottom"] for above, below in pairwise(rows))
+    desk.open_settings()
     page.get_by_role("combobox", name="Model").click()
     choice = page.get_by_role("option", name="16-bit").first
     expect(choice).to_be_visible()

@@ -23,7 +23,7 @@ def test_what_the_sidebar_holds_survives_a_visit_elsewhere(stage: Stage) -> None
         "repetition_penalty": 1.5,
     }.items():
         page.slider(key=key).set_value(value)
-    page.number_input(key="top_k").set_value(9)
+    page.slider(key="top_k").set_value(9)
     page.number_input(key="seed").set_value(3).run()
 
     def held() -> dict[str, object]:

@@ -118,7 +118,7 @@ def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_las
     with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
         job = session.job
         if job is not None and job.reply.id == entry.id:
-            _follow(session, job, speakers.name(entry.persona))
+            _follow(job, speakers.name(entry.persona))
             return
         is_withheld = _draw_text(entry)
         if entry.error:
@@ -190,7 +190,7 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
     message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
-def _follow(session: Session, job: ReplyJob, name: str) -> None:
+def _follow(job: ReplyJob, name: str) -> None:
     """Draw a reply as it grows, then rerun the page, so that a finished reply is drawn in one place only."""
     thought, text, status = GrowingThought(job.reply), st.empty(), st.empty()
     shown, status_due = "", 0.0

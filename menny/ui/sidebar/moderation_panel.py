@@ -33,8 +33,8 @@ def choose_moderation(session: Session, options: Options) -> None:
     if (categories := options.moderation) is None:
         return
     policy = _policy(categories, options)
-    label = "Moderation" if policy.is_off else "Moderation · on"
-    with st.expander(label, icon=":material/policy:", key="moderation"):
+    icon = ":material/policy:" if policy.is_off else ":material/verified_user:"
+    with st.expander("Moderation", icon=icon, key="moderation"):
         st.caption(
             "The model itself checks each message before it is sent, and each reply once it is complete, in all "
             "chats. Small models often misjudge."

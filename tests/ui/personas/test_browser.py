@@ -45,6 +45,7 @@ def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny
         page.get_by_role("button", name="Mistral", exact=True).click()
         expect(page.get_by_test_id("stPopoverBody")).to_contain_text(PROMPT)
         page.keyboard.press("Escape")
+        visitor.open_settings()
         page.get_by_role("slider", name="Temperature").press("Home")
         visitor.say("Who are you?")
         assert "I am Basil, a gardener" in visitor.wait_for_reply()

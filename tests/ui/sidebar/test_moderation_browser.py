@@ -48,6 +48,7 @@ def last(visitor: Visitor) -> Locator:
 @pytest.mark.parametrize("number", range(len(ROUNDS)))
 def test_every_cell(watched: Visitor, home: Path, number: int) -> None:
     actions = ROUNDS[number]
+    watched.open_settings()
     watched.page.get_by_text("Moderation", exact=True).click()
     for place, action in enumerate(actions.values()):
         for side in SIDES:
