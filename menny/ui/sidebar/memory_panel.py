@@ -1,7 +1,6 @@
 """The choice of a memory strategy in the sidebar, and the meter of the model's context."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import get_args
 
 import streamlit as st
