@@ -25,7 +25,7 @@ class Chats:
     """
 
     def __init__(self, file: Path) -> None:
-        self.error = ""
+        self._error = ""
         self._file = file
         self._store: ChatStore | None = None
         self._next_try = 0.0
@@ -39,14 +39,19 @@ class Chats:
         with self._guard:
             if self._store is None and time.monotonic() >= self._next_try:
                 try:
-                    self._store, self.error = ChatStore(self._file), ""
+                    self._store, self._error = ChatStore(self._file), ""
                 except StorageError as error:
-                    self.error = f"Chats aren't being kept at the moment. {home_error() or error}"
+                    self._error = f"Chats aren't being kept at the moment. {home_error() or error}"
                     self._next_try = time.monotonic() + TRY_AGAIN
                 else:
                     for chat in list(self._open.values()):
                         chat.keep_in(self._store)
             return self._store
+
+    @property
+    def error(self) -> str:
+        """Why the store can't be opened at the moment; empty where it is open."""
+        return "" if self.store else self._error
 
     def new(self) -> Chat:
         """Return a new, empty chat."""
