@@ -32,7 +32,7 @@ def is_reasoner(spec: ModelSpec) -> bool:
     """Return True for a model that was trained to think before it answers."""
     if spec.thinks is not None:
         return spec.thinks
-    names = [spec.id, spec.name]
+    names = [Path(spec.id).name, spec.name]  # the id of a model of the user's own is its path
     if isinstance(spec.source, RepoSource):
         names.append(spec.source.repo)
     elif isinstance(spec.source, ServerSource):
