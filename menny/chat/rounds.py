@@ -57,6 +57,7 @@ class Rounds:
     def _round(self, prompt: Prompt, *, is_last: bool) -> Iterator[Chunk]:
         reply, engine = self._reply, self._engine
         params = replace(self._params, **self._asked())
+        has_room_to_think = params.max_tokens > self._params.max_tokens - self._answered
         self.seam = Seam(engine.tokenizer, prompt.answer_ids)
         splitter = ThoughtSplitter(engine.tokenizer, reply.thought, reply.text, self._is_closed)
         stream = reply.follow(lambda: engine.stream(prompt.ids, params, self._on_progress), self.seam, splitter)
@@ -66,7 +67,8 @@ class Rounds:
                     reply.finish_reason = None
                     yield replace(chunk, finish_reason=None)
                     return
-                if chunk.finish_reason is None and self._answered >= self._params.max_tokens:
+                is_spent = has_room_to_think and self._answered >= self._params.max_tokens
+                if is_spent and chunk.finish_reason is None:
                     reply.finish_reason = "length"
                     yield replace(chunk, finish_reason="length")
                     return

@@ -32,6 +32,7 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
         (("generate", "--prompt", "x", "--model", str(PROJECT / "configs")), "is not a model"),
         (("generate", "--prompt", "x", "--model", "mistral-7b-v0.3-4bit"), "-m menny get mistral-7b-v0.3-4bit"),
         (("generate", "--prompt", "x", "--raw", "--system", "y"), "--raw has no place for --system"),
+        (("generate", "--prompt", "x", "--raw", "--thinking", "on"), "--raw has no place for --thinking"),
         (("generate", "--prompt", " \n"), "There is nothing to send"),
         (("chat", "--persona", "nobody"), "There is no persona 'nobody'"),
         (("chat", "--guardrail", "nothing"), "There is no guardrail 'nothing'"),
@@ -90,6 +91,7 @@ def test_generate_answers_with_paris_as_one_json_object() -> None:
     assert "Paris" in told["text"]
     assert told["finish_reason"] == "stop"
     assert told["completion_tokens"] == len(told["tokens"])
+    assert told["thought"] == ""
     assert told["decode_tps"] > 0
 
 
