@@ -8,6 +8,8 @@ from typing import Protocol, Self
 import mlx.core as mx
 import numpy as np
 
+from menny.engine.cpu.arrays import check_order
+
 BLOCK = 256  # tokens by which a cache grows
 
 Mask = mx.array | str | None
@@ -146,10 +148,11 @@ class _Buffers:
         self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
         if self._views is None or self._is_shared:
             views = [np.array(buffer, copy=False) for buffer in self.state]
-            if self._is_shared or not all(view.flags.c_contiguous for view in views):
+            if self._is_shared or not all(view.flags.c_contiguous and view.dtype == np.float32 for view in views):
                 # In the order of the axes: MLX keeps the strides that an array of NumPy comes with.
-                self._keys, self._values = (mx.array(np.ascontiguousarray(view)) for view in views)
+                self._keys, self._values = (mx.array(np.ascontiguousarray(view, np.float32)) for view in views)
                 views = [np.array(buffer, copy=False) for buffer in self.state]
+            check_order(views)
             self._views, self._is_shared = (views[0], views[1]), False
         return self._views
 

@@ -10,8 +10,13 @@ def release_memory() -> None:
     """Release the memory of a model that is gone, and end the calling thread's use of MLX."""
     gc.collect()
     mx.synchronize()
-    mx.clear_cache()
     mx.clear_streams()  # as MLX asks of every thread, or the process may abort at its end
+    return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Return to the system what was needed for a while only, as for loading a model."""
+    mx.clear_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others release by themselves
     if trim is not None:
         trim(0)

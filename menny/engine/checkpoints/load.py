@@ -20,6 +20,7 @@ from menny.engine.checkpoints.weight_names import GGUF, KINDS
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import can_pack, is_packable
 from menny.engine.formats.gguf_quants import GROUP
+from menny.engine.memory import return_freed_memory
 from menny.engine.model import Mistral
 from menny.engine.stage import Stage
 from menny.errors import ModelError, quoted
@@ -82,6 +83,7 @@ def build_model(
         weights.clear()
         if packed:
             cast("PackedMistral", model).pack(threads)
+        return_freed_memory()
     except RuntimeError as error:
         reason = quoted(str(error), 200)
         raise ModelError(f"{source.path}: the weights can't be read ({reason}): download the model again.") from error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
+from menny.engine.cpu.arrays import address_of, in_order
 from menny.engine.cpu.memory import Arena
 
 TILE = 16  # rows
@@ -55,12 +56,12 @@ class Packed:
 
     def description(self, tile: int, tile_of_four: int) -> tuple[int, ...]:
         """DESCRIPTION's numbers, with the addresses of its form's tiles. The arrays must outlive it."""
-        scales, biases = (0 if part is None else part.ctypes.data for part in (self.scales, self.biases))
+        scales, biases = (0 if part is None else address_of(part) for part in (self.scales, self.biases))
         is_half = self.scales is not None and self.scales.dtype == np.uint16
         rows, width = self.rows, self.shape[-1]
         row_bytes = self.words.nbytes // (TILE * self.words.shape[0])
         return (
-            self.words.ctypes.data, scales, biases, int(is_half), rows, row_bytes, width, self.group, tile, tile_of_four
+            address_of(self.words), scales, biases, int(is_half), rows, row_bytes, width, self.group, tile, tile_of_four
         )  # fmt: skip
 
     def weights(self) -> mx.array:
@@ -112,7 +113,7 @@ def is_packable(weight: mx.array) -> bool:
 def pack(weight: mx.array, arena: Arena | None = None) -> Packed:
     """Plain weights, packed: into this arena, or one of their own."""
     form = _TYPES[weight.dtype]
-    numbers = np.array(weight if form == "float32" else weight.view(mx.uint16), copy=False)
+    numbers = in_order(weight if form == "float32" else weight.view(mx.uint16))
     return Packed(form, weight.shape, _interleave(numbers, arena or Arena()))
 
 
@@ -121,11 +122,11 @@ def pack_quantized(
 ) -> Packed:
     """MLX's words, scales and biases, packed: into this arena, or one of their own."""
     arena = arena or Arena()
-    words = np.array(weight, copy=False)
+    words = in_order(weight)
     if bits == 8:
         words = _swap_halves(words)
     shape = (*weight.shape[:-1], weight.shape[-1] * 32 // bits)
-    parts = [np.array(part.astype(mx.float32)) for part in (scales, biases)]
+    parts = [in_order(part.astype(mx.float32)) for part in (scales, biases)]
     if np.array_equal(parts[1], _middle(parts[0], bits)):
         parts.pop()
     if all(map(_fits_half, parts)):

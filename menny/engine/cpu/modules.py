@@ -10,6 +10,7 @@ import mlx.nn as nn
 import numpy as np
 
 from menny.engine.cpu.activations import Vectors
+from menny.engine.cpu.arrays import in_order
 from menny.engine.cpu.forms import tile_addresses
 from menny.engine.cpu.jobs import STAGES, feed_forward, linear
 from menny.engine.cpu.matrix import DESCRIPTION, Packed
@@ -39,7 +40,7 @@ class PackedEmbedding(PackedLinear):
     """Rows of a matrix by their numbers; and, where the output is tied to it, the product with all of them."""
 
     def __call__(self, tokens: mx.array) -> mx.array:
-        rows = self.packed.rows_at(np.array(tokens).reshape(-1))
+        rows = self.packed.rows_at(in_order(tokens).reshape(-1))
         return mx.array(rows).reshape(*tokens.shape, -1)
 
     def as_linear(self, x: mx.array) -> mx.array:
@@ -100,13 +101,13 @@ def describe(matrices: Sequence[Packed]) -> np.ndarray:
 
 def rows_of(x: mx.array) -> np.ndarray:
     """The vectors of x [..., n] as [L, n]."""
-    return np.array(x.astype(mx.float32), copy=False).reshape(-1, x.shape[-1])
+    return in_order(x.astype(mx.float32)).reshape(-1, x.shape[-1])
 
 
 def filled(rows: np.ndarray) -> np.ndarray:
     """One row, or several filled up to fours."""
     missing = -len(rows) % TOKENS if len(rows) > 1 else 0
-    return np.pad(rows, ((0, missing), (0, 0))) if missing else np.ascontiguousarray(rows)
+    return np.pad(rows, ((0, missing), (0, 0))) if missing else rows
 
 
 def vectors(rows: np.ndarray, packed: Packed) -> Vectors:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from menny.engine.cpu.arrays import check_order
 from menny.engine.cpu.blas import n_threads
 
 Work = Callable[..., None]
@@ -41,6 +42,7 @@ class Pool:
         Returns when the caller's own call does: a stage of work that it waits for is done by then, whoever did it.
         Another thread may still be on its way out, so the counters are never used again.
         """
+        check_order(args)
         counters = np.zeros(stage_bytes + 64, np.uint8)
         for jobs in self._jobs[: (threads or self.threads) - 1]:
             jobs.put((work, args, counters))
