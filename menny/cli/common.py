@@ -18,7 +18,7 @@ from menny.engine.distributed.setup import Shared
 from menny.errors import TooLargeError
 from menny.models.catalogue import ModelSpec, ServerSource, load_catalogue, resolve, will_it_fit
 from menny.models.loader import AnyEngine, LoadOptions, Planner, load, notice_of
-from menny.models.reasoning import is_reasoner, own_words
+from menny.models.reasoning import is_reasoner, words_of
 from menny.prompts import guess_template
 from menny.text import sanitize
 
@@ -79,7 +79,7 @@ def is_judge(name: str) -> bool:
 def thinking_of(name: str, choice: Choice) -> Thinking:
     """Return whether and how a model thinks before it answers."""
     spec = resolve(name, catalogue()[0])
-    return Thinking(choice, load_settings().thought_tokens, is_reasoner(spec), own_words(spec.path()))
+    return Thinking(choice, load_settings().thought_tokens, is_reasoner(spec), words_of(spec))
 
 
 def find_fitting(name: str, force: bool) -> Path:

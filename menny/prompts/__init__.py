@@ -6,7 +6,7 @@ text, encoded by itself.
 
 from menny.prompts.encoding import encode_answer, encode_chat, encode_open_chat, find_template, guess_template, opened
 from menny.prompts.markers import neutralise
-from menny.prompts.reasoning import THOUGHT_MARKERS, reasoning_words, thought_ids
+from menny.prompts.reasoning import THOUGHT_MARKERS, our_words, reasoning_words, thought_ids
 from menny.prompts.templates import TEMPLATES, Control, Effort, Template, Thought
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "guess_template",
     "neutralise",
     "opened",
+    "our_words",
     "reasoning_words",
     "thought_ids",
 ]

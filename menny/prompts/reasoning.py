@@ -37,9 +37,11 @@ def thought_ids(tokenizer: Tokenizer) -> tuple[int, int] | None:
 
 def reasoning_words(tokenizer: Tokenizer, own: str = "") -> str:
     """Return the words that ask a model to think: its own, else ours with the marks of its vocabulary."""
-    if own.strip():
-        return own.strip()
-    has_tokens = thought_ids(tokenizer) is not None
+    return own.strip() or our_words(has_tokens=thought_ids(tokenizer) is not None)
+
+
+def our_words(*, has_tokens: bool) -> str:
+    """Return our words, with `[THINK]` for vocabularies that have it as a token, else with `<think>`."""
     opens, closes = THOUGHT_MARKERS[1] if has_tokens else THOUGHT_MARKERS[0]
     line = "" if has_tokens else "\n"
     return f"{HEADING}\n\n{FIRST}\n\n{FORM}{line}{opens}{line}{INSIDE}{line}{closes}{line}{AFTER}"

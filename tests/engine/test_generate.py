@@ -263,3 +263,24 @@ def test_a_thousand_random_tokens_make_the_text_that_they_decode_to(tmp_path):
 def test_a_folder_and_its_path_as_text_load_alike(tmp_path):
     folder = write_script(tmp_path)
     assert load_model(str(folder)).args == load_model(Path(folder)).args
+
+
+def test_no_stop_string_goes_across_a_control_token(script: tuple[Mistral, Tokenizer]) -> None:
+    model, tokenizer = script
+    plain = reply(script, "0", max_tokens=6)
+    at = next(number for number, chunk in enumerate(plain) if number and chunk.text)
+    stop = plain[at].text + plain[at + 1].text
+    assert reply(script, "0", max_tokens=6, stop=[stop])[-1].finish_reason == "stop"
+
+    class Marking:
+        """The same vocabulary, in which a token of the reply is a mark, as that of a thought's end is."""
+
+        control_ids = frozenset({plain[at].token})
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+    marking: Any = Marking()
+    params = SamplingParams(temperature=0, max_tokens=6, stop=[stop])
+    chunks = list(generate(Runtime(model, marking), tokenizer.encode("0"), params))
+    assert [chunk.text for chunk in chunks][: at + 1] == [chunk.text for chunk in plain][: at + 1]

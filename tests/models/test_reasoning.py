@@ -7,7 +7,7 @@ import pytest
 from menny.config.paths import CONFIGS
 from menny.models.catalogue import load_catalogue, local_spec
 from menny.models.hub.files import RemoteFile, chosen
-from menny.models.reasoning import MOST_WORDS, is_reasoner, own_words
+from menny.models.reasoning import MOST_WORDS, is_reasoner, own_words, words_of
 
 OWN = "Think first.[THINK]Your thoughts.[/THINK]Then answer."
 
@@ -71,6 +71,18 @@ def test_or_by_its_entry(tmp_path: Path) -> None:
 def test_no_model_of_the_catalogue_thinks_unless_it_says_so(tmp_path: Path) -> None:
     specs, _ = load_catalogue(CONFIGS / "models.yaml", tmp_path, tmp_path)
     assert all("agistral" in spec.name or "easoning" in spec.name for spec in specs if is_reasoner(spec))
+
+
+@pytest.mark.parametrize(
+    ("served", "marks"),
+    [("mistralai/Magistral-Small-2509", "[THINK]"), ("Magistral-Small-2506", ""), ("Qwen3-Thinking", "")],
+)
+def test_a_family_on_a_server_is_asked_with_its_own_marks(tmp_path: Path, served: str, marks: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(f"models:\n  - {{id: one, name: One, server: 'http://127.0.0.1:9/v1', served: {served}}}\n")
+    (spec,), _ = load_catalogue(file, tmp_path, tmp_path)
+    assert is_reasoner(spec)
+    assert (marks in words_of(spec)) if marks else words_of(spec) == ""
 
 
 def test_the_words_are_downloaded_with_a_model() -> None:

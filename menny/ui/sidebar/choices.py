@@ -48,7 +48,7 @@ class Choices:
 
 
 def reply_settings(
-    chosen: ChatSettings, persona: Persona, model: ModelSpec | None, source: ModelSource | None, options: Options
+    chosen: ChatSettings, persona: Persona, model: ModelSpec | None, options: Options
 ) -> tuple[ReplySettings, ActiveInstructions]:
     """Return what a reply by this persona and model is made by, in a chat with these settings.
 
@@ -61,7 +61,7 @@ def reply_settings(
     memory = Memory(chosen.memory or persona.memory.strategy, turns, all_chats=all_chats)
     moderation: Moderation | None = moderation_of(options)
     template = model.template if model else None
-    thinking = thinking_of(chosen, persona, model, source, options.settings.thought_tokens)
+    thinking = thinking_of(chosen, persona, model, options.settings.thought_tokens)
     return ReplySettings(params, active.instructions, template, memory, moderation, thinking=thinking), active
 
 

@@ -26,7 +26,7 @@ CHATS, SETTINGS = "Chats", "Settings"
 def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
     """Draw it; return the choices and the container for the chats. A reply under way keeps its own settings."""
     choice, persona = chosen_model(session, options), chosen_persona(session, options)
-    settings, active = reply_settings(session.chosen, persona, choice.model, choice.source, options)
+    settings, active = reply_settings(session.chosen, persona, choice.model, options)
     error = active.error or options.error or choice.error
     choices = Choices(persona, choice.model, choice.source, active, settings, error=error)
     with st.sidebar:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import get_args
 
 import streamlit as st
@@ -12,7 +11,7 @@ from menny.chat.settings import ReplySettings
 from menny.chat.thinking import Choice, Thinking
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import ModelSource
-from menny.models.reasoning import is_reasoner, own_words
+from menny.models.reasoning import is_reasoner, words_of
 from menny.personas.persona import Persona
 from menny.prompts import find_template, guess_template, reasoning_words
 from menny.ui.session import Session, show
@@ -40,14 +39,11 @@ def draw_thinking(key: str, note: str = "", on_change: Callable[[], None] | None
     )
 
 
-def thinking_of(
-    chosen: ChatSettings, persona: Persona, model: ModelSpec | None, source: ModelSource | None, budget: int
-) -> Thinking:
+def thinking_of(chosen: ChatSettings, persona: Persona, model: ModelSpec | None, budget: int) -> Thinking:
     """Return how a reply in this chat thinks: as chosen, else as the persona does; with what is known of the model."""
     thinks = model is not None and is_reasoner(model)
-    path = source.place if source and isinstance(source.place, Path) else None
     tokens = min(max(chosen.thought_tokens or budget, LEAST), MOST)
-    return Thinking(chosen.thinking or persona.thinking, tokens, thinks, own_words(path))
+    return Thinking(chosen.thinking or persona.thinking, tokens, thinks, words_of(model) if model else "")
 
 
 def choose_thinking(session: Session, thinking: Thinking, model: ModelSpec | None) -> None:

@@ -56,6 +56,17 @@ def test_a_thought_stands_above_its_answer(stage: Stage) -> None:
     assert reply.expander[0].label.startswith("Thought for")
 
 
+@pytest.mark.parametrize(("action", "is_shown"), [("warn", True), ("block", False)])
+def test_a_thought_goes_the_way_of_its_answer(stage: Stage, action: str, is_shown: bool) -> None:
+    stage.engine.answer = lambda prompt: ["<think>\nA bomb?\n</think>\n\n", "Violent words."]
+    stage.engine.judge = lambda text: "hateful" if "Violent" in text else "acceptable"
+    page = stage.open_page()
+    page.selectbox(key="moderate-replies-hateful").set_value(action).run()
+    say(page, "Hi")
+    assert ("A bomb?" in [markdown.value for markdown in page.chat_message[1].markdown]) == is_shown
+    assert all("bomb" not in text for text in stage.engine.judged)
+
+
 @pytest.mark.parametrize(
     ("seconds", "title"),
     [(0, "Thought"), (0.2, "Thought for 1 s"), (12.4, "Thought for 12 s"), (60, "Thought for 1 min")],
