@@ -339,16 +339,3 @@ def test_two_names_that_look_alike_are_one_name(folder: Path, one: str, other: s
     personas, problems = load_personas(folder, folder.parent)
 
     assert len(personas) == len(problems) == 1
-
-
-@pytest.mark.parametrize(("written", "thinking"), [("on", "on"), ("off", "off"), ("auto", "auto"), ('"on"', "on")])
-def test_thinking_is_on_off_or_auto_with_and_without_quotes(folder: Path, written: str, thinking: str) -> None:
-    write(folder, ada=MINIMAL.format(name="Ada") + f"thinking: {written}\n")
-    personas, problems = load_personas(folder, folder.parent)
-    assert problems == []
-    assert personas[0].thinking == thinking
-
-
-def test_any_other_thinking_is_named(folder: Path) -> None:
-    write(folder, ada=MINIMAL.format(name="Ada") + "thinking: hard\n")
-    assert "thinking" in the_problem(folder)

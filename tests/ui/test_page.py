@@ -243,7 +243,7 @@ def test_a_reply_cannot_make_pictures_maths_or_marks(stage: Stage) -> None:
 
 def test_an_id_of_any_letters_can_be_drawn(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = iter(range(100))
-    monkeypatch.setattr("menny.storage.store.new_id", lambda: f"_a__b-{next(numbers)}_")
+    monkeypatch.setattr("menny.storage.rows.new_id", lambda: f"_a__b-{next(numbers)}_")
     page = say(stage.open_page(), "Hello")
     assert not page.exception
     assert "You said: Hello" in texts(page)[1]
