@@ -17,6 +17,13 @@ from menny.storage.search import search
 from menny.storage.values import Conversation, MessageNode, SearchResult, Transcript
 from menny.storage.writers import Writers
 
+FOLDER = "CASE WHEN json_valid(settings) THEN json_extract(settings, '$.folder') END"
+LISTED = f"""SELECT * FROM conversations WHERE deleted IS NULL
+    AND (:persona = '' OR EXISTS (SELECT 1 FROM messages
+        WHERE conversation = conversations.id AND persona = :persona AND messages.deleted IS NULL))
+    AND (:folder = '' OR {FOLDER} = :folder)
+    ORDER BY pinned DESC, updated DESC LIMIT :limit"""  # noqa: S608 - both are ours
+
 
 class ChatReader:
     """The reading half of a ChatStore: every method is one moment of the store. All raise StorageError."""
@@ -24,12 +31,25 @@ class ChatReader:
     _database: Database
     _writers: Writers
 
-    def conversations(self, limit: int = -1) -> list[Conversation]:
-        """Return the conversations that aren't deleted: the pinned ones first, then the latest."""
+    def conversations(self, limit: int = -1, persona: str = "", folder: str = "") -> list[Conversation]:
+        """Return the conversations that aren't deleted: the pinned ones first, then the latest.
+
+        With a persona's id, those in which it has replied; with a folder, those in it.
+        """
         with self._database.read() as db:
-            rows = db.execute(
-                "SELECT * FROM conversations WHERE deleted IS NULL ORDER BY pinned DESC, updated DESC LIMIT ?", (limit,)
-            ).fetchall()
+            rows = db.execute(LISTED, {"persona": persona, "folder": folder, "limit": limit}).fetchall()
+        return [as_conversation(row) for row in rows]
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders that hold conversations, in alphabetical order."""
+        with self._database.read() as db:
+            rows = db.execute(f"SELECT DISTINCT {FOLDER} FROM conversations WHERE deleted IS NULL").fetchall()  # noqa: S608
+        return sorted((row[0] for row in rows if isinstance(row[0], str) and row[0]), key=str.casefold)
+
+    def deleted_conversations(self) -> list[Conversation]:
+        """Return the conversations in the bin, the latest deletion first."""
+        with self._database.read() as db:
+            rows = db.execute("SELECT * FROM conversations WHERE deleted IS NOT NULL ORDER BY deleted DESC").fetchall()
         return [as_conversation(row) for row in rows]
 
     def conversation(self, conversation_id: str) -> Conversation | None:

@@ -196,6 +196,14 @@ def deletion_time(db: Connection, conversation_id: str) -> float:
     return max(time.time(), *((row[0] or 0.0) + 0.001 for row in latest))
 
 
+def remove_for_good(db: Connection, condition: str, value: str) -> None:
+    """Remove conversations with their messages, and their words from the index."""
+    db.execute(f"DELETE FROM conversations WHERE {condition}", (value,))  # noqa: S608 - one of ours
+    db.execute("INSERT INTO said (said) VALUES ('optimize')")
+    db.execute("INSERT INTO titles (titles) VALUES ('optimize')")
+    revise_list(db)
+
+
 def revise(db: Connection, entry_id: str) -> None:
     """Count a change within a conversation that doesn't show in the list."""
     db.execute(

@@ -26,6 +26,7 @@ from menny.storage.rows import (
     deletion_time,
     mark_below,
     message_row,
+    remove_for_good,
     restart,
     retitle,
     retitle_opened,
@@ -246,6 +247,16 @@ class ChatStore(ChatReader):
     def undelete(self, conversation_id: str) -> None:
         """Bring a deleted conversation back."""
         self._change(conversation_id, "deleted", None)
+
+    def purge(self, conversation_id: str = "") -> None:
+        """Remove a deleted conversation for good; without an id, all that are deleted."""
+        with self._database.write() as db:
+            remove_for_good(db, "deleted IS NOT NULL AND ? IN ('', id)", conversation_id)
+
+    def purge_everything(self) -> None:
+        """Remove all conversations for good, deleted or not."""
+        with self._database.write() as db:
+            remove_for_good(db, "? = ''", "")
 
     def merge(self, transcripts: Iterable[Transcript]) -> int:
         """Import conversations, all or none, and return the number of messages that are new.

@@ -24,8 +24,9 @@ from menny.ui.shared.pictures import picture
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.shortcuts import listen_to_keys
 from menny.ui.shared.style import apply_style
+from menny.ui.sidebar.chat_dialogs import draw_dialogs
 from menny.ui.sidebar.chat_files import draw_files
-from menny.ui.sidebar.chat_list import draw_chat_list, draw_dialogs
+from menny.ui.sidebar.chat_list import draw_chat_list
 from menny.ui.sidebar.choices import Choices
 from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.sidebar import draw_sidebar
@@ -79,13 +80,14 @@ def draw_page(session: Session) -> None:
         {model.id: model.name for model in models},
         [model.id for model in models if session.place_of(model)],
         lambda model_id: _why_no_continuing(session, models, model_id),
+        {model.id: model.host for model in models if model.host},
     )
     choices, chats = draw_sidebar(session, options)
     _send_what_was_typed(session, choices)
     session.show_address()
     draw_watch(session.chat.id, state_of(session.chats, shared_settings(), session.chat.id))
     with chats:
-        draw_chat_list(session)
+        draw_chat_list(session, options, speakers.hosts)
         draw_files(session)
     draw_dialogs(session)
     start = st.empty()
@@ -127,12 +129,15 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
         draw_instructions(choices.instructions, asked_words(choices.settings, choices.source))
+        if choices.model and choices.model.host:
+            st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")
         st.caption("Models make things up. Check what matters.", width="content")
     if typed:
         session.ask(typed)
     if choices.model and choices.source and not error:
         session.send(choices.persona.id, choices.model.id, choices.model.name, choices.source, choices.settings)
     with above:
+        _draw_undo(session)
         if error:
             _draw_error(error, choices, session)
         elif sentence := session.feedback.at(ABOVE_BOX):
@@ -143,12 +148,21 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 
 
+def _draw_undo(session: Session) -> None:
+    """Draw what was deleted last, with the way back: here it is in sight on a phone too."""
+    if session.undo is None:
+        return
+    with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+        st.caption(as_label(session.undo.sentence), width="stretch")
+        st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.undo_deletion)
+
+
 def _error(choices: Choices) -> str:
     """Return why nothing can be sent at the moment; empty where messages can be."""
     if choices.error:
         return choices.error
     if choices.model is None:
-        return "The list of models is empty. Add a model on the page of models."
+        return "There is no model yet. Add one on the Models page."
     if choices.source is None:
         return f"{choices.model.name} isn't on this machine yet."
     return ""
@@ -162,8 +176,10 @@ def _draw_error(error: str, choices: Choices, session: Session) -> None:
         if isinstance(choices.model.source, PathSource):
             st.caption(as_label(choices.model.how_to_get))
         else:
-            st.page_link(session.pages["models"], label="Get it on the page of models", icon=":material/deployed_code:")
-            st.caption("Or run this command in Menny's folder, or choose another model in the sidebar.")
+            st.page_link(
+                session.pages["models"], label="Download it on the Models page", icon=":material/deployed_code:"
+            )
+            st.caption("Or run this command in Menny's folder, or choose another model in the settings.")
             st.code(choices.model.how_to_get, language=None, wrap_lines=True)
 
 

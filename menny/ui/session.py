@@ -57,6 +57,9 @@ class Session:
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
     editing: str = ""  # the id of the question that is being edited
     renaming: str = ""  # the id of the chat whose title is being edited
+    moving: str = ""  # the id of the chat that is being put into a folder
+    is_in_bin: bool = False  # whether the bin is open
+    is_deleting_all: bool = False  # whether the question before all is deleted is open
     exporting: str = ""  # the id of the chat that is being saved
     greetings: dict[str, str] = field(default_factory=dict)  # the greeting that is shown, by persona
     address: str | None = None  # the chat in the address as last seen; None at first, and after another page
@@ -167,7 +170,8 @@ class Session:
             shared_settings().change(**settings)
 
     def close_dialog(self) -> None:
-        self.renaming = self.exporting = ""
+        self.renaming = self.moving = self.exporting = ""
+        self.is_in_bin = self.is_deleting_all = False
 
     # Sending
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from menny.config.command import command, project_file, tool
 from menny.config.yaml_models import comment_notices, load_yaml
@@ -25,6 +26,7 @@ from menny.models.catalogue.places import (
 )
 from menny.text import close_matches
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_SHOWN = 5  # ids in a sentence
 
 Source = PackageSource | RepoSource | PathSource | ServerSource
@@ -74,6 +76,14 @@ class ModelSpec:
     def target(self) -> Path | ServerSource | None:
         """The path or the server to make an engine of; None where the model has yet to be downloaded."""
         return self.source if isinstance(self.source, ServerSource) else self.path()
+
+    @property
+    def host(self) -> str:
+        """The server that texts are sent to, as its name and port; "" for a model that runs on this machine."""
+        if not isinstance(self.source, ServerSource):
+            return ""
+        address = urlsplit(self.source.address)
+        return "" if address.hostname in LOOPBACK else address.netloc.rpartition("@")[2]
 
     @property
     def how_to_get(self) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 
@@ -34,6 +34,7 @@ class Speakers:
     models: Mapping[str, str]
     present: Sequence[str] = ()
     why_no_continuing: Callable[[str], str] = lambda model_id: ""  # noqa: ARG005 - every model here can
+    hosts: Mapping[str, str] = field(default_factory=dict)  # of the models that run on servers
 
     def name(self, persona_id: str) -> str:
         persona = self.personas.get(persona_id)
@@ -127,7 +128,9 @@ def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_las
             st.caption(f":material/info: {as_label(str(notice))}")
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             _draw_bar(session, entry, speakers, is_withheld)
-            st.caption(as_label(measures(entry, speakers.models.get(entry.model, entry.model))))
+            measured = as_label(measures(entry, speakers.models.get(entry.model, entry.model)))
+            host = speakers.hosts.get(entry.model)
+            st.caption(f":material/cloud: {as_label(host)} · {measured}" if host else measured)
         if is_last and entry.can_go_on and not is_withheld:
             _draw_continue(session, entry, speakers)
 

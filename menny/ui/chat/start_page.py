@@ -1,11 +1,10 @@
 """The start of a conversation: persona cards, a greeting, and suggestions for a first question."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import streamlit as st
 
-from menny.models.catalogue import ModelSpec, ServerSource
+from menny.models.catalogue import ModelSpec
 from menny.personas.cards import alternate_greetings
 from menny.personas.persona import Persona
 from menny.ui.chat.message_bar import Bar, message_bar
@@ -32,9 +31,8 @@ def draw_start_page(session: Session, choices: Choices, personas: Sequence[Perso
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:
-    if model and isinstance(model.source, ServerSource):
-        host = urlsplit(model.source.address).netloc.rpartition("@")[2]
-        return f"What you say to {model.name} is sent to {host}."
+    if model and model.host:
+        return f"What you say to {model.name} is sent to {model.host}."
     return "Your chats stay on this machine."
 
 

@@ -20,11 +20,11 @@ _WITHIN_WORDS = f"_{_JOINERS}"
 
 
 def draw_files(session: Session) -> None:
-    """Draw the import and the archive, folded away."""
+    """Draw the import, the archive, the bin and the deletion of everything, folded away."""
     store = session.chats.store
     if store is None:
         return
-    with st.expander("Import and archive", type="compact"):
+    with st.expander("Import, archive and bin", type="compact"):
         st.file_uploader(
             "Import chats, or an archive",
             type=["json", "jsonl", "zip"],
@@ -35,11 +35,28 @@ def draw_files(session: Session) -> None:
             on_change=_import,
             args=(session, store),
         )
-        _draw_download("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
         if notice := session.feedback.notices.get(IMPORT):
             st.caption(as_label(notice))
         if error := session.feedback.errors.get(IMPORT):
             st.error(as_label(error), icon=":material/error:")
+        _draw_download("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
+        st.button("Bin", key="open-bin", icon=":material/delete:", on_click=_open_bin, args=(session,), width="stretch")
+        st.button(
+            "Delete everything",
+            key="delete-all",
+            icon=":material/delete_forever:",
+            on_click=_ask_to_delete_all,
+            args=(session,),
+            width="stretch",
+        )
+
+
+def _open_bin(session: Session) -> None:
+    session.is_in_bin = True
+
+
+def _ask_to_delete_all(session: Session) -> None:
+    session.is_deleting_all = True
 
 
 def _import(session: Session, store: ChatStore) -> None:

@@ -1,6 +1,6 @@
 """The list of chats in the sidebar: by day, searched, renamed, pinned, deleted and brought back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
@@ -9,75 +9,104 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from menny.chat.chat_settings import ChatSettings
 from menny.errors import StorageError
 from menny.storage import ChatStore, Conversation, SearchResult
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, Undo
-from menny.ui.sidebar.chat_files import draw_export
+from menny.ui.shared.options import Options
 
 LISTED = 40
 SEARCH = "search"
 
-RENAME, PIN, UNPIN, EXPORT, DELETE = "Rename", "Pin", "Unpin", "Export", "Delete"
-ICONS = {RENAME: "edit", PIN: "keep", UNPIN: "keep_off", EXPORT: "download", DELETE: "delete"}
+PERSONA, FOLDER = "filter-persona", "filter-folder"
+
+RENAME, PIN, UNPIN, MOVE, EXPORT, DELETE = "Rename", "Pin", "Unpin", "Move to folder", "Export", "Delete"
+ICONS = {RENAME: "edit", PIN: "keep", UNPIN: "keep_off", MOVE: "folder", EXPORT: "download", DELETE: "delete"}
 
 
-def draw_chat_list(session: Session) -> None:
-    """Draw the search field and the list, or the error where the store can't be read."""
+def draw_chat_list(session: Session, options: Options, hosts: Mapping[str, str]) -> None:
+    """Draw the search field and the list, or the error where the store can't be read.
+
+    Chats whose model runs on one of these hosts, by the model's id, have a cloud.
+    """
     try:
-        _draw_chat_list(session)
+        _draw_chat_list(session, options, hosts)
     except StorageError as error:
         st.warning(as_label(str(error)), icon=":material/database_off:")
 
 
-def _draw_chat_list(session: Session) -> None:
+def _draw_chat_list(session: Session, options: Options, hosts: Mapping[str, str]) -> None:
     store = session.chats.store
     if store is not None and store.notice:
         st.warning(as_label(store.notice), icon=":material/database_off:")
-    if session.undo is not None:
-        with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-            st.caption(as_label(session.undo.sentence), width="stretch")
-            st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.undo_deletion)
     if store is None:
         return
     listed = st.session_state.get("listed", LISTED)
-    conversations = store.conversations(limit=listed + 1)
-    if not conversations:
+    persona, folder = str(st.session_state.get(PERSONA) or ""), str(st.session_state.get(FOLDER) or "")
+    conversations = store.conversations(listed + 1, persona, folder)
+    if not conversations and not (persona or folder):
         return
-    st.text_input(
-        "Search chats",
-        key=SEARCH,
-        placeholder="Search chats",
-        label_visibility="collapsed",
-        icon=":material/search:",
-        help="Ctrl K",
-    )
+    with st.container(key="search-row", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+        st.text_input(
+            "Search chats",
+            key=SEARCH,
+            placeholder="Search chats",
+            label_visibility="collapsed",
+            icon=":material/search:",
+            help="Ctrl K",
+            persist_state="session",
+        )
+        _draw_filter(store, options, is_on=bool(persona or folder))
     with st.container(key="chats", gap=None):
-        if text := st.session_state[SEARCH].strip():
+        if text := str(st.session_state[SEARCH] or "").strip():
             in_thoughts = st.toggle("Also in thoughts", key="search-thoughts", persist_state="session")
             _draw_hits(session, store.search(text, in_thoughts=in_thoughts))
-        else:
-            _draw_days(session, store, conversations[:listed])
-            if len(conversations) > listed:
-                st.button("More", key="more-chats", type="tertiary", on_click=_list_more)
+            return
+        if not conversations:
+            st.caption("No chats here. Clear the filter to see all of them.")
+        _draw_days(session, store, conversations[:listed], hosts)
+        if len(conversations) > listed:
+            st.button("More", key="more-chats", type="tertiary", on_click=_list_more)
+
+
+def _draw_filter(store: ChatStore, options: Options, *, is_on: bool) -> None:
+    """Draw the choice of a persona and a folder, whose chats alone are listed."""
+    personas = {persona.id: persona.name for persona in options.personas}
+    icon = ":material/filter_alt:" if is_on else ":material/filter_list:"
+    with st.popover("Filter", icon=icon, key="filter", type="tertiary", help="Show some chats only"):
+        st.selectbox(
+            "Persona",
+            list(personas),
+            index=None,
+            key=PERSONA,
+            placeholder="All personas",
+            format_func=lambda one: personas[one],
+            persist_state="session",
+        )
+        st.selectbox(
+            "Folder", store.folders(), index=None, key=FOLDER, placeholder="All folders", persist_state="session"
+        )
 
 
 def _list_more() -> None:
     st.session_state["listed"] = st.session_state.get("listed", LISTED) + 4 * LISTED
 
 
-def _draw_days(session: Session, store: ChatStore, conversations: Sequence[Conversation]) -> None:
+def _draw_days(
+    session: Session, store: ChatStore, conversations: Sequence[Conversation], hosts: Mapping[str, str]
+) -> None:
     for day, group in by_day(conversations, datetime.now(_zone())):
         st.caption(day)
         for conversation in group:
-            _draw_row(session, store, conversation)
+            _draw_row(session, store, conversation, hosts.get(ChatSettings.read(conversation.settings).model, ""))
 
 
-def _draw_row(session: Session, store: ChatStore, conversation: Conversation) -> None:
+def _draw_row(session: Session, store: ChatStore, conversation: Conversation, host: str) -> None:
     is_open = conversation.id == session.chat.id
     key = f"chat-row-{'open' if is_open else 'other'}-{conversation.id}"
     with st.container(key=key, horizontal=True, vertical_alignment="center", gap=None, wrap=False):
-        icon = ":material/keep:" if conversation.pinned else None
+        icon = ":material/keep:" if conversation.pinned else ":material/cloud:" if host else None
         if session.chats.job_of(conversation.id):
             icon = ":material/more_horiz:"
         st.button(
@@ -89,11 +118,12 @@ def _draw_row(session: Session, store: ChatStore, conversation: Conversation) ->
             on_click=session.open,
             args=(conversation.id,),
             wrap=False,
+            help=f"Sent to {as_label(host)}" if host else None,
         )
         menu = f"menu-{conversation.id}"
         st.menu_button(
-            "Rename, pin, export or delete",
-            [RENAME, UNPIN if conversation.pinned else PIN, EXPORT, DELETE],
+            as_label(f"More for {shortened(conversation.title)}"),
+            [RENAME, UNPIN if conversation.pinned else PIN, MOVE, EXPORT, DELETE],
             key=menu,
             type="tertiary",
             icon=":material/more_vert:",
@@ -108,6 +138,8 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
             session.renaming = conversation.id
         case "Pin" | "Unpin":
             store.pin(conversation.id, what == PIN)
+        case "Move to folder":
+            session.moving = conversation.id
         case "Export":
             session.exporting = conversation.id
         case "Delete":
@@ -115,8 +147,8 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
             store.delete(conversation.id)
             if conversation.id == session.chat.id:
                 session.open("")
-            title = conversation.title if len(conversation.title) <= 40 else f"{conversation.title[:39]}…"
-            session.undo = Undo(f"“{title}” was deleted.", partial(_bring_back, session, store, conversation))
+            sentence = f"“{shortened(conversation.title)}” was deleted."
+            session.undo = Undo(sentence, partial(_bring_back, session, store, conversation))
 
 
 def _bring_back(session: Session, store: ChatStore, conversation: Conversation) -> None:
@@ -163,40 +195,9 @@ def marked(hit: SearchResult) -> str:
     )
 
 
-def draw_dialogs(session: Session) -> None:
-    """Draw the dialog that is open, if one is."""
-    store = session.chats.store
-    if store is not None and session.renaming:
-        session.attempt(lambda: _rename(session, store))
-    elif store is not None and session.exporting:
-        session.attempt(lambda: _export(session, store))
-
-
-def _rename(session: Session, store: ChatStore) -> None:
-    conversation = store.conversation(session.renaming)
-    if conversation is None:
-        return
-
-    @st.dialog("Rename chat", on_dismiss=session.close_dialog)
-    def rename() -> None:
-        with st.form("rename", border=False):
-            title = st.text_input("Title", value=conversation.title, max_chars=200)
-            if st.form_submit_button("Save", type="primary"):
-                session.attempt(lambda: store.rename(conversation.id, title))
-                session.close_dialog()
-                st.rerun()
-
-    rename()
-
-
-def _export(session: Session, store: ChatStore) -> None:
-    chat_id = session.exporting
-
-    @st.dialog("Save this chat", on_dismiss=session.close_dialog)
-    def export() -> None:
-        session.attempt(lambda: draw_export(store, chat_id))
-
-    export()
+def shortened(title: str) -> str:
+    """Return a title for a sentence."""
+    return title if len(title) <= 40 else f"{title[:39]}…"
 
 
 def by_day(conversations: Sequence[Conversation], now: datetime) -> Iterator[tuple[str, list[Conversation]]]:

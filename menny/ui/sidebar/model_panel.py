@@ -35,7 +35,7 @@ class ModelChoice:
         """Why the chosen model can't answer, where it has been removed."""
         if self.model is None or self.model.id != self.removed:
             return ""
-        return f"{self.model.name} is no longer on this machine. Choose another model in the sidebar."
+        return f"{self.model.name} is no longer on this machine. Choose another model in the settings."
 
 
 def chosen_model(session: Session, options: Options) -> ModelChoice:

@@ -1,15 +1,13 @@
 // Asks the server whether what the page shows has changed, and has the page drawn again when it has: a reply has ended,
 // or another tab, or another program, has changed the chat, the list or the settings. `data` is `Watch` in changes.py.
 //
-// The answer costs the server a look at a few counters, and no run of the page's script. While the server doesn't
-// answer, the page says so in place of Streamlit's own dialog.
+// The answer costs the server a look at a few counters, and no run of the page's script.
 
 const EVERY = 1000, EVERY_HIDDEN = 5000 // milliseconds; a browser calls the timers of a hidden page rarely
 const AGAIN = 6000 // milliseconds after which a change that was reported and not drawn is reported again
-const MOST_FAILURES = 2
 
 function watchOf(element) {
-  const watch = { element, data: null, report: null, reported: "", due: 0, failures: 0, timer: 0 }
+  const watch = { element, data: null, report: null, reported: "", due: 0, timer: 0 }
   const look = async () => {
     clearTimeout(watch.timer)
     if (!watch.element.isConnected) return
@@ -28,16 +26,13 @@ async function ask(watch) {
     const answer = await fetch(`${path}menny/changes?chat=${encodeURIComponent(chat)}`, { cache: "no-store" })
     if (!answer.ok) return
     const now = await answer.text()
-    watch.failures = 0
     if (watch.data.seen !== seen || now === seen) return
     if (now === watch.reported && performance.now() < watch.due) return
     watch.reported = now
     watch.due = performance.now() + AGAIN
     watch.report(now)
   } catch {
-    watch.failures += 1
-  } finally {
-    document.documentElement.toggleAttribute("data-menny-gone", watch.failures >= MOST_FAILURES)
+    // The server is away: Streamlit's dialog says so, and the next look may find it.
   }
 }
 

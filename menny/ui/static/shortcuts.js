@@ -3,6 +3,9 @@
 // - Keys: Ctrl or ⌘ with K searches, with Shift O begins a new chat, with Shift Enter regenerates the last reply;
 //   Esc stops a reply, or leaves a message that is being edited.
 // - Sending a message scrolls to the end, editing one focuses its field, choosing a search result scrolls to its message.
+// - The message box has the focus once the page is there, and after a new chat was begun; not where that would open a
+//   keyboard on the screen.
+// - While the server is away, Streamlit's own dialog says so in our words.
 // - On a phone, choosing a chat or a page in the sidebar closes the sidebar.
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
 //   whole document takes its color scheme.
@@ -107,6 +110,40 @@ function focusEditedMessage(tries) {
   field.setSelectionRange(field.value.length, field.value.length)
 }
 
+// The box is there once the page is drawn. Whoever has gone elsewhere meanwhile stays there.
+function focusBox(tries = 100) {
+  if (matchMedia("(pointer: coarse)").matches) return
+  const box = document.querySelector('[data-testid="stChatInputTextArea"]')
+  const isDrawn = !document.querySelector('[data-test-script-state="running"]')
+  const now = document.activeElement
+  if (now && now !== document.body && !now.closest(".st-key-new_chat")) return
+  if (box && !box.disabled && isDrawn) return box.focus()
+  if (tries) setTimeout(() => focusBox(tries - 1), 100)
+}
+
+function beginNewChat(event) {
+  if (event.target.closest?.(".st-key-new_chat button")) setTimeout(focusBox, 200)
+}
+
+const ABOUT_SERVER = [
+  [/^Connection error$/, "Menny isn't running"],
+  [/^(Streamlit server is not responding|Is Streamlit still running).*/,
+    "Start Menny again, and this page goes on by itself. Your chats are kept."],
+]
+
+function rewordConnectionError(signal) {
+  const reword = () => {
+    for (const dialog of document.querySelectorAll('[role="dialog"]')) {
+      const texts = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT)
+      while (texts.nextNode()) {
+        const found = ABOUT_SERVER.find(([theirs]) => theirs.test(texts.currentNode.data.trim()))
+        if (found) texts.currentNode.data = found[1]
+      }
+    }
+  }
+  observe(document.body, reword, signal, { childList: true, subtree: true })
+}
+
 // A file that is made on demand can't be had in the instant in which the page is redrawn.
 function retryDownload(event, tries = 8) {
   const download = event.isTrusted && event.target.closest?.('[data-testid="stDownloadButton"]')
@@ -164,6 +201,10 @@ export default function () {
   document.addEventListener("click", scrollToResult, options)
   document.addEventListener("click", event => retryDownload(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
+  document.addEventListener("click", beginNewChat, options)
   followTheme(signal)
   followDirection(signal)
+  rewordConnectionError(signal)
+  if (!window.mennyHasFocused) focusBox()
+  window.mennyHasFocused = true
 }

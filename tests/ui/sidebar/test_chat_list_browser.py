@@ -62,7 +62,7 @@ def row(page: Page, title: str) -> Locator:
 
 
 def choose_in_menu(page: Page, title: str, what: str) -> None:
-    row(page, title).get_by_role("button", name="Rename, pin, export or delete").click()
+    row(page, title).get_by_role("button", name="More for").click()
     page.get_by_role("menuitem", name=what).or_(page.get_by_role("option", name=what)).first.click()
 
 
@@ -235,7 +235,7 @@ def test_a_chat_that_was_saved_and_lost_is_imported_equal(visitor: Visitor, tmp_
     assert "## You\n\na chat to save\n\n## Menny\n\nYou said a chat to save." in saved["Markdown"].read_text()
     choose_in_menu(page, "a chat to save", "Delete")
     expect(row(page, "a chat to save")).to_have_count(0)
-    page.get_by_text("Import and archive").click()
+    page.get_by_text("Import, archive and bin").click()
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(saved["JSON"])
     expect(page.get_by_text("1 chat read")).to_be_visible()
     expect(visitor.messages).to_have_count(2)
@@ -323,7 +323,7 @@ def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None
         assert visitor.page.evaluate("document.documentElement.scrollWidth") == 390
         sidebar, more = visitor.page.get_by_test_id("stSidebar"), visitor.page.get_by_test_id("stExpandSidebarButton")
         more.click()
-        use(row(visitor.page, "on a phone"), "Rename, pin, export or delete")
+        use(row(visitor.page, "on a phone"), "More for")
         expect(visitor.page.get_by_text("Pin", exact=True)).to_be_visible()
         visitor.page.keyboard.press("Escape")
         visitor.page.get_by_role("button", name="New chat").click()

@@ -11,7 +11,7 @@ from menny.config.paths import own_models_file
 from menny.ui.session import KEY
 from tests.ui.conftest import PAGE, Stage, go, say, texts
 
-ERROR = "is no longer on this machine. Choose another model in the sidebar."
+ERROR = "is no longer on this machine. Choose another model in the settings."
 
 
 def shown(page: AppTest) -> str:

@@ -1,0 +1,152 @@
+"""The dialogs about chats: a new title, a folder, an export, the bin, and the question before all is deleted."""
+
+from functools import partial
+
+import streamlit as st
+
+from menny.chat.chat_settings import ChatSettings
+from menny.storage import ChatStore, Conversation
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session
+from menny.ui.sidebar.chat_files import draw_export
+
+
+def draw_dialogs(session: Session) -> None:
+    """Draw the dialog that is open, if one is."""
+    store = session.chats.store
+    if store is None:
+        return
+    if session.renaming:
+        session.attempt(lambda: _rename(session, store))
+    elif session.moving:
+        session.attempt(lambda: _move(session, store))
+    elif session.exporting:
+        session.attempt(lambda: _export(session, store))
+    elif session.is_in_bin:
+        session.attempt(lambda: _open_bin(session, store))
+    elif session.is_deleting_all:
+        session.attempt(lambda: _ask_before_all_is_deleted(session, store))
+
+
+def _rename(session: Session, store: ChatStore) -> None:
+    conversation = store.conversation(session.renaming)
+    if conversation is None:
+        return
+
+    @st.dialog("Rename chat", on_dismiss=session.close_dialog)
+    def rename() -> None:
+        with st.form("rename", border=False):
+            title = st.text_input("Title", value=conversation.title, max_chars=200)
+            if st.form_submit_button("Save", type="primary"):
+                session.attempt(lambda: store.rename(conversation.id, title))
+                session.close_dialog()
+                st.rerun()
+
+    rename()
+
+
+def _move(session: Session, store: ChatStore) -> None:
+    conversation = store.conversation(session.moving)
+    if conversation is None:
+        return
+    folders = store.folders()
+    now = ChatSettings.read(conversation.settings).folder
+
+    @st.dialog("Move to folder", on_dismiss=session.close_dialog)
+    def move() -> None:
+        with st.form("move", border=False):
+            folder = st.selectbox(
+                "Folder",
+                folders,
+                index=folders.index(now) if now in folders else None,
+                accept_new_options=True,
+                placeholder="Choose a folder, or type the name of a new one",
+            )
+            with st.container(horizontal=True):
+                is_moved = st.form_submit_button("Move", type="primary")
+                is_removed = st.form_submit_button("Remove from folder", disabled=not now)
+            if is_moved or is_removed:
+                name = " ".join((folder or "").split())[:60] if is_moved else ""
+                session.attempt(lambda: store.set_settings(conversation.id, folder=name or None))
+                session.close_dialog()
+                st.rerun()
+
+    move()
+
+
+def _export(session: Session, store: ChatStore) -> None:
+    chat_id = session.exporting
+
+    @st.dialog("Export this chat", on_dismiss=session.close_dialog)
+    def export() -> None:
+        session.attempt(lambda: draw_export(store, chat_id))
+
+    export()
+
+
+def _open_bin(session: Session, store: ChatStore) -> None:
+    @st.dialog("Deleted chats", on_dismiss=session.close_dialog)
+    def bin_() -> None:
+        deleted = store.deleted_conversations()
+        if not deleted:
+            st.caption("The bin is empty.")
+            return
+        st.caption("Chats stay here for 30 days after they were deleted.")
+        with st.container(key="bin", gap="xsmall"):
+            for conversation in deleted:
+                _draw_deleted(session, store, conversation)
+        if st.button("Empty the bin", icon=":material/delete_forever:", key="empty-bin"):
+            session.attempt(store.purge)
+            session.undo = None  # what it brings back may be gone
+            session.close_dialog()
+            st.rerun()
+
+    bin_()
+
+
+def _draw_deleted(session: Session, store: ChatStore, conversation: Conversation) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+        st.markdown(as_label(conversation.title) or "…", width="stretch", wrap=False)
+        st.button(
+            "Restore",
+            key=f"restore-{conversation.id}",
+            help=as_label(f"Restore {conversation.title}"),
+            on_click=partial(_restore, session, store, conversation),
+        )
+        if st.button("", icon=":material/delete_forever:", key=f"purge-{conversation.id}", help="Delete for good"):
+            session.attempt(lambda: store.purge(conversation.id))
+            st.rerun()
+
+
+def _restore(session: Session, store: ChatStore, conversation: Conversation) -> None:
+    session.attempt(lambda: store.undelete(conversation.id))
+    session.open(conversation.id)
+    session.close_dialog()
+
+
+def _ask_before_all_is_deleted(session: Session, store: ChatStore) -> None:
+    number = len(store.conversations())
+
+    @st.dialog("Delete everything?", on_dismiss=session.close_dialog)
+    def ask() -> None:
+        chats = "the only chat" if number == 1 else f"all {number:,} chats"
+        st.markdown(f"This deletes {chats} and empties the bin. It can't be undone.")
+        st.caption("Personas, models and settings stay. To keep a copy, choose “Save everything” first.")
+        with st.container(horizontal=True):
+            if st.button("Delete everything", type="primary", key="delete-all-now"):
+                session.attempt(partial(_delete_all, session, store))
+                session.close_dialog()
+                st.rerun()
+            if st.button("Cancel", key="keep-all"):
+                session.close_dialog()
+                st.rerun()
+
+    ask()
+
+
+def _delete_all(session: Session, store: ChatStore) -> None:
+    for conversation in store.conversations():
+        session.chats.abandon(conversation.id)
+    store.purge_everything()
+    session.undo = None
+    session.open("")
