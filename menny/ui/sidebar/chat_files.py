@@ -40,7 +40,7 @@ def draw_files(session: Session) -> None:
         if error := session.feedback.errors.get(IMPORT):
             st.error(as_label(error), icon=":material/error:")
         _draw_download("Save everything", lambda: _archive(store), "menny-archive.zip", "application/zip", "archive")
-        st.button("Bin", key="open-bin", icon=":material/delete:", on_click=_open_bin, args=(session,), width="stretch")
+        st.button("Bin", key="see-bin", icon=":material/delete:", on_click=_open_bin, args=(session,), width="stretch")
         st.button(
             "Delete everything",
             key="delete-all",
