@@ -65,7 +65,7 @@ def test_every_name_that_is_linked_to_a_module_is_in_it() -> None:
             continue
         code = (PROJECT / file).read_text(encoding="utf-8")
         for part in name.split("."):
-            assert re.search(rf"^ *(class|def) {part}\b", code, re.MULTILINE), f"{name} in {file}"
+            assert re.search(rf"^ *(class|(async )?def) {part}\b", code, re.MULTILINE), f"{name} in {file}"
 
 
 def test_every_drawing_is_what_the_script_draws_and_is_shown(drawings: ModuleType) -> None:

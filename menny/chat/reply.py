@@ -205,7 +205,7 @@ def summary_writer(reply: Reply, engine: Engine, params: "SamplingParams", on_pr
             if on_progress:
                 on_progress(progress if progress and is_waiting else Progress("summarizing", pieces, max_tokens))
 
-        plain = replace(params, max_tokens=max_tokens, temperature=0.0)
+        plain = replace(params, max_tokens=max_tokens, temperature=0.0, background=True)
         report()
         for chunk in reply.listen(lambda: engine.stream(ids, plain, report)):
             splitter.add(chunk, chunk.text)

@@ -25,6 +25,7 @@ from menny.cli.common import (
 from menny.cli.status_line import show_status
 from menny.cli.tables import bench_text, fit_text, perplexity_text, verify_text
 from menny.config.paths import CONFIGS
+from menny.engine import PARALLEL
 from menny.engine.benchmarks.bench import BenchSettings
 from menny.engine.benchmarks.bench import bench as measure
 from menny.engine.benchmarks.perplexity import measure_perplexity, read_text
@@ -95,10 +96,13 @@ def bench(
     ] = None,
     force: Force = False,
     threads: Threads = None,
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Requests that are answered at once; others wait.")] = (
+        PARALLEL
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how much memory it takes."""
-    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against, threads)
+    settings = BenchSettings(prompt_tokens, new_tokens, tuple(concurrency or (1,)), runs, against, threads, parallel)
     report = measure(find_fitting(model, force), settings, show_status)
     show_status("")
     typer.echo(json_text({"model": model, **asdict(report)}) if as_json else bench_text(model, report))

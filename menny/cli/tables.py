@@ -16,7 +16,16 @@ CONTEXTS = (4096, 32768)  # tokens, of a table's columns
 
 def bench_text(model: str, report: Report) -> str:
     """Format the report of a benchmark."""
-    heads = ["requests at once", "prefill tok/s", "decode tok/s", "first token s", "slowest s", "total tok/s"]
+    heads = [
+        "requests at once",
+        "prefill tok/s",
+        "decode tok/s",
+        "first token s",
+        "slowest s",
+        "longest pause s",
+        "total tok/s",
+        "memory",
+    ]
     limit = report.bandwidth / report.bytes_per_token
     lines = [
         f"{model} on {report.device}: {report.prompt_tokens} prompt tokens, {report.new_tokens} new ones, "
@@ -58,7 +67,9 @@ def _speeds_row(one: Speeds) -> list[str]:
         f"{one.decode_tps:.1f}",
         f"{one.seconds_to_first_token:.2f}",
         f"{one.slowest_first_token:.2f}",
+        f"{one.longest_pause:.2f}",
         f"{one.total_tps:.1f}",
+        size(one.memory),
     ]
 
 

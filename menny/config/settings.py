@@ -45,6 +45,9 @@ class Settings(StrictModel):
     thought_tokens: int = Field(
         default=4096, ge=16, le=131_072, description="How long a model may think before it has to answer, in tokens."
     )
+    parallel: int | None = Field(
+        default=None, ge=1, le=256, description="Replies that a model on this machine writes at once; else 8."
+    )
 
 
 def settings_file() -> Path:

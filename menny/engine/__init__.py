@@ -15,10 +15,11 @@ from menny.engine.model import Mistral  # noqa: E402
 from menny.engine.requests import Stream  # noqa: E402
 from menny.engine.sampling import SamplingParams  # noqa: E402
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer  # noqa: E402
-from menny.engine.worker import Engine, load_engine  # noqa: E402
+from menny.engine.worker import PARALLEL, Engine, load_engine  # noqa: E402
 from menny.engine_protocols import Chunk, Progress, Score  # noqa: E402
 
 __all__ = [
+    "PARALLEL",
     "Chunk",
     "Conversion",
     "Engine",

@@ -3,6 +3,7 @@
 Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim, W window.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 import mlx.core as mx
@@ -33,8 +34,8 @@ class LayerCache(Protocol):
     def state(self) -> tuple[mx.array, ...]:
         """The buffers, to be evaluated."""
 
-    def mask(self, n_tokens: int) -> Mask:
-        """The mask of the next `n_tokens` queries over the keys that `update` will return for them."""
+    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:
+        """The mask of `n_tokens` queries over the keys that `update` will return for them, after `ahead` others."""
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
@@ -166,7 +167,15 @@ class KVCache(_Buffers):
 
     window: int | None = None
 
-    def mask(self, n_tokens: int) -> Mask:
+    @classmethod
+    def of(cls, buffers: Sequence[mx.array], offset: int) -> Self:
+        """A cache with these buffers, of which so many slots are filled."""
+        cache = cls()
+        cache._keys, cache._values = buffers
+        cache.offset = offset
+        return cache
+
+    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:  # noqa: ARG002 - however many
         return None if n_tokens == 1 else "causal"
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
@@ -210,10 +219,10 @@ class RollingCache(_Buffers):
         super().__init__()
         self.window = window
 
-    def mask(self, n_tokens: int) -> Mask:
+    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:
         if n_tokens == 1:
             return None
-        past = min(self.offset, self.window - 1)
+        past = min(self.offset + ahead, self.window - 1)
         if past + n_tokens <= self.window:
             return "causal"
         query = mx.arange(past, past + n_tokens)[:, None]
@@ -300,10 +309,10 @@ class Cache(list[LayerCache]):
         """Every buffer, to be evaluated."""
         return [buffer for layer in self for buffer in layer.state]
 
-    def masks(self, n_tokens: int) -> list[Mask]:
-        """The mask of each layer for the next `n_tokens` tokens; layers with the same window share one."""
+    def masks(self, n_tokens: int, ahead: int = 0) -> list[Mask]:
+        """The mask of each layer for `n_tokens` tokens after `ahead` others; layers with the same window share one."""
         shared = {layer.window: layer for layer in self}
-        masks = {window: layer.mask(n_tokens) for window, layer in shared.items()}
+        masks = {window: layer.mask(n_tokens, ahead) for window, layer in shared.items()}
         return [masks[layer.window] for layer in self]
 
     def can_trim_to(self, offset: int) -> bool:

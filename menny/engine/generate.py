@@ -1,14 +1,14 @@
 """From prompt ids to a stream of chunks: prefill, then decode, each a small step."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import mlx.core as mx
 
 from menny.engine.cache import Cache
-from menny.engine.model import Mistral
-from menny.engine.prefix_cache import CachedPrefix
+from menny.engine.passes import Cancelled, Pass, next_step
+from menny.engine.prefix_cache import CachedPrefix, Growing
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.speculative import decoding_of
@@ -18,59 +18,95 @@ from menny.engine_protocols import Chunk, FinishReason
 PREFILL_CHUNK = 256  # tokens a pass: enough to keep matrix products busy, few enough to be cancelled soon
 
 
-def prefill(model: Mistral, tokens: mx.array, cache: Cache) -> Iterator[int]:
-    """Put tokens [L] into the cache, chunk by chunk; yield the number that is done after each."""
-    cache.reserve(tokens.shape[0])
-    for start in range(0, tokens.shape[0], PREFILL_CHUNK):
-        chunk = tokens[start : start + PREFILL_CHUNK]
-        model.prefill(chunk[None], cache)
-        yield start + chunk.shape[0]
+async def prefill(tokens: mx.array, cache: Cache) -> AsyncGenerator[int]:
+    """Put tokens [L] into the cache, chunk by chunk; yield the number that is done after each.
+
+    Chunks end at multiples of their size, wherever the cache ended: so they are the same for all that begin alike.
+    """
+    count = tokens.shape[0]
+    cache.reserve(count)
+    done = 0
+    while done < count:
+        end = min(count, done + PREFILL_CHUNK - cache.offset % PREFILL_CHUNK)
+        await Pass(tokens[None, done:end], cache, wants_logits=False)
+        done = end
+        yield done
 
 
-def generate(
+async def generate(
     runtime: Runtime, prompt: Sequence[int], params: SamplingParams, control: RequestControl | None = None
-) -> Iterator[Chunk]:
+) -> AsyncGenerator[Chunk]:
     """Yield the reply to a prompt. Only the last chunk has a finish_reason; joined, their texts are the reply.
 
     What the prefix cache holds of the prompt isn't computed again. The reply's cache goes back to it, unless the reply
     failed.
     """
-    only_whole = None if params.seed is None else PREFILL_CHUNK  # a seed's reply depends on nothing that ran before
-    cached = runtime.prefix_cache.pop(prompt, only_whole)
+    control, prefixes = control or RequestControl(), runtime.prefix_cache
+    unit = _unit(runtime)
+    only_whole = None if params.seed is None else unit  # a seed's reply depends on nothing that ran before
+    try:
+        await until_read(runtime, prompt, control, params.background, only_whole)
+    except Cancelled:
+        yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
+        return
+    cached = prefixes.pop(prompt, only_whole, unit if params.temperature == 0 else 1)
     cache = cached.cache if cached else runtime.model.make_cache()
+    is_exact = cached is None or (cached.prefilled == len(cached.tokens) and cached.prefilled % unit == 0)
+    growing = Growing(prompt, cache, params.background, None if cached is None or is_exact else cached.prefilled)
     completion: list[int] = []
-    yield from _reply(runtime, cache, prompt, params, control or RequestControl(), completion)
-    whole = _whole_chunks(cached, min(cache.offset, len(prompt) - 1))
-    runtime.prefix_cache.insert(CachedPrefix((*prompt, *completion)[: cache.offset], cache, whole))
+    prefixes.begin(growing)
+    try:
+        async for chunk in _reply(runtime, cache, prompt, params, control, completion):
+            yield chunk
+    finally:
+        prefixes.end(growing)
+    prefilled = min(cache.offset, len(prompt) - 1)
+    whole = prefilled - prefilled % unit if is_exact or cached is None else cached.prefilled
+    prefixes.insert(CachedPrefix((*prompt, *completion)[: cache.offset], cache, whole))
 
 
-def _whole_chunks(cached: CachedPrefix | None, prefilled: int) -> int:
-    """The number of tokens, from the start, that a prefill up to here has computed in whole chunks."""
-    if cached and (cached.prefilled < len(cached.tokens) or cached.prefilled % PREFILL_CHUNK):
-        return cached.prefilled
-    return prefilled - prefilled % PREFILL_CHUNK
+async def until_read(
+    runtime: Runtime,
+    prompt: Sequence[int],
+    control: RequestControl,
+    is_background: bool = True,
+    chunk: int | None = None,
+) -> None:
+    """Wait while another request computes a beginning of this prompt, so that it is computed once. Raises Cancelled."""
+    while runtime.prefix_cache.is_coming(prompt, is_background, chunk):
+        if control.is_cancelled():
+            raise Cancelled
+        await next_step()
 
 
-def _reply(
+def _unit(runtime: Runtime) -> int:
+    """The number of tokens that are always computed alike, from a multiple of it on, whatever is computed with them."""
+    return min(PREFILL_CHUNK, runtime.model.attention_block or PREFILL_CHUNK)
+
+
+async def _reply(
     runtime: Runtime,
     cache: Cache,
     prompt: Sequence[int],
     params: SamplingParams,
     control: RequestControl,
     completion: list[int],
-) -> Iterator[Chunk]:
+) -> AsyncGenerator[Chunk]:
     """The chunks of a reply to a prompt whose beginning is in the cache. Its tokens are added to `completion`."""
     tokenizer, n_cached = runtime.tokenizer, cache.offset
     clock = _Clock(len(prompt), n_cached)
     decoding = decoding_of(runtime, cache, prompt, params)
-    for done in prefill(runtime.model, mx.array(list(prompt), mx.int32)[n_cached:-1], cache):
-        control.on_prefill(n_cached + done)
-        if control.is_cancelled():
-            yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt), cached_tokens=n_cached)
-            return
+    try:
+        async for done in prefill(mx.array(list(prompt), mx.int32)[n_cached:-1], cache):
+            control.on_prefill(n_cached + done)
+            if control.is_cancelled():
+                raise Cancelled
+    except Cancelled:
+        yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt), cached_tokens=n_cached)
+        return
     stops, decoder = StopFinder(params.stop), tokenizer.decoder()
-    with closing(decoding.tokens()) as tokens:
-        for token in tokens:
+    async with aclosing(decoding.tokens()) as tokens:
+        async for token in tokens:
             completion.extend(() if token is None else (token,))
             is_eos = token in tokenizer.eos_ids and not params.ignore_eos
             text = "" if is_eos or token is None else stops.add(decoder.add(token))

@@ -6,7 +6,7 @@ for the numbers that a pass computes on the way.
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,7 @@ class Plan:
     cache: int
     overhead: int
     room: int
+    needs: "MemoryNeeds" = field(repr=False, compare=False)
 
     @property
     def total(self) -> int:
@@ -63,6 +64,15 @@ class Plan:
     def kept(self) -> int:
         """The bytes that the caches of recent conversations may take beside this, while they aren't in use."""
         return min(default_limit(self.room), self.cache + max(0, self.room - self.total))
+
+    @property
+    def caches(self) -> int:
+        """The bytes that the caches of replies under way may take together: a whole context's, and what is spare."""
+        return self.cache + max(0, self.room - self.total - self.kept)
+
+    def cache_of(self, tokens: int) -> int:
+        """The bytes of a cache that holds up to so many tokens."""
+        return self.needs.cache_bytes(min(tokens, self.context))
 
     @property
     def peak(self) -> int:
@@ -82,10 +92,14 @@ class MemoryNeeds:
 
     def at(self, context: int) -> Plan:
         """The plan for a context of a number of tokens."""
-        args, buffer = self.args, -(-context // BLOCK) * BLOCK
+        overhead = PROCESS + self._working(context)
+        return Plan(context, self.weights, self.cache_bytes(context), overhead, self.machine.room, self)
+
+    def cache_bytes(self, tokens: int) -> int:
+        """The bytes of a cache with so many tokens."""
+        args, buffer = self.args, -(-tokens // BLOCK) * BLOCK
         held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
-        cache = 2 * args.n_kv_heads * args.head_dim * held * self.number
-        return Plan(context, self.weights, cache, PROCESS + self._working(context), self.machine.room)
+        return 2 * args.n_kv_heads * args.head_dim * held * self.number
 
     def _working(self, context: int) -> int:
         """Bytes that a prefill chunk needs in passing; on a CPU with all attention scores of a layer."""

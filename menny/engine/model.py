@@ -3,7 +3,7 @@
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -18,6 +18,10 @@ from menny.engine.stage import Stage
 
 if TYPE_CHECKING:
     from menny.engine.cpu.matrix import Packed
+    from menny.engine.passes import Pass
+
+Part = tuple[int, Mask, LayerCache]  # some of a pass's tokens, which attend to one cache; all of them in most passes
+Sequences = Sequence[tuple[Cache, int]]  # caches, each with the number of its tokens in a pass
 
 
 class RMSNorm(nn.Module):
@@ -54,16 +58,22 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(args.dim, (args.n_heads + 2 * args.n_kv_heads) * args.head_dim, bias=False)
         self.wo = nn.Linear(args.n_heads * args.head_dim, args.dim, bias=False)
 
-    def __call__(self, x: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
+    def __call__(self, x: mx.array, parts: Sequence[Part]) -> mx.array:
         batch, length, _ = x.shape
         heads = self.wqkv(x).reshape(batch, length, -1, self.head_dim).transpose(0, 2, 1, 3)  # [B, H + 2K, L, D]
+        mixed = [self._attend(*part) for part in _divided(heads, parts)]  # [B, H, L, D] each
+        joined = mx.concatenate(mixed, axis=2) if len(mixed) > 1 else mixed[0]
+        return self.wo(joined.transpose(0, 2, 1, 3).reshape(batch, length, -1))  # [B, L, dim]
+
+    def _attend(self, heads: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
+        """Attention over these tokens and all that are in their cache: [B, H + 2K, L, D] → [B, H, L, D]."""
+        length = heads.shape[2]
         rotated = self._rope(heads[:, : -self.n_kv_heads], cache.offset)
         queries, keys = rotated[:, : self.n_heads], rotated[:, self.n_heads :]  # [B, H, L, D], [B, K, L, D]
         if self.query_scaling and cache.offset + length > self.query_scaling.original_max_position_embeddings:
             queries = queries * self.query_scaling(cache.offset, length).astype(queries.dtype)
         keys, values = cache.update(keys, heads[:, -self.n_kv_heads :])  # [B, K, T, D]
-        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.scale, mask=mask)
-        return self.wo(mixed.transpose(0, 2, 1, 3).reshape(batch, length, -1))  # [B, L, dim]
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.scale, mask=mask)
 
     def _rope(self, x: mx.array, offset: int) -> mx.array:
         """Rotary embeddings (Su et al., 2021): every pair of dimensions turns by its position times its frequency."""
@@ -77,6 +87,14 @@ class Attention(nn.Module):
             offset=offset,
             freqs=self._periods,
         )
+
+
+def _divided(heads: mx.array, parts: Sequence[Part]) -> Iterator[tuple[mx.array, Mask, LayerCache]]:
+    """The heads of each part's tokens."""
+    start = 0
+    for length, mask, cache in parts:
+        yield (heads if len(parts) == 1 else heads[:, :, start : start + length]), mask, cache
+        start += length
 
 
 class FeedForward(nn.Module):
@@ -102,8 +120,8 @@ class Block(nn.Module):
         self.ffn_norm = RMSNorm(args.dim, args.norm_eps)
         self.feed_forward = MoEFeedForward(args, args.moe) if args.moe else FeedForward(args)
 
-    def __call__(self, x: mx.array, mask: Mask, cache: LayerCache) -> mx.array:
-        x = x + self.attention(self.attention_norm(x), mask, cache)
+    def __call__(self, x: mx.array, parts: Sequence[Part]) -> mx.array:
+        x = x + self.attention(self.attention_norm(x), parts)
         return x + self.feed_forward(self.ffn_norm(x))
 
 
@@ -139,11 +157,62 @@ class Mistral(nn.Module):
         self.hidden(self.tok_embeddings(tokens), cache)
         mx.eval(cache.state)
 
+    attention_block: int | None = None  # positions at whose multiples the attention of long passes is divided
+
+    @property
+    def shares_passes(self) -> bool:
+        """True where a pass may serve several sequences at once.
+
+        On a CPU a product rounds differently with the number of its rows, and a reply must not depend on its company:
+        there only the kernels of our own, which don't, are shared (cpu/packed_model.py).
+        """
+        return mx.default_device().type == mx.DeviceType.gpu
+
+    def together(self, passes: Sequence["Pass"]) -> list[mx.array | None]:
+        """Compute light passes of several sequences; returns what each would by itself.
+
+        Products run over all tokens at once, attention sequence by sequence: nothing is padded, no caches are joined.
+        """
+        x = self.tok_embeddings(mx.concatenate([one.tokens for one in passes], axis=1))
+        return self.logits_of(passes, self.hidden_of(x, [(one.cache, one.length) for one in passes]))
+
+    def logits_of(self, passes: Sequence["Pass"], x: mx.array) -> list[mx.array | None]:
+        """The logits of the passes that want them, of the last block's output for the tokens of all [1, L, dim]."""
+        wanted, places, start, n_wanted = [], [], 0, 0
+        for one in passes:
+            places.append(slice(n_wanted, n_wanted + one.length) if one.wants_logits else None)
+            if one.wants_logits:
+                wanted.append(x[:, start : start + one.length])
+                n_wanted += one.length
+            start += one.length
+        if not wanted:
+            return [None] * len(passes)
+        logits = self.logits(x if n_wanted == start else mx.concatenate(wanted, axis=1))
+        return [None if place is None else logits[:, place] for place in places]
+
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """Run the blocks: [B, L, dim] → [B, L, dim]."""
-        for block, mask, layer_cache in zip(self.layers, cache.masks(x.shape[1]), cache, strict=True):
-            x = block(x, mask, layer_cache)
+        return self.hidden_of(x, [(cache, x.shape[1])])
+
+    def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
+        """Run the blocks over several sequences' tokens, one behind the other: [1, L, dim] → [1, L, dim]."""
+        parts = [
+            (length, cache.masks(length, ahead), cache)
+            for cache, whole in sequences
+            for ahead, length in self._divide(cache.offset, whole)
+        ]
+        for number, block in enumerate(self.layers):
+            x = block(x, [(length, masks[number], cache[number]) for length, masks, cache in parts])
         return x
+
+    def _divide(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The parts of a sequence's tokens whose attention is computed at once: the tokens before each, and in it."""
+        ahead = 0
+        while ahead < length:
+            block = self.attention_block or length
+            end = min(length, ahead + block - (offset + ahead) % block) if self.attention_block else length
+            yield ahead, end - ahead
+            ahead = end
 
     def logits(self, x: mx.array) -> mx.array:
         """The logits [B, L, V] of the last block's output [B, L, dim]."""

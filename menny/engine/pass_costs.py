@@ -10,6 +10,7 @@ class PassCosts:
     """The times of passes by their number of tokens. They outlive replies, and belong to the engine's thread."""
 
     def __init__(self) -> None:
+        self.others = 0  # tokens of other replies in the passes that are computed now
         self._seconds = 0.0  # of a pass of one token; 0: not measured yet
         self._costs: dict[int, float] = {}
 
@@ -18,7 +19,7 @@ class PassCosts:
         if tokens > 1:
             if self._seconds:
                 measured = min(seconds / self._seconds, tokens)
-                self._costs[tokens] = _nearer(self.cost(tokens), measured, _FAST)
+                self._costs[tokens] = _nearer(self._alone(tokens), measured, _FAST)
             return
         usual = self._seconds or seconds
         self._seconds = _nearer(usual, min(seconds, _LIMIT * usual), _SLOWLY)
@@ -26,7 +27,12 @@ class PassCosts:
             self._costs[count] = _nearer(cost, _first_cost(count), _FORGETTING)
 
     def cost(self, tokens: int) -> float:
-        """The time of a pass of `tokens` tokens, in passes of one token."""
+        """The time of a pass of `tokens` tokens, in passes of one token; each beside those of other replies."""
+        if self.others:
+            return self._alone(tokens + self.others) / self._alone(1 + self.others)
+        return self._alone(tokens)
+
+    def _alone(self, tokens: int) -> float:
         return self._costs.get(tokens, _first_cost(tokens))
 
 

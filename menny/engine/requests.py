@@ -38,6 +38,18 @@ class Request:
     events: "queue.SimpleQueue[Chunk | list[Score] | MennyError]" = field(default_factory=queue.SimpleQueue)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def is_background(self) -> bool:
+        """True if it gives way to replies that somebody watches."""
+        return isinstance(self.work, ScoreWork) or self.work.params.background
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that its cache will hold."""
+        if isinstance(self.work, GenerateWork):
+            return len(self.prompt) + self.work.params.max_tokens
+        return len(self.prompt) + sum(map(len, self.work.continuations))
+
     def end_cancelled(self) -> None:
         """End the wait for more events."""
         self.events.put(Chunk("", finish_reason="cancelled", prompt_tokens=len(self.prompt)))
@@ -47,7 +59,7 @@ class RequestQueue(Protocol):
     """The queue in which requests wait for the engine."""
 
     def requests_ahead(self, request: Request) -> int:
-        """The number of requests that will be served before this one."""
+        """The number of requests that must end before this one can begin; 0: it is about to."""
 
     def withdraw(self, request: Request) -> None:
         """Remove a cancelled request from the queue."""
@@ -74,9 +86,11 @@ class PendingRequest:
             return event
 
     def _report(self) -> None:
-        progress = self._request.progress or Progress("waiting", 0, self._requests.requests_ahead(self._request))
         if self._on_progress is None:
             return
+        ahead = 0 if self._request.progress else self._requests.requests_ahead(self._request)
+        begins = Progress("prefill", 0, len(self._request.prompt))
+        progress = self._request.progress or (Progress("waiting", 0, ahead) if ahead else begins)
         try:
             self._on_progress(progress)
         except BaseException:  # the consumer was stopped within its own callback

@@ -27,6 +27,7 @@ class SamplingParams:
     lookup: bool = True  # speculative decoding by prompt lookup, where that is faster; the reply is the same
     ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for benchmarks
     thinking: bool | None = None  # whether a server's model thinks before it answers; None: as the server has it
+    background: bool = False  # give way to replies that somebody watches
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -40,7 +41,7 @@ class SamplingParams:
         for name in ("max_tokens", "top_k", "repetition_context"):
             if not isinstance(getattr(self, name), int):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
-        for name in ("lookup", "ignore_eos"):
+        for name in ("lookup", "ignore_eos", "background"):
             if not isinstance(getattr(self, name), bool):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be true or false")
         if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 64):
@@ -58,6 +59,7 @@ _RANGES = (
 )
 
 
+_64_BITS = (1 << 64) - 1
 _COLDEST = 1e-30  # a lower temperature would be 0 in float32
 
 Sampler = Callable[[mx.array, mx.array], mx.array]
@@ -81,6 +83,18 @@ def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
     if params.min_p > 0:
         logits = keep_min_p(logits, params.min_p)
     return mx.random.categorical(logits, key=key)
+
+
+def key_at(seed: int, position: int) -> mx.array:
+    """The random key of the draw of the token at a position.
+
+    It depends on nothing else, so a reply is the same whichever passes it was computed by. Seed and position are mixed
+    as by SplitMix64 (Steele et al., 2014), whose neighbouring outputs have nothing in common.
+    """
+    mixed = (seed + (position + 1) * 0x9E3779B97F4A7C15) & _64_BITS
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _64_BITS
+    return mx.random.key(mixed ^ (mixed >> 31))
 
 
 def keep_top_k(logits: mx.array, k: int) -> mx.array:

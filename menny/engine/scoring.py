@@ -10,60 +10,68 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 
 from menny.engine.cache import Cache
-from menny.engine.generate import prefill
+from menny.engine.generate import PREFILL_CHUNK, prefill, until_read
+from menny.engine.passes import Cancelled, Pass
 from menny.engine.prefix_cache import CachedPrefix
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine_protocols import Score
 from menny.errors import EngineError
 
-MOST_BYTES = 1 << 30  # of a batch's cache; more continuations are computed in several batches
+MOST_BYTES = (
+    1 << 30
+)  # of a batch's cache; more continuations are computed in several batches, as are those beyond a chunk
 
 
-def score(
+async def score(
     runtime: Runtime,
     prompt: Sequence[int],
     continuations: Sequence[Sequence[int]],
     shared: int = 0,
     control: RequestControl | None = None,
-) -> list[Score] | None:
-    """Return the score of each continuation of a prompt, or None where the request was cancelled.
+) -> list[Score]:
+    """Return the score of each continuation of a prompt.
 
     Of what is computed, only the cache of the prompt's first `shared` tokens is kept, for prompts that begin with the
-    same ones. Raises EngineError when the model's numbers overflow.
+    same ones. Raises EngineError when the model's numbers overflow, and Cancelled.
     """
     control = control or RequestControl()
+    await until_read(runtime, prompt, control)
     cached = runtime.prefix_cache.copy(prompt)
     cache = cached.cache if cached else runtime.model.make_cache()
     for end in (min(shared, len(prompt) - 1), len(prompt) - 1):
         start = cache.offset
-        for done in prefill(runtime.model, mx.array(list(prompt[start:end]), mx.int32), cache):
+        async for done in prefill(mx.array(list(prompt[start:end]), mx.int32), cache):
             control.on_prefill(start + done)
             if control.is_cancelled():
-                return None
+                raise Cancelled
         if start < end == shared:
             runtime.prefix_cache.insert(CachedPrefix(tuple(prompt[:shared]), cache.prefix(shared)))
     scores: list[Score] = []
     for batch in _batches(continuations, cache.nbytes):
-        scores += _score_batch(runtime, prompt[-1], batch, cache)
+        scores += await _score_batch(runtime, prompt[-1], batch, cache)
         if control.is_cancelled():
-            return None
+            raise Cancelled
     return scores
 
 
 def _batches(continuations: Sequence[Sequence[int]], cache_bytes: int) -> Iterator[Sequence[Sequence[int]]]:
-    rows = max(1, MOST_BYTES // max(1, cache_bytes))
+    longest = max(map(len, continuations))
+    rows = max(1, min(MOST_BYTES // max(1, cache_bytes), PREFILL_CHUNK // longest))
     for start in range(0, len(continuations), rows):
         yield continuations[start : start + rows]
 
 
-def _score_batch(runtime: Runtime, last: int, continuations: Sequence[Sequence[int]], cache: Cache) -> list[Score]:
+async def _score_batch(
+    runtime: Runtime, last: int, continuations: Sequence[Sequence[int]], cache: Cache
+) -> list[Score]:
     """Compute the prompt's last token and all continuations, without their last tokens, in one pass."""
     longest = max(map(len, continuations))
     padded = [[*tokens, *[last] * (longest - len(tokens))] for tokens in continuations]
     inputs = mx.array([[last, *row[:-1]] for row in padded], mx.int32)  # [B, L]
     targets = mx.array(padded, mx.int32)  # [B, L]
     lengths = mx.array([[len(tokens)] for tokens in continuations])  # [B, 1]
-    logits = runtime.model(inputs, cache.broadcast(len(continuations)))[0]
+    logits = await Pass(inputs, cache.broadcast(len(continuations)))
+    assert logits is not None  # noqa: S101
     logits = logits[..., : runtime.vocab_size].astype(mx.float32)  # [B, L, V]
     chosen = mx.take_along_axis(logits, targets[..., None], axis=-1)[..., 0] - mx.logsumexp(logits, axis=-1)  # [B, L]
     sums = mx.where(mx.arange(longest) < lengths, chosen, 0).sum(axis=-1)  # [B]

@@ -9,7 +9,7 @@ Legend of shapes: L tokens, V vocabulary.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import mlx.core as mx
 
@@ -42,46 +42,47 @@ class SpeculativeDecoding(Decoding):
         super().__init__(runtime, cache, prompt, params)
         self._lookup = Lookup(prompt)
         self._is_exact = _is_exact(runtime, params)
+        self._before: Sampled  # the token before the last one
+        self._sampled: Sampled  # the last one, which isn't handed on yet
         self._trusted = 0  # tokens in the cache when the first draft was verified; 0: there was none
 
-    def _decode(self, before: Sampled, sampled: Sampled) -> Tokens:
+    async def _decode(self, before: Sampled, sampled: Sampled) -> Tokens:
+        self._before, self._sampled = before, sampled
         read_at: float | None = None
         while True:
-            queued = None if self._draft() else self._sample(self._forward(sampled.token), sampled)
-            if self._is_uncertain(sampled):
-                yield from super()._decode(before, (yield from self._sample_again(before)))
-            token = self._read(sampled)
+            queued = None if self._draft() else self._sample(await self._forward(self._sampled.token), self._sampled)
+            if self._is_uncertain(self._sampled):
+                async for token in self._start_again():
+                    yield token
+            token = self._read(self._sampled)
             if queued is None:
-                before, sampled = yield from self._verify(token, sampled)
+                async for verified in self._verify(token):
+                    yield verified
                 read_at = None
                 continue
             read_at = self._observe_step(read_at)
             yield token
-            before, sampled = sampled, queued
+            self._before, self._sampled = self._sampled, queued
 
-    def _verify(self, token: int, sampled: Sampled) -> Generator[int | None, None, tuple[Sampled, Sampled]]:
-        """Hand on a token and the draft's tokens after it that are right.
-
-        Returns the last two samples, of which the last isn't handed on yet.
-        """
+    async def _verify(self, token: int) -> AsyncGenerator[int]:
+        """Hand on a token and the draft's tokens after it that are right; the last sample isn't handed on yet."""
         draft = self._draft()  # with the token itself it may be another one, or none
         if draft and not self._trusted:
             self._trusted = self._cache.offset
         began = time.perf_counter()
-        logits = self._forward(mx.array([token, *draft]))
+        logits = await self._forward(mx.array([token, *draft]))
         mx.async_eval(logits)
         yield token
-        before, sampled = sampled, self._sample(logits, sampled)
-        if draft:
-            mx.eval(sampled.token)
+        self._before, self._sampled = self._sampled, self._sample(logits, self._sampled)
+        if draft and not self._costs.others:
+            mx.eval(self._sampled.token)
             self._costs.observe(len(draft) + 1, time.perf_counter() - began)
         for place, drafted in enumerate(draft, start=1):
-            if self._is_uncertain(sampled) or as_int(sampled.token) != drafted:
+            if self._is_uncertain(self._sampled) or as_int(self._sampled.token) != drafted:
                 break
-            yield self._read(sampled)
-            before, sampled = sampled, self._sample(logits, sampled, place)
+            yield self._read(self._sampled)
+            self._before, self._sampled = self._sampled, self._sample(logits, self._sampled, place)
         self._cache.trim(self._count)
-        return before, sampled
 
     def _draft(self) -> list[int]:
         completed = self._count - len(self._prompt)
@@ -105,14 +106,16 @@ class SpeculativeDecoding(Decoding):
         """True if the other rounding of earlier drafts could have led to another token."""
         return self._trusted > 0 and sampled.near_ties is not None and as_int(sampled.near_ties) > 1
 
-    def _sample_again(self, before: Sampled) -> Generator[None, None, Sampled]:
-        """Sample a token from a cache that is computed as if there had been no drafts.
+    async def _start_again(self) -> Tokens:
+        """Go on without drafts, from a cache that is computed as if there had been none.
 
-        That takes the time that the drafts saved, so the reply goes on without any.
+        That takes the time that the drafts saved.
         """
         tokens = self._lookup.tokens
         self._cache.trim(self._trusted)
         for token in tokens[self._trusted : -1]:
-            mx.eval(self._forward(mx.array([token])))
+            mx.eval(await self._forward(mx.array([token])))
             yield None
-        return self._sample(self._forward(mx.array(tokens[-1:])), before)
+        sampled = self._sample(await self._forward(mx.array(tokens[-1:])), self._before)
+        async for following in super()._decode(self._before, sampled):
+            yield following

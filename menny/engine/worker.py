@@ -1,7 +1,8 @@
 """The engine's thread: it alone loads, evaluates and generates; requests go in, chunks come out through a queue.
 
 MLX's unevaluated arrays, random state and streams belong to the thread that made them, while a web server answers each
-session from another one. So one long-lived thread does all the computing, and serves requests in their order.
+session from another one. So one long-lived thread does all the computing. Requests take a row of its scheduler each, in
+their order, and wait where all rows are taken.
 """
 
 import atexit
@@ -29,10 +30,12 @@ from menny.engine.generate import generate
 from menny.engine.memory import release_memory
 from menny.engine.memory_plan import Plan, plan_for_opened
 from menny.engine.model import Mistral
+from menny.engine.passes import Cancelled
 from menny.engine.prefix_cache import PrefixCache
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
+from menny.engine.scheduler import Row, Scheduler
 from menny.engine.scoring import score
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.engine_protocols import Chunk, OnProgress, Progress, Score
@@ -43,13 +46,14 @@ log = logging.getLogger(__name__)
 Build = Callable[[], Mistral]
 Prepare = Callable[[], tuple[Plan, Build]]  # reads headers only; the second reads the weights
 
+PARALLEL = 8  # requests at once, by default
 SPARE_ROWS = 512  # the padding that a model's vocabulary may have beyond its tokenizer's
 
 
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, prepare: Prepare, prefix_bytes: int | None) -> None:
+    def __init__(self, path: Path, prepare: Prepare, prefix_bytes: int | None, parallel: int = PARALLEL) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
         self.context_length: int  # tokens, of prompt and reply together
@@ -57,7 +61,9 @@ class Engine:
         self.stage_bytes: tuple[int, ...]  # the weights, on each machine that holds a stage of the model
         self._lock = threading.Condition()
         self._waiting: deque[Request] = deque()
-        self._serving: Request | None = None
+        self._parallel = parallel
+        self._free_rows = parallel  # for requests that wait
+        self._serving: list[Request] = []
         self._closed = False
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
         self._prefix_cache = PrefixCache(prefix_bytes or 0)
@@ -167,10 +173,11 @@ class Engine:
         return EngineError(f"The model {self.name} was unloaded: choose a model again.")
 
     def requests_ahead(self, request: Request) -> int:
-        """The number of requests that will be served before this one."""
+        """The number of requests that must end before this one can begin; 0: it is about to."""
         with self._lock:
-            place = self._waiting.index(request) if request in self._waiting else 0
-            return place + (self._serving is not None and self._serving is not request)
+            if request not in self._waiting:
+                return 0
+            return max(0, self._in_order().index(request) + 1 - self._free_rows)
 
     def withdraw(self, request: Request) -> None:
         """Remove a cancelled request from the queue; one that is being served ends by itself."""
@@ -186,8 +193,8 @@ class Engine:
             for request in self._waiting:
                 request.end_cancelled()
             self._waiting.clear()
-            if self._serving:
-                self._serving.cancelled.set()
+            for request in self._serving:
+                request.cancelled.set()
             self._lock.notify()
         self._thread.join()
         atexit.unregister(self.close)
@@ -202,20 +209,22 @@ class Engine:
         """The thread's life: load, serve requests, and release the memory."""
         try:
             try:
-                runtime = Runtime(self._load(path, prepare), self.tokenizer, self._prefix_cache)
+                plan, model = self._load(path, prepare)
             except BaseException as error:  # raised in the thread that asked for the engine
                 self._loaded.put(error)
                 return
+            runtime = Runtime(model, self.tokenizer, self._prefix_cache)
+            scheduler = Scheduler(runtime, self._parallel, plan.caches)
             self._loaded.put(None)
-            while request := self._next_request(runtime.model):
-                self._serve(runtime, request)
-            del runtime
+            while self._admit(runtime, scheduler, plan):
+                scheduler.step()
+            del runtime, scheduler, model
         finally:
             self._prefix_cache.clear()
             if not self._is_stranded:
                 release_memory()
 
-    def _load(self, path: Path, prepare: Prepare) -> Mistral:
+    def _load(self, path: Path, prepare: Prepare) -> tuple[Plan, Mistral]:
         if mx.metal.is_available():
             limit = mx.device_info()["max_recommended_working_set_size"]
             mx.set_wired_limit(int(limit))  # the weights stay resident, so that no token waits for them
@@ -233,29 +242,39 @@ class Engine:
             )
         self.stage_bytes = model.stage_bytes
         self.leaves_out_vision = model.leaves_out_vision
-        return model
+        return plan, model
 
-    def _next_request(self, model: Mistral) -> Request | None:
-        """Wait for the next request; None once the engine is closed."""
+    def _admit(self, runtime: Runtime, scheduler: Scheduler, plan: Plan) -> bool:
+        """Give free rows to requests that wait, and wait while there are none; False once the engine is closed."""
         with self._lock:
-            self._serving = None
-            if isinstance(model, Pipeline):
-                while not self._lock.wait_for(self._has_work, PAUSE):
-                    model.rest()
-            self._lock.wait_for(self._has_work)
-            if self._closed:
-                return None
-            self._serving = self._waiting.popleft()
-            return self._serving
+            self._serving = [row.request for row in scheduler.rows]
+            if not self._serving:
+                if isinstance(runtime.model, Pipeline):
+                    while not self._lock.wait_for(self._has_work, PAUSE):
+                        runtime.model.rest()
+                self._lock.wait_for(self._has_work)
+            while self._waiting:
+                request = self._in_order()[0]
+                needed = plan.cache_of(request.most_tokens)
+                if not scheduler.has_room(needed):
+                    self._free_rows = 0  # even if only memory lacks
+                    break
+                self._waiting.remove(request)
+                scheduler.add(Row(request, self._serve(runtime, request), needed))
+                self._serving.append(request)
+            else:
+                self._free_rows = scheduler.free_rows
+            return bool(self._serving)
+
+    def _in_order(self) -> list[Request]:
+        """The requests that wait, those that somebody watches first."""
+        return sorted(self._waiting, key=lambda request: request.is_background)
 
     def _has_work(self) -> bool:
         return bool(self._waiting) or self._closed
 
-    def _serve(self, runtime: Runtime, request: Request) -> None:
+    async def _serve(self, runtime: Runtime, request: Request) -> None:
         """Put the results of a request into its queue; an error ends this request only."""
-        if request.cancelled.is_set():  # before its turn
-            request.end_cancelled()
-            return
         total = len(request.prompt)
         request.progress = Progress("prefill", 0, total)
 
@@ -264,16 +283,16 @@ class Engine:
 
         control = RequestControl(on_prefill, request.cancelled.is_set)
         try:
+            if request.cancelled.is_set():  # before its turn
+                raise Cancelled
             match request.work:
                 case GenerateWork(params):
-                    for chunk in generate(runtime, request.prompt, params, control):
+                    async for chunk in generate(runtime, request.prompt, params, control):
                         request.events.put(chunk)
                 case ScoreWork(continuations, shared):
-                    scores = score(runtime, request.prompt, continuations, shared, control)
-                    if scores is None:
-                        request.end_cancelled()
-                    else:
-                        request.events.put(scores)
+                    request.events.put(await score(runtime, request.prompt, continuations, shared, control))
+        except Cancelled:
+            request.end_cancelled()
         except MennyError as error:
             request.events.put(error.with_traceback(None))  # which would keep the cache and the model
         except Exception as error:
@@ -295,16 +314,20 @@ def load_engine(
     prefix_bytes: int | None = None,
     shared: Shared | None = None,
     threads: int | None = None,
+    parallel: int = PARALLEL,
 ) -> Engine:
     """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
 
     Prompt and reply together may have `context_length` tokens; by default, as many as fit into memory. A model that
     doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
     Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
-    `shared` names the other machines that hold their part of the model. On a CPU, `threads` compute (default: one for
-    each physical core).
+    `parallel` requests are served at once, or as many as memory holds the caches of; the next ones wait.
+    `shared` names the other machines that hold their part of the model; they serve one request after the other.
+    On a CPU, `threads` compute (default: one for each physical core).
     """
     path = Path(os.path.expanduser(path))
+    if parallel < 1:
+        raise EngineError(f"parallel is {parallel}, but must be at least 1.")
 
     def prepare() -> tuple[Plan, Build]:
         args, source = open_model(path)
@@ -312,5 +335,5 @@ def load_engine(
 
     if shared:
         stage = shared.plan(path, context_length, force)
-        return Engine(path, lambda: (stage.plan, partial(load_pipeline, shared.ring, stage)), prefix_bytes)
-    return Engine(path, prepare, prefix_bytes)
+        return Engine(path, lambda: (stage.plan, partial(load_pipeline, shared.ring, stage)), prefix_bytes, parallel=1)
+    return Engine(path, prepare, prefix_bytes, parallel)

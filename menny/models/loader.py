@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from menny.engine import (
+    PARALLEL,
     Engine,
     Machine,
     ModelArgs,
@@ -76,12 +77,13 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
 class LoadOptions:
     """Options of loading: a context in tokens (None: as many as fit); `force` loads what doesn't seem to fit.
 
-    `threads` compute on a CPU; None: one for each physical core.
+    `threads` compute on a CPU; None: one for each physical core. `parallel` replies are written at once.
     """
 
     context: int | None = None
     force: bool = False
     threads: int | None = None
+    parallel: int = PARALLEL
 
 
 AS_FITS = LoadOptions()
@@ -113,7 +115,13 @@ def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS)
         return load(source.place, source.options) if source else load(model.present(), options)
     if isinstance(model, ServerSource):
         return connect(server_of(model, options.context))
-    return load_engine(model, context_length=options.context, force=options.force, threads=options.threads)
+    return load_engine(
+        model,
+        context_length=options.context,
+        force=options.force,
+        threads=options.threads,
+        parallel=options.parallel,
+    )
 
 
 def notice_of(engine: object) -> str:

@@ -25,3 +25,11 @@ def engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(requests, "HEARTBEAT", 0.01)
     with load_engine(folder) as engine:
         yield engine
+
+
+@pytest.fixture
+def engine_for_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The same, which serves one request at a time."""
+    monkeypatch.setattr(requests, "HEARTBEAT", 0.01)
+    with load_engine(folder, parallel=1) as engine:
+        yield engine

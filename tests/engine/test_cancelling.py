@@ -1,15 +1,21 @@
 """Whoever lets go of a reply, by whatever way, frees its place for the next."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from menny.engine import Chunk, Progress, worker
+from menny.engine import Chunk, Engine, Progress, worker
 from menny.engine.runtime import RequestControl, Runtime
 from tests.engine.scripts import TEXT
 from tests.engine.serving import ENDLESS, begun, caches_made, say, start, text
+
+
+@pytest.fixture
+def engine(engine_for_one: Engine) -> Engine:
+    """An engine with a single place, so that it shows who holds it."""
+    return engine_for_one
 
 
 class Halt(BaseException):
@@ -107,7 +113,7 @@ def test_a_consumer_stopped_within_its_callback_frees_its_place(engine, stop):
 def test_a_consumer_stopped_within_its_callback_while_its_own_prefill_runs_frees_its_place(engine, monkeypatch):
     ended = threading.Event()
 
-    def slow(runtime: Runtime, prompt: Any, params: Any, control: RequestControl) -> Iterator[Chunk]:
+    async def slow(runtime: Runtime, prompt: Any, params: Any, control: RequestControl) -> AsyncGenerator[Chunk]:
         while not control.is_cancelled():
             pass
         ended.set()

@@ -17,7 +17,7 @@ from tests.engine.tiny_models import random_weights, tiny_args, write_folder, wr
 def test_closing_the_engine_ends_every_reply_its_thread_and_its_memory(folder, monkeypatch):
     models = models_loaded(monkeypatch)
     before = set(threading.enumerate())
-    engine = load_engine(folder)
+    engine = load_engine(folder, parallel=1)
     running = begun(start(engine, "B", ENDLESS))
     waiting = [start(engine, "A"), start(engine, "A")]
     engine.close()

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
-from menny.engine.generate import PREFILL_CHUNK, generate, prefill
+from menny.engine.generate import PREFILL_CHUNK
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.speculative import decoding_of
 from menny.errors import EngineError
+from tests.engine.alone import each, generate, prefill
 from tests.engine.scripts import DIGITS, EOS, INFINITE, NOT_A_NUMBER, SIZE, TEXT, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -248,7 +249,7 @@ def test_greedy_tokens_are_those_of_the_whole_text_computed_anew_each_time(windo
     cache = model.make_cache()
     assert list(prefill(model, mx.array(prompt[:-1]), cache)) == [11]
     runtime = Runtime(model, SimpleNamespace(vocab_size=args.vocab_size))
-    got = decoding_of(runtime, cache, prompt, GREEDY).tokens()
+    got = each(model, decoding_of(runtime, cache, prompt, GREEDY).tokens())
     assert [next(got) for _ in range(20)] == expected[12:]
 
 

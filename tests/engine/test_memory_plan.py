@@ -22,9 +22,9 @@ from menny.engine import (
     plan_for,
     this_machine,
 )
-from menny.engine.generate import prefill
 from menny.engine.memory_plan import PROCESS
 from menny.errors import EngineError, TooLargeError
+from tests.engine.alone import prefill
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import random_weights, tiny_args, write_folder
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_engine, load_model, load_tokenizer
 from menny.engine.cache import BLOCK, KVCache, RollingCache
-from menny.engine.generate import PREFILL_CHUNK, generate
+from menny.engine.generate import PREFILL_CHUNK
 from menny.engine.prefix_cache import PrefixCache, default_limit
 from menny.engine.runtime import RequestControl, Runtime
 from menny.errors import EngineError
+from tests.engine.alone import generate
 from tests.engine.scripts import EOS, write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 

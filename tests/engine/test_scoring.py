@@ -1,7 +1,7 @@
 """A choice among continuations: as likely as a plain computation of each says, in one pass, over any kind of model."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from menny.engine.prefix_cache import PrefixCache
 from menny.engine.runtime import Runtime
 from menny.engine.scoring import Score, score
 from menny.errors import EngineError, PromptTooLongError
+from tests.engine.alone import result
 from tests.engine.naive_model import logits_of
 from tests.engine.scripts import SIZE, write_script
 from tests.engine.serving import ENDLESS, begun, caches_made, say, start
@@ -38,8 +39,8 @@ TOKENS = st.lists(st.integers(0, 49), min_size=1, max_size=12)
 def scored(
     model: Mistral, prompt: Sequence[int], labels: Sequence[Sequence[int]], prefixes: PrefixCache, shared: int = 0
 ) -> list[float]:
-    found = score(Runtime(model, SimpleNamespace(vocab_size=50), prefixes), prompt, labels, shared)
-    assert found is not None
+    runtime = Runtime(model, SimpleNamespace(vocab_size=50), prefixes)
+    found = result(model, score(runtime, prompt, labels, shared))
     assert [one.tokens for one in found] == [len(label) for label in labels]
     return [one.log_likelihood for one in found]
 
@@ -80,7 +81,7 @@ def test_a_shared_beginning_is_computed_once_and_what_follows_it_is_not_kept(
     for text in ([30, 31, 32, 33, 34], [40, 41, 42], [30, 31, 32, 33, 35]):
         scored(model, [*told, *text], labels, prefixes, shared=20)
     assert seen == [(1, 20), (1, 4), (3, 3), (1, 2), (3, 3), (1, 4), (3, 3)]
-    assert [len(kept.tokens) for kept in prefixes._kept] == [20]
+    assert [len(node.tokens) for node in prefixes._root.children] == [20]
 
 
 def test_scoring_leaves_a_conversations_cache_as_it_was() -> None:
@@ -160,7 +161,8 @@ class Left(Exception):  # noqa: N818 - nothing went wrong
     """The consumer had enough."""
 
 
-def test_a_score_waits_its_turn_and_can_be_let_go_of_there(engine: Engine) -> None:
+def test_a_score_waits_its_turn_and_can_be_let_go_of_there(engine_for_one: Engine) -> None:
+    engine = engine_for_one
     first = begun(start(engine, "B", ENDLESS))
     told: list[Progress] = []
 
@@ -181,8 +183,8 @@ def test_a_score_that_is_let_go_of_while_it_is_computed_frees_the_engine(
     caches, heard, passes = caches_made(monkeypatch), threading.Event(), []
     pieces = scoring.prefill
 
-    def slow(*given: Any) -> Iterator[int]:
-        for done in pieces(*given):
+    async def slow(*given: Any) -> AsyncGenerator[int]:
+        async for done in pieces(*given):
             passes.append(done)
             heard.wait()
             yield done
@@ -202,7 +204,7 @@ def test_a_score_that_is_let_go_of_while_it_is_computed_frees_the_engine(
 
 def test_a_closed_engine_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "HEARTBEAT", 0.01)
-    engine = load_engine(folder)
+    engine = load_engine(folder, parallel=1)
     other = begun(start(engine, "B", ENDLESS))
 
     def close(_: Progress) -> None:

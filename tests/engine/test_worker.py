@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import mlx.core as mx
@@ -70,7 +70,7 @@ def test_logits_that_arent_numbers_end_one_reply_and_the_engine_lives(engine):
 
 
 def test_whatever_fails_in_the_engine_ends_one_reply_with_a_sentence(engine, monkeypatch, caplog):
-    def fail(*_: Any) -> Iterator[Chunk]:
+    async def fail(*_: Any) -> AsyncGenerator[Chunk]:
         yield Chunk("so far")
         raise RuntimeError("the machine is full")
 
@@ -94,7 +94,8 @@ def test_an_error_that_is_kept_keeps_no_cache(engine, monkeypatch):
     assert [cache() is None for cache in caches] == [True, False]  # the second reply ended well
 
 
-def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine):
+def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine_for_one):
+    engine = engine_for_one
     first = begun(start(engine, "B", ENDLESS))
     second = start(engine, "B", ENDLESS)
     third, told = start(engine, "A"), []
@@ -116,7 +117,7 @@ def test_who_waits_hears_how_many_are_ahead_in_its_own_thread(engine):
 def test_a_silent_prefill_is_heard_of_while_it_lasts(engine, monkeypatch):
     heard = {done: threading.Event() for done in (0, 256)}
 
-    def slow(runtime: Runtime, prompt: Any, params: Any, control: RequestControl) -> Iterator[Chunk]:
+    async def slow(runtime: Runtime, prompt: Any, params: Any, control: RequestControl) -> AsyncGenerator[Chunk]:
         heard[0].wait()
         control.on_prefill(256)
         heard[256].wait()

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +21,7 @@ from menny.engine.benchmarks.mlx_lm import MlxLm
 from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
 from menny.engine.checkpoints.load import load_model
-from menny.engine.worker import Engine, load_engine
+from menny.engine.worker import PARALLEL, Engine, load_engine
 from menny.errors import EngineError
 from menny.model_files import find_model
 
@@ -43,6 +43,7 @@ class BenchSettings:
     runs: int = 3
     against: str | None = None
     threads: int | None = None  # that multiply on a CPU
+    parallel: int = PARALLEL  # requests that the engine serves at once; the others wait
 
     def __post_init__(self) -> None:
         for name in ("prompt_tokens", "new_tokens", "runs"):
@@ -64,7 +65,10 @@ class Speeds:
     decode_tps: float
     seconds_to_first_token: float  # the middle request's, its waiting included
     slowest_first_token: float
+    first_tokens: list[float]  # seconds to the first token of each request, the first to begin first
+    longest_pause: float  # seconds between two tokens of a reply
     total_tps: float
+    memory: int  # bytes of the process while it answered
     bandwidth_share: float  # decoding, of what the memory's bandwidth allows
 
 
@@ -103,11 +107,20 @@ class Report:
     against: Comparison | None = None
 
 
+@dataclass(frozen=True)
+class Together:
+    """Requests that were sent at once: the seconds until all were answered, each one's timing, and bytes of memory."""
+
+    seconds: float
+    timings: list[Timing]
+    memory: int
+
+
 @dataclass
 class _Runs:
     """Timings so far: replies of each run by the number of requests at once, and the baseline's."""
 
-    ours: dict[int, list[tuple[float, list[Timing]]]] = field(default_factory=dict)
+    ours: dict[int, list[Together]] = field(default_factory=dict)
     alone: list[Timing] = field(default_factory=list)
     theirs: list[Timing] = field(default_factory=list)
 
@@ -119,7 +132,7 @@ def bench(path: str | Path, settings: BenchSettings, on_step: OnStep = lambda _:
     with tempfile.TemporaryDirectory(prefix="menny-bench-") as folder:
         on_step("loading the model")
         weights, per_token, packed = _prepare(model_path, settings)
-        with load_engine(model_path, force=True, threads=settings.threads) as engine:
+        with load_engine(model_path, force=True, threads=settings.threads, parallel=settings.parallel) as engine:
             _check_length(engine, settings)
             on_step("warming up")
             mx.reset_peak_memory()
@@ -190,10 +203,11 @@ def _warm_up(generate: Generate, settings: BenchSettings, vocab_size: int) -> No
     list(generate(prompt, min(settings.new_tokens, WARM_UP_TOKENS)))
 
 
-def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[float, list[Timing]]:
-    """Send these prompts at once; returns the seconds until all are answered, and each reply's timing."""
+def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> Together:
+    """Send these prompts at once, and wait until all are answered."""
+    process = psutil.Process()
 
-    def answer(prompt: Sequence[int]) -> Timing:
+    def answer(prompt: Sequence[int]) -> tuple[Timing, int]:
         speeds: list[float] = []
 
         def tokens() -> Iterator[int]:
@@ -202,24 +216,30 @@ def _at_once(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) 
                 yield from () if chunk.token is None else (chunk.token,)
 
         timing = timed(tokens(), len(prompt))
-        return Timing(timing.first, timing.last, timing.tokens, speeds[-1])  # without the time in the queue
+        prefill_tps = speeds[-1]  # without the time in the queue
+        return replace(timing, prefill_tps=prefill_tps), process.memory_info().rss
 
     began = time.perf_counter()
     with ThreadPoolExecutor(len(prompts)) as pool:
-        timings = list(pool.map(answer, prompts))
-    return time.perf_counter() - began, timings
+        answered = list(pool.map(answer, prompts))
+    seconds = time.perf_counter() - began
+    return Together(seconds, [timing for timing, _ in answered], max(memory for _, memory in answered))
 
 
-def _speeds(at_once: int, runs: Sequence[tuple[float, list[Timing]]], seconds_per_token: float) -> Speeds:
-    timings = [timing for _, together in runs for timing in together]
+def _speeds(at_once: int, runs: Sequence[Together], seconds_per_token: float) -> Speeds:
+    timings = [timing for run in runs for timing in run.timings]
+    firsts = [sorted(timing.first for timing in run.timings) for run in runs]
     decode_tps = median(timing.decode_tps for timing in timings)
     return Speeds(
         concurrency=at_once,
         prefill_tps=median(timing.prefill_tps for timing in timings),
         decode_tps=decode_tps,
         seconds_to_first_token=median(timing.first for timing in timings),
-        slowest_first_token=median(max(timing.first for timing in together) for _, together in runs),
-        total_tps=median(sum(len(timing.tokens) for timing in together) / seconds for seconds, together in runs),
+        slowest_first_token=median(max(times) for times in firsts),
+        first_tokens=[median(places) for places in zip(*firsts, strict=True)],
+        longest_pause=median(max(timing.longest_pause for timing in run.timings) for run in runs),
+        total_tps=median(sum(len(timing.tokens) for timing in run.timings) / run.seconds for run in runs),
+        memory=max(run.memory for run in runs),
         bandwidth_share=decode_tps * seconds_per_token,
     )
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Timing:
     last: float
     tokens: tuple[int, ...]
     prefill_tps: float
+    longest_pause: float = 0.0  # seconds between two tokens
 
     @property
     def decode_tps(self) -> float:
@@ -51,10 +53,13 @@ def plainly(engine: Engine) -> Generate:
 
 def timed(tokens: Iterable[int], prompt_tokens: int) -> Timing:
     """Time a reply from now on."""
-    began = first = time.perf_counter()
+    began = time.perf_counter()
     received: list[int] = []
+    times: list[float] = []
     for token in tokens:
         received.append(token)
-        if len(received) == 1:
-            first = time.perf_counter()
-    return Timing(first - began, time.perf_counter() - began, tuple(received), prompt_tokens / (first - began))
+        times.append(time.perf_counter())
+    first = times[0] if times else began
+    longest = max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+    last = time.perf_counter() - began
+    return Timing(first - began, last, tuple(received), prompt_tokens / (first - began), longest)

@@ -1,4 +1,7 @@
-"""A few tokens through all blocks at once: what kernels need of a model and its cache, gathered in NumPy's arrays."""
+"""A few tokens through all blocks at once: what kernels need of a model and its caches, gathered in NumPy's arrays.
+
+The tokens may belong to several sequences: every token has its own place, in its own sequence's cache.
+"""
 
 import time
 
@@ -10,20 +13,21 @@ from menny.engine.cache import Cache
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, GROUP_SIZES, TILE, Packed
 from menny.engine.cpu.modules import describe
-from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.stages import CACHE_NUMBERS, SEEN, Numbers, Workspace
+from menny.engine.cpu.pool import Pace, Pool
+from menny.engine.cpu.stages import PLACE, SEEN, SLOT, Numbers, Workspace
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
-from menny.engine.model import Attention
+from menny.engine.model import Attention, Sequences
+from menny.engine.passes import FEW
 
-FEW = 16  # tokens a pass; more go through the modules, one after the other
 _TURNS = 256  # positions whose rotations are computed at once
+_KEPT_TURNS = 64  # times so many are kept
 
 PackedBlock = dict[int, Packed]  # a block's matrices by WQKV, WO, W1, W2, W3 and, with experts, GATE
 
 
 class BlockRunner:
-    """The blocks of a model, for passes of a few tokens of one sequence."""
+    """The blocks of a model, for passes of a few tokens."""
 
     def __init__(
         self,
@@ -49,8 +53,9 @@ class BlockRunner:
         for number, matrices in enumerate(blocks):
             for which, packed in matrices.items():
                 self._matrices[number, which] = describe([packed])[0]
-        self._caches = np.zeros((len(blocks), CACHE_NUMBERS), np.int64)
-        self._turned = 0, np.zeros((0, 2, args.head_dim // 2), np.float32)
+        self._places = np.zeros((len(blocks), FEW, PLACE), np.int64)
+        self._turned: dict[int, np.ndarray] = {}
+        self._paces: dict[int, Pace] = {}
         self._shared: dict[int, Workspace] = {}
         self._scratch: Scratch | None = None
 
@@ -58,43 +63,66 @@ class BlockRunner:
         """Whether so many tokens, after what the cache has seen, may come."""
         return 1 <= n_tokens <= FEW and all(layer.slots(n_tokens) is not None for layer in cache)
 
-    def __call__(self, x: np.ndarray, cache: Cache) -> np.ndarray:
-        """[L, dim] before the blocks → [L, dim] behind them; the cache has seen the tokens then."""
+    def __call__(self, x: np.ndarray, sequences: Sequences) -> np.ndarray:
+        """[L, dim] before the blocks → [L, dim] behind them, for up to FEW tokens; the caches have seen them then."""
         n_tokens = len(x)
-        turns, scales = self._turns(cache.offset, n_tokens), self._scales(cache.offset, n_tokens)
-        for number, layer in enumerate(cache):
-            slot, seen = layer.slots(n_tokens) or (0, 0)
-            keys, values = layer.open(n_tokens, self._n_kv_heads, self._head_dim)
-            self._caches[number] = keys.ctypes.data, values.ctypes.data, keys.shape[2], slot, seen
+        self._find_places(sequences)
+        positions = np.concatenate([np.arange(cache.offset, cache.offset + length) for cache, length in sequences])
         shared = self._room(n_tokens)
         shared.x[: x.size] = x.reshape(-1)
-        scratch = self._own_rooms(int(self._caches[:, SEEN].max()) + n_tokens)
-        args = self._numbers, self._matrices, self._norms, self._caches, turns, scales, shared, scratch, n_tokens
+        args = (
+            self._numbers, self._matrices, self._norms, self._places, self._turns(positions), self._scales(positions),
+            shared, self._own_rooms(int(self._places[:, :n_tokens, SEEN].max())), n_tokens,
+        )  # fmt: skip
+        pace = self._pace(n_tokens)
         began = time.perf_counter()
-        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, self._pool.pace.in_use)
-        if n_tokens == 1:
-            self._pool.pace.observe(time.perf_counter() - began)
-        for layer in cache:
-            layer.close(n_tokens)
+        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, pace.in_use)
+        pace.observe(time.perf_counter() - began)
+        for cache, length in sequences:
+            for layer in cache:
+                layer.close(length)
         return shared.x[: x.size].reshape(x.shape)
 
-    def _turns(self, position: int, n_tokens: int) -> np.ndarray:
-        """Cosines and sines that turn pairs at these positions [L, 2, D / 2]: what the model's rope makes of (1, 0)."""
-        start, turns = self._turned
-        if not start <= position <= position + n_tokens <= start + len(turns):
+    def _find_places(self, sequences: Sequences) -> None:
+        """Write down where each token's keys and values go in each block's cache, and how many it sees."""
+        first = 0
+        for cache, length in sequences:
+            for number, layer in enumerate(cache):
+                slot, seen = layer.slots(length) or (0, 0)
+                keys, values = layer.open(length, self._n_kv_heads, self._head_dim)
+                self._places[number, first : first + length] = (
+                    keys.ctypes.data, values.ctypes.data, keys.shape[2], slot, seen
+                )  # fmt: skip
+            self._places[:, first : first + length, SLOT:] += np.arange(length)[:, None]
+            first += length
+
+    def _pace(self, n_tokens: int) -> Pace:
+        """The pace of passes of about so many tokens: each size has its own usual time."""
+        if n_tokens == 1:
+            return self._pool.pace
+        return self._paces.setdefault(-(-n_tokens // TOKENS), Pace(self._pool.threads))
+
+    def _turns(self, positions: np.ndarray) -> np.ndarray:
+        """Cosines and sines that turn pairs at these positions [L, 2, D / 2]."""
+        return np.stack([self._turns_from(place // _TURNS)[place % _TURNS] for place in positions.tolist()])
+
+    def _turns_from(self, number: int) -> np.ndarray:
+        """Those of the positions from `number` times _TURNS on: what the model's rope makes of (1, 0)."""
+        if number not in self._turned:
             first = (slice(None, None, 2), slice(1, None, 2)) if self._neighbours else _halves(self._head_dim)
             ones = np.zeros((1, 1, _TURNS, self._head_dim), np.float32)
             ones[..., first[0]] = 1
-            turned = np.array(self._attention._rope(mx.array(ones), position))[0, 0]
-            turns = np.ascontiguousarray(np.stack([turned[:, half] for half in first], axis=1))
-            self._turned = start, turns = position, turns
-        return turns[position - start :]
+            turned = np.array(self._attention._rope(mx.array(ones), number * _TURNS))[0, 0]
+            if len(self._turned) == _KEPT_TURNS:
+                self._turned.clear()
+            self._turned[number] = np.stack([turned[:, half] for half in first], axis=1)
+        return self._turned[number]
 
-    def _scales(self, position: int, n_tokens: int) -> np.ndarray:
+    def _scales(self, positions: np.ndarray) -> np.ndarray:
         """What multiplies the queries at these positions [L], so that their products with keys needn't be scaled."""
         scale, growth = self._attention.scale, self._attention.query_scaling
-        factors = np.array(growth(position, n_tokens))[:, 0] if growth else np.ones(n_tokens, np.float32)
-        return (factors * scale).astype(np.float32)
+        factors = [np.array(growth(place, 1)).item() if growth else 1.0 for place in positions.tolist()]
+        return (np.array(factors, np.float32) * scale).astype(np.float32)
 
     def _room(self, n_tokens: int) -> Workspace:
         """What threads share for so many tokens, filled up to fours."""

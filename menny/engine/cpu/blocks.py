@@ -34,7 +34,7 @@ def run_blocks(
     numbers: Numbers,
     matrices: np.ndarray,
     norms: np.ndarray,
-    caches: np.ndarray,
+    places: np.ndarray,
     turns: np.ndarray,
     scales: np.ndarray,
     s: Workspace,
@@ -43,7 +43,7 @@ def run_blocks(
     stages: int,
     thread: int,
 ) -> None:
-    """x = block(x), for every block: matrices [blocks, 6], norms [blocks, 2, dim], caches [blocks, 5].
+    """x = block(x), for every block: matrices [blocks, 6], norms [blocks, 2, dim], places [blocks, T, 5].
 
     `turns` are the cosines and sines of the tokens' positions [T, 2, D / 2], `scales` multiply their queries [T].
     """
@@ -57,11 +57,11 @@ def run_blocks(
         scratch.scores[thread],
     )
     for block in range(len(norms)):
-        m, (first, second), cache = matrices[block], norms[block], caches[block]
+        m, (first, second), of_block = matrices[block], norms[block], places[block]
         row = m[WQKV].rows
         project(s, m[WQKV], first, numbers, tokens, own, stages)
-        store(s, cache, row, turns, numbers, tokens, stages + STAGE)
-        attend_heads(s, cache, row, turns, scales, numbers, tokens, own, stages + 2 * STAGE)
+        store(s, of_block, row, turns, numbers, tokens, stages + STAGE)
+        attend_heads(s, of_block, row, turns, scales, numbers, tokens, own, stages + 2 * STAGE)
         add_product(m[WO], s.mixed, s.x, numbers.dim, tokens, own, stages + 3 * STAGE)
         if numbers.experts:
             route(s, m[GATE], second, numbers, tokens, own, stages + 4 * STAGE)

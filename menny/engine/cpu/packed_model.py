@@ -15,10 +15,12 @@ from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_qu
 from menny.engine.cpu.memory import Arena
 from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedLinear, PackedMoE, rows_of
 from menny.engine.cpu.pool import Pool
-from menny.engine.model import Block, Mistral
+from menny.engine.model import Block, Mistral, Sequences
 from menny.engine.moe import MoEFeedForward
+from menny.engine.passes import FEW
 
 SWIGLU = ("w1", "w2", "w3")
+ATTENTION_BLOCK = 64  # positions: a BLAS rounds otherwise with other numbers of queries and keys
 
 
 class PackedMistral(Mistral):
@@ -39,6 +41,7 @@ class PackedMistral(Mistral):
             ]
             attention = self.layers[0].attention
             self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), attention, pool)
+            self.attention_block = ATTENTION_BLOCK
 
     def parameters(self) -> dict[str, Any]:
         """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""
@@ -66,11 +69,39 @@ class PackedMistral(Mistral):
         sizes = {name: weight.nbytes for name, weight in plain}
         return sizes | {f"{name}.weight": packed.nbytes for name, packed in self.packed.items()}
 
-    def hidden(self, x: mx.array, cache: Cache) -> mx.array:
-        """[B, L, dim] before the blocks → [B, L, dim] behind them."""
-        if self._runner and x.shape[0] == 1 and self._runner.takes(x.shape[1], cache):
-            return mx.array(self._runner(rows_of(x), cache))[None]
-        return super().hidden(x, cache)
+    @property
+    def shares_passes(self) -> bool:
+        """True where kernels compute all blocks: a token's numbers are then the same whoever shares its pass."""
+        return self._runner is not None
+
+    def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
+        """[B, L, dim] before the blocks → [B, L, dim] behind them, by kernels where those take the tokens."""
+        if self._runner is None or x.shape[0] > 1:
+            return super().hidden_of(x, sequences)
+        done, start = [], 0
+        for group in self._groups(sequences):
+            end = start + sum(length for _, length in group)
+            done.append(self._hidden_of_group(x[:, start:end], group))
+            start = end
+        return done[0] if len(done) == 1 else mx.concatenate(done, axis=1)
+
+    def _groups(self, sequences: Sequences) -> list[list[tuple[Cache, int]]]:
+        """Neighbours that the kernels take in one pass; what they don't take stands by itself."""
+        groups: list[list[tuple[Cache, int]]] = []
+        room = 0
+        for cache, length in sequences:
+            taken = self._runner is not None and self._runner.takes(length, cache)
+            if not taken or length > room:
+                groups.append([])
+                room = FEW if taken else 0
+            groups[-1].append((cache, length))
+            room -= length
+        return groups
+
+    def _hidden_of_group(self, x: mx.array, group: Sequences) -> mx.array:
+        if self._runner and all(self._runner.takes(length, cache) for cache, length in group):
+            return mx.array(self._runner(rows_of(x), group))[None]
+        return super().hidden_of(x, group)
 
 
 def _form(module: Any) -> tuple[int, int] | None:

@@ -19,8 +19,8 @@ from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 
-KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a block's cache: addresses, slots, the first token's slot, and what
-CACHE_NUMBERS = 5  # it sees, itself included
+KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a token's cache: addresses, slots, its own slot, and what it sees,
+PLACE = 5  # itself included
 
 
 class Numbers(NamedTuple):
@@ -100,15 +100,16 @@ def project(
 
 @kernel
 def store(
-    s: Workspace, cache: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
+    s: Workspace, places: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
 ) -> None:
-    """Put the tokens' rotated keys, and their values, into the cache; `row` is the length of qkv's."""
+    """Put the tokens' rotated keys, and their values, into their places [T, 5]; `row` is the length of qkv's."""
     dim, heads = numbers.head_dim, numbers.n_kv_heads
     pieces = tokens * heads
     piece = next_piece(stage)
     while piece < pieces:
         token, head = piece // heads, piece % heads
-        place = 4 * dim * (head * cache[CAPACITY] + cache[SLOT] + token)
+        cache = places[token]
+        place = 4 * dim * (head * cache[CAPACITY] + cache[SLOT])
         key = token * row + (numbers.n_heads + head) * dim
         value = key + heads * dim
         cos, sin = turns[token, 0], turns[token, 1]
@@ -131,7 +132,7 @@ def store(
 @kernel
 def attend_heads(
     s: Workspace,
-    cache: np.ndarray,
+    places: np.ndarray,
     row: int,
     turns: np.ndarray,
     scales: np.ndarray,
@@ -146,11 +147,12 @@ def attend_heads(
     piece = next_piece(stage)
     while piece < pieces:
         token, head = piece // heads, piece % heads
+        cache = places[token]
         query = token * row + head * dim
         rotate(
             s.qkv[query : query + dim], turns[token, 0], turns[token, 1], numbers.neighbours, scales[token], own.head
         )
-        shape = cache[SEEN] + token, dim
+        shape = cache[SEEN], dim
         place = 4 * dim * cache[CAPACITY] * (head * numbers.n_kv_heads // heads)
         keys = carray(_floats_at(cache[KEYS] + place), shape)
         values = carray(_floats_at(cache[VALUES] + place), shape)

@@ -21,7 +21,7 @@ import mlx.nn as nn
 from menny.engine.cache import Cache, LayerCache
 from menny.engine.distributed.ring import Opcode, Ring, lost
 from menny.engine.distributed.setup import PlannedStage, build_together, plan_together, receive_request
-from menny.engine.model import Mistral
+from menny.engine.model import Mistral, Sequences
 from menny.errors import EngineError, ModelError
 
 TYPES = (mx.float32, mx.float16, mx.bfloat16)  # of hidden states and logits; sent by their place here
@@ -85,9 +85,14 @@ class Pipeline(Mistral):
         self._forward(Opcode.FORWARD, tokens, cache)
         return self._ring.receive((*tokens.shape, self.args.vocab_size), self._type), cache
 
-    def hidden(self, x: mx.array, cache: Cache) -> mx.array:
+    @property
+    def shares_passes(self) -> bool:
+        """False: the other machines know of one cache a pass."""
+        return False
+
+    def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
         """Compute the blocks of this machine, in the way that is fastest here."""
-        return self._first.hidden(x, cache)
+        return self._first.hidden_of(x, sequences)
 
     def prefill(self, tokens: mx.array, cache: Cache) -> None:
         self._forward(Opcode.PREFILL, tokens, cache)

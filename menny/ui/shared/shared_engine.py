@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import streamlit as st
 
@@ -160,10 +161,17 @@ class SharedEngine:
 def load_engine(source: ModelSource) -> Engine:
     """Load a model as the page does it: one that doesn't fit can be loaded by its options."""
     try:
-        return load(source.place, source.options)
+        return load(source.place, replace(source.options, parallel=_parallel() or source.options.parallel))
     except TooLargeError as error:
         sentence = f"{error} The options on the page of models load it all the same."
         raise TooLargeError(sentence, error.needed, error.room) from None
+
+
+def _parallel() -> int | None:
+    """The user's setting of how many replies are written at once."""
+    with suppress(ConfigError):  # the page of models shows it
+        return load_settings().parallel
+    return None
 
 
 @st.cache_resource(show_spinner=False)

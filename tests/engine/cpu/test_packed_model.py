@@ -19,6 +19,7 @@ from menny.engine.rope import QueryScaling, RopeScaling
 from menny.engine.runtime import Runtime
 from menny.engine.sampling import SamplingParams
 from menny.errors import EngineError
+from tests.engine.alone import each
 from tests.engine.tiny_models import built, quantize, random_weights, tiny_args, write_folder
 
 if packed_mistral() is None:
@@ -102,7 +103,8 @@ def test_greedy_tokens_are_those_of_the_expanded_weights(tmp_path: Any, kind: st
     for model in pair:
         cache = model.make_cache()
         model.prefill(mx.array([TOKENS[:19]]), cache)
-        tokens = Decoding(Runtime(model, Letters()), cache, TOKENS[:20], params).tokens()
+        decoding = Decoding(Runtime(model, Letters()), cache, TOKENS[:20], params)
+        tokens = each(model, decoding.tokens())
         replies.append([next(tokens) for _ in range(40)])
     assert replies[0] == replies[1]
 
@@ -139,7 +141,7 @@ def test_logits_that_overflow_end_a_reply_with_a_sentence(tmp_path: Any) -> None
     packed.packed["layers.1.attention.wo"].scales.fill(np.nan)
     decoding = Decoding(Runtime(packed, Letters()), packed.make_cache(), [1], SamplingParams(temperature=0))
     with pytest.raises(EngineError, match="overflowed"):
-        next(decoding.tokens())
+        next(each(packed, decoding.tokens()))
 
 
 def test_forms_without_a_kernel_are_computed_the_old_way(tmp_path: Any) -> None:
@@ -170,7 +172,7 @@ def test_a_few_tokens_of_one_sequence_take_one_call_for_all_blocks(
     packed, _ = load(tmp_path, {"sliding_window": 16}, 4)
     calls = []
     runner = BlockRunner.__call__
-    monkeypatch.setattr(BlockRunner, "__call__", lambda self, x, cache: calls.append(len(x)) or runner(self, x, cache))
+    monkeypatch.setattr(BlockRunner, "__call__", lambda self, x, group: calls.append(len(x)) or runner(self, x, group))
     in_chunks(packed, 1, 12, 17, 3, 1, 1)
     assert calls == [1, 12, 1, 1]  # neither what is too long nor what wraps around the window
 
