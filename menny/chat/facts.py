@@ -11,6 +11,7 @@ from dataclasses import replace
 from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Context
 from menny.chat.settings import Instructions, ReplySettings
+from menny.chat.thinking import ThoughtSplitter
 from menny.engine_protocols import Engine, Tokenizer
 from menny.errors import PromptTooLongError
 from menny.messages import Message
@@ -77,14 +78,15 @@ def note_facts(
     except PromptTooLongError:
         return []
     params = replace(settings.params, max_tokens=MOST_TOKENS, temperature=0.0, seed=None, stop=())
-    pieces: list[str] = []
+    splitter = ThoughtSplitter(engine.tokenizer)
     stream = engine.stream(context.encode(chosen), params)
     for chunk in stream:
-        pieces.append(chunk.text)
+        splitter.add(chunk, chunk.text)
         if is_cancelled():
             stream.cancel()
             return []
-    return listed_facts("".join(pieces), known)
+    splitter.finish()
+    return listed_facts(splitter.text, known)
 
 
 def listed_facts(answer: str, known: Sequence[Fact]) -> list[str]:

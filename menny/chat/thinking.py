@@ -58,6 +58,8 @@ class ThoughtSplitter:
         self._strips = not self._is_by_token and bool(thought) and not text
         self._closer = THOUGHT_MARKERS[0][1]
         self._held = ""  # what may be the beginning of a mark
+        if not self._is_by_token and not thought and text.strip() and _may_open(text):  # it was stopped within one
+            self._held, self.text, self._has_begun = text, "", False
 
     def is_mark(self, chunk: Chunk) -> bool:
         """Return True for a chunk whose token begins or ends a thought."""
@@ -80,11 +82,9 @@ class ThoughtSplitter:
             self._answer(text)
 
     def finish(self) -> None:
-        """Take what was held back for what it turned out to be."""
+        """Take what was held back for what it turned out to be; half a mark at a thought's end is written anew."""
         held, self._held = self._held, ""
-        if self.is_thinking:
-            self._think(held)
-        else:
+        if not self.is_thinking:
             self._answer(held)
 
     def _add_by_token(self, chunk: Chunk, text: str) -> None:
@@ -107,7 +107,7 @@ class ThoughtSplitter:
                 self._closer, self._held = opened[1], begun.removeprefix(opened[0])
                 self.is_thinking = self._strips = True
                 self._may_end_alone = False
-            elif any(opener.startswith(begun) for opener, _ in THOUGHT_MARKERS):
+            elif _may_open(begun):
                 return  # nothing yet, or a part of a mark
             self._has_begun = True
         if self.is_thinking:
@@ -131,6 +131,11 @@ class ThoughtSplitter:
             if THOUGHT_MARKERS[0][0] not in self.text[: end.start()]:  # else it is quoted
                 self._strips = True
                 self.thought, self.text = self.text[: end.start()].strip(), self.text[end.end() :].lstrip()
+
+
+def _may_open(text: str) -> bool:
+    """Return True for a text that is nothing yet, or the beginning of a mark that opens a thought."""
+    return any(opener.startswith(text.lstrip()) for opener, _ in THOUGHT_MARKERS)
 
 
 def _begun(text: str, mark: str) -> int:

@@ -67,7 +67,9 @@ def with_words(messages: Sequence[Message], words: str) -> list[Message]:
 def spelled(thought: Thought) -> str:
     """Return a thought as text, for models that write their marks."""
     opens, closes = THOUGHT_MARKERS[0]
-    return f"{opens}\n{thought.text}" + (f"\n{closes}{BLANK_LINE}" if thought.is_closed else "")
+    return (
+        f"{opens}\n{thought.text.rstrip()}\n{closes}{BLANK_LINE}" if thought.is_closed else f"{opens}\n{thought.text}"
+    )
 
 
 def shows_words(template: Template, tokenizer: Tokenizer) -> bool:

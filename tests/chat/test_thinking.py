@@ -148,21 +148,22 @@ def test_a_thought_that_takes_too_long_is_closed_and_answered(template: str) -> 
         assert engine.tokenizer.decode(second).endswith("\n</think>\n\n")
 
 
-def test_the_user_can_have_the_answer_now(template: str) -> None:
+@pytest.mark.parametrize("when", [15, 33])
+def test_the_user_can_have_the_answer_now(template: str, when: int) -> None:
     chat, engine = Chat(), ThinkingEngine(template)
     reply = chat.begin("A number?")
     for number, _ in enumerate(chat.answer(reply, engine, asked(template=template))):
-        if number == 15:
-            assert reply.is_thinking
+        if number == when:
             assert reply.thought_seconds > 0
             reply.answer_now()
     entry = chat.entries[1]
     assert (entry.text, entry.finish_reason) == (ANSWER, "stop")
-    assert 0 < len(entry.thought) < len(THOUGHT)
+    assert entry.thought
+    assert THOUGHT.startswith(entry.thought.rstrip())
     assert len(engine.prompts) == 2
 
 
-@pytest.mark.parametrize("after", [6, 15, 30])
+@pytest.mark.parametrize("after", [6, 15, 30, 44, 45, 46])  # some of them within a mark that is text
 def test_a_thought_that_was_stopped_goes_on_where_it_was(template: str, after: int) -> None:
     chat, engine = Chat(), ThinkingEngine(template)
     reply = chat.begin("A number?")
@@ -171,11 +172,12 @@ def test_a_thought_that_was_stopped_goes_on_where_it_was(template: str, after: i
             reply.cancel()
     stopped = chat.entries[1]
     assert stopped.thought
-    assert (stopped.text, stopped.finish_reason, stopped.can_go_on) == ("", "cancelled", True)
+    assert (stopped.finish_reason, stopped.can_go_on) == ("cancelled", True)
+    assert stopped.text == "" or after > 40
     list(chat.answer(chat.resume(stopped.id), engine, asked(template=template)))
     entry = chat.entries[1]
     assert (entry.thought, entry.text, entry.finish_reason) == (THOUGHT, ANSWER, "stop")
-    assert entry.stats.thought_tokens > stopped.stats.thought_tokens
+    assert entry.stats.thought_tokens > stopped.stats.thought_tokens or after > 40
 
 
 def test_an_answer_that_was_stopped_goes_on_after_its_thought(template: str) -> None:
