@@ -92,7 +92,7 @@ class Reply:
         before, counts = self.stats, _Counts()
         try:
             for chunk in self.listen(start):
-                was_thinking, had_thought = splitter.is_thinking, bool(splitter.thought)
+                was_thinking, had_thought = splitter.is_thinking, splitter.has_thought
                 splitter.add(chunk, seam.join(chunk))
                 if splitter.is_mark(chunk):
                     seam.begin_anew()
@@ -101,7 +101,7 @@ class Reply:
                 counts.add(
                     chunk.completion_tokens,
                     is_thought=splitter.is_thinking or (was_thinking and splitter.text == self.text),
-                    is_first=bool(splitter.thought) and not had_thought,
+                    is_first=splitter.has_thought and not had_thought,
                 )
                 self.finish_reason = chunk.finish_reason
                 text, thought = self._take(splitter)

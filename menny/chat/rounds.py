@@ -85,8 +85,10 @@ class Rounds:
     def _asked(self) -> dict[str, Any]:
         """What a stream is asked for: the tokens of the answer, with those of a thought where one is expected."""
         left = max(1, self._params.max_tokens - self._answered)
-        if self._thinking.is_on and not self._is_closed and not self._reply.text:
-            left += max(0, self._thinking.budget - self._reply.stats.thought_tokens)
+        reply = self._reply
+        is_expected = self._thinking.is_on or bool(reply.thought) or reply.is_thinking
+        if is_expected and not self._is_closed and not reply.text:
+            left += max(0, self._thinking.budget - reply.stats.thought_tokens)
         asked: dict[str, Any] = {} if left == self._params.max_tokens else {"max_tokens": left}
         if self._thinking.choice != "auto" and hasattr(self._params, "thinking"):
             asked["thinking"] = self._thinking.is_on
@@ -96,7 +98,8 @@ class Rounds:
         """Return True where a thought has used up the answer's tokens; one over its budget is closed."""
         reply = self._reply
         is_full = chunk.prompt_tokens + chunk.completion_tokens >= self._engine.context_length - 1
-        if is_full or not reply.thought or self._answered >= self._params.max_tokens or self._explained():
+        has_thought = bool(reply.thought) or reply.is_thinking
+        if is_full or not has_thought or self._answered >= self._params.max_tokens or self._explained():
             return False
         self._is_closed = not reply.text and (not reply.is_thinking or self._is_over_budget)
         return True

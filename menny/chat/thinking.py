@@ -61,6 +61,11 @@ class ThoughtSplitter:
         if not self._is_by_token and not thought and text.strip() and _may_open(text):  # it was stopped within one
             self._held, self.text, self._has_begun = text, "", False
 
+    @property
+    def has_thought(self) -> bool:
+        """True where there is a thought, or one has begun."""
+        return bool(self.thought) or self.is_thinking
+
     def is_mark(self, chunk: Chunk) -> bool:
         """Return True for a chunk whose token begins or ends a thought."""
         return self._is_by_token and chunk.token in (self._opens, self._closes)

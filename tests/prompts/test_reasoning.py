@@ -4,6 +4,7 @@
 anew by `python -m tests.prompts.test_reasoning`, and read it.
 """
 
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,12 +54,17 @@ def shown(ids: list[int], tokenizer: Tokenizer) -> str:
     return "".join(pieces)
 
 
+@cache
+def of_version(version: str) -> Tokenizer:
+    with TemporaryDirectory() as folder:
+        return load_tokenizer(write_tekken(Path(folder), version))
+
+
 def pages() -> str:
     """All prompts of the kept file."""
     parts = []
     for name, (version, own) in MODELS.items():
-        with TemporaryDirectory() as folder:
-            tokenizer = load_tokenizer(write_tekken(Path(folder), version))
+        tokenizer = of_version(version)
         template = guess_template(tokenizer)
         for is_on in (True, False):
             words = reasoning_words(tokenizer, own) if is_on else ""
@@ -74,13 +80,13 @@ def test_the_prompts_are_those_that_were_read_and_kept() -> None:
 @pytest.fixture(scope="module")
 def v13(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, MistralTokenizer]:
     file = write_tekken(tmp_path_factory.mktemp("v13"), "v13")
-    return load_tokenizer(file), MistralTokenizer.from_file(str(file))
+    return of_version("v13"), MistralTokenizer.from_file(str(file))
 
 
 SOME = texts([*ORDINARY, *LIKE_CONTROLS, "[THINK]", "[/THINK]"]).filter(bool)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(persona=SOME, parts=st.tuples(SOME, SOME, SOME), question=SOME)
 def test_the_system_text_has_the_ids_of_mistral_common(v13: Any, persona: str, parts: Any, question: str) -> None:
     ours, theirs = v13
