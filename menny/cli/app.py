@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from menny import __version__
-from menny.cli import chats, get, models, moderation, page, personas, talk
+from menny.cli import chat, chats, get, models, moderation, page, personas, talk
 from menny.cli.common import complain
 from menny.cli.distributed import run_together
 from menny.config.command import command
@@ -87,7 +87,7 @@ def make_app() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_menny)
     app.command()(page.run)
-    app.command()(talk.chat)
+    app.command()(chat.chat)
     app.command()(talk.generate)
     app.command()(talk.demo)
     app.add_typer(chats.chats(), name="chats")

@@ -28,13 +28,15 @@ def read_given(path: Path, limit: int) -> bytes:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}.") from None
 
 
-def check_target(path: Path, endings: Iterable[str], overwrite: bool) -> Path:
+def check_target(
+    path: Path, endings: Iterable[str], overwrite: bool, otherwise: str = "choose another name, or add --overwrite."
+) -> Path:
     """Return where to write before any work is done. Raises ConfigError for an unknown ending or a file in the way."""
     target, known = Path(os.path.expanduser(path)), list(endings)
     if target.suffix.lower() not in known:
         raise ConfigError(f"{path} must end in {', '.join(known[:-1])} or {known[-1]}, which says in what form it is.")
     if os.path.lexists(target) and not overwrite:
-        raise ConfigError(f"{path} is there already: choose another name, or add --overwrite.")
+        raise ConfigError(f"{path} is there already: {otherwise}")
     if not target.absolute().parent.is_dir():
         raise ConfigError(f"There is no folder {target.parent}: make it first, or choose another one.")
     return target

@@ -16,6 +16,11 @@ from pathlib import Path
 import psutil
 import typer
 
+try:  # noqa: SIM105 - an optional dependency is imported so everywhere
+    import readline  # noqa: F401 - it lets the arrow keys bring back what was typed
+except ImportError:  # some Pythons come without it
+    pass
+
 PROMPT = "You: "
 PATIENCE = 0.5  # seconds without a line, twice, after which no more lines of an ended input are on their way
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from menny.chat import Chat, ReplySettings
-from menny.cli import talk
+from menny.cli import replies
 from menny.config.paths import CONFIGS
 from menny.errors import ConfigError
 from menny.personas.persona import Persona
@@ -29,13 +29,13 @@ def moderated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     text = text.replace("  - id: illegal\n", "  - id: illegal\n    messages: block\n    replies: block\n")
     text = text.replace("  - id: hateful\n", "  - id: hateful\n    replies: warn\n")
     (tmp_path / "moderation.yaml").write_text(text)
-    monkeypatch.setattr(talk, "CONFIGS", tmp_path)
+    monkeypatch.setattr(replies, "CONFIGS", tmp_path)
     return FakeEngine(answered, judge=judged)
 
 
 def say(engine: FakeEngine, conversation: Chat, text: str) -> None:
-    settings = ReplySettings(Sampling(), template="chatml", moderation=talk._moderation())
-    talk._answer(conversation, text, WHO, engine, settings)
+    settings = ReplySettings(Sampling(), template="chatml", moderation=replies.moderation_in_force())
+    replies.print_reply(conversation, lambda: conversation.begin(text), WHO.name, engine, settings)
 
 
 def test_a_blocked_message_is_told_and_not_sent(moderated: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_a_reply_to_warn_of_is_printed_with_the_warning(
 
 
 def test_where_all_is_off_nothing_is_judged() -> None:
-    assert talk._moderation() is None
+    assert replies.moderation_in_force() is None
 
 
 def test_a_reply_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +78,6 @@ def test_a_link_that_leads_nowhere_is_not_taken_for_no_moderation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "moderation.yaml").symlink_to("nowhere.yaml")
-    monkeypatch.setattr(talk, "CONFIGS", tmp_path)
+    monkeypatch.setattr(replies, "CONFIGS", tmp_path)
     with pytest.raises(ConfigError, match=r"moderation\.yaml: there is no such file"):
-        talk._moderation()
+        replies.moderation_in_force()
