@@ -8,7 +8,7 @@ import pytest
 from mlx_lm.utils import load as load_in_mlx_lm
 
 from menny.config.paths import PROJECT
-from menny.engine import load_model, load_tokenizer
+from menny.engine import Mistral, load_model, load_tokenizer
 from menny.engine.benchmarks.perplexity import Perplexity, measure_perplexity
 from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.engine.formats.gguf import read_gguf
@@ -50,7 +50,7 @@ def original(smollm2_path: Path) -> Perplexity:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("bits", "group_size", "worse"), [(8, 64, 1.02), (4, 64, 1.7), (4, 32, 1.2)])
-def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
+def test_the_model_that_comes_along_says_the_same_here_and_in_mlx_lm_and_with_its_weights_expanded(
     smollm2_path: Path, tmp_path: Path, original: Perplexity, bits: int, group_size: int, worse: float
 ) -> None:
     convert(smollm2_path, tmp_path / "target", QuantizationConfig("float16", bits, group_size))
@@ -60,6 +60,17 @@ def test_the_model_that_comes_along_has_the_same_logits_here_and_in_mlx_lm(
     peer.set_dtype(mx.float32)  # as our numbers are on a CPU
     theirs = np.array(peer(mx.array([ids])))
     assert np.abs(np.array(model(mx.array([ids]))[0]) - theirs).max() < 1e-3 * np.abs(theirs).max()
+    assert greedy(model, ids, 64) == greedy(load_model(tmp_path / "target", pack=False), ids, 64)
     converted = measure_perplexity(tmp_path / "target", TEXT)
     assert converted.perplexity < worse * original.perplexity
     assert converted.tokens == original.tokens > 400
+
+
+def greedy(model: Mistral, ids: list[int], n_tokens: int) -> list[int]:
+    """The likeliest tokens after these, one a pass."""
+    cache, found, new = model.make_cache(), [], ids
+    while len(found) < n_tokens:
+        logits, _ = model(mx.array([new]), cache)
+        new = [int(mx.argmax(logits[0, -1]).item())]
+        found += new
+    return found
