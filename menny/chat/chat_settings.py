@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from menny.chat.memory import Strategy
 from menny.chat.thinking import Choice
@@ -39,7 +40,7 @@ class ChatSettings:
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "ChatSettings":
         """Read what is kept; a value that isn't of its kind, as in a damaged file, is left out."""
-        return cls(**{one.name: kept[one.name] for one in fields(cls) if _fits(str(one.type), kept.get(one.name))})
+        return cls(**{one.name: kept[one.name] for one in fields(cls) if _fits(one.type, kept.get(one.name))})
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Return these defaults, such as a persona's, with the chat's own values in place of them."""
@@ -47,12 +48,15 @@ class ChatSettings:
         return {name: default if own[name] is None else own[name] for name, default in defaults.items()}
 
 
-def _fits(kind: str, value: Any) -> bool:
-    """Return whether a value read from JSON is of a field's kind, by the words of its annotation."""
-    if isinstance(value, bool) or value is None:
-        return value is not None and kind.startswith("bool")
-    if kind.startswith(("Strategy", "Choice")):
-        return value in get_args(Strategy if kind.startswith("Strategy") else Choice)
-    if kind.startswith("float"):
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, int if kind.startswith("int") else str)
+def _fits(kind: Any, value: Any) -> bool:
+    """Return whether a value read from JSON is of a field's kind: one of the words of a Literal, a number, a text."""
+    for option in get_args(kind) or (kind,):
+        if get_origin(option) is Literal:
+            is_fit = isinstance(value, str) and value in get_args(option)
+        elif option is float:
+            is_fit = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else:
+            is_fit = option is not NoneType and type(value) is option
+        if is_fit:
+            return True
+    return False

@@ -99,7 +99,8 @@ def _changed(file: Path, changes: Mapping[str, Any]) -> str:
     after = merged(now, changes)
     text = read(file) if os.path.lexists(file) else ""
     edited = edit_yaml(text, {key: after.get(key) for key in changes}, list(Settings.model_fields))
-    edited = (write_yaml(after) if edited is None else edited) or "{}\n"
+    edited = write_yaml(after) if edited is None else edited
+    edited += "" if after else "{}\n"  # a file without a key isn't YAML of ours
     parse_yaml(edited, Settings, file_name(file))
     return edited
 
