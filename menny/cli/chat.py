@@ -30,7 +30,8 @@ COMMAND = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?", re.DOTALL)  # no path, which h
 SAVED_AS = (".md", ".json")
 
 ThinkingOption = Annotated[
-    Choice | None, typer.Option("--thinking", help="Whether the model thinks before it answers; auto: if it can.")
+    Choice | None,
+    typer.Option("--thinking", help="Whether the model thinks before it answers; auto: if it was trained to."),
 ]
 
 
