@@ -23,6 +23,9 @@ class ModerationSettings(StrictModel):
 
     messages: dict[str, Action] = Field(default={}, description="The actions for your messages, by category.")
     replies: dict[str, Action] = Field(default={}, description="The actions for replies, by category.")
+    judge: str | None = Field(
+        default=None, max_length=4096, description="The id of the model that judges; else the one that answers does."
+    )
 
 
 class Settings(StrictModel):

@@ -12,7 +12,7 @@ from menny.ui.session import Session
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options, read_options
-from menny.ui.shared.shared_engine import SharedEngine, shared_engine
+from menny.ui.shared.shared_engine import SharedEngine, shared_engine, shared_judge
 
 EVERY = 0.7  # seconds between two updates while a job is under way
 FIT_SECONDS = 5.0  # for which a reading of the free memory is used
@@ -80,7 +80,7 @@ def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine
 
 
 def _set_timer(session: Session, engines: SharedEngine) -> None:
-    engines.idle_seconds = st.session_state["idle"] or None
+    engines.idle_seconds = shared_judge().idle_seconds = st.session_state["idle"] or None
     with session.feedback.attempt(TOAST):
         shared_settings().change(unload_after=st.session_state["idle"] or None)
 

@@ -6,13 +6,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
 
+from menny.config.paths import CONFIGS, models_folder, own_models_file
 from menny.config.settings import load_settings
 from menny.engine_protocols import Engine, Phase
 from menny.errors import ConfigError, TooLargeError
-from menny.models.loader import ModelSource, load, prepares
+from menny.models.beside import AS_JUDGE, beside, context_beside
+from menny.models.catalogue import load_catalogue
+from menny.models.loader import ModelSource, load, prepares, source_of
 
 
 class LoanCancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -159,9 +163,15 @@ class SharedEngine:
 
 
 def load_engine(source: ModelSource) -> Engine:
-    """Load a model as the page does it: one that doesn't fit can be loaded by its options."""
+    """Load a model as the page does it: one that doesn't fit can be loaded by its options.
+
+    Where a judge is chosen, the context is no longer than leaves room for it.
+    """
+    options, judge = source.options, chosen_judge()
+    if judge and options.context is None and isinstance(source.place, Path):
+        options = replace(options, context=context_beside(source.place, judge.place, shared_judge().holds(judge)))
     try:
-        return load(source.place, replace(source.options, parallel=_parallel() or source.options.parallel))
+        return load(source.place, replace(options, parallel=_parallel() or options.parallel))
     except TooLargeError as error:
         sentence = f"{error} The options on the page of models load it all the same."
         raise TooLargeError(sentence, error.needed, error.room) from None
@@ -172,6 +182,34 @@ def _parallel() -> int | None:
     with suppress(ConfigError):  # the page of models shows it
         return load_settings().parallel
     return None
+
+
+def load_judge(source: ModelSource) -> Engine:
+    """Load a judge beside the model that chats. Raises TooLargeError where it doesn't fit."""
+    chat = shared_engine().loaded
+    room = beside(source.place, chat.place if chat else None, "the model that chats", is_loaded=True)
+    if not room.fits:
+        raise TooLargeError(str(room), room.needed, room.left)
+    return load(source.place, source.options)
+
+
+def chosen_judge() -> ModelSource | None:
+    """Return the judge that settings.yaml names, if it is on this machine."""
+    with suppress(ConfigError):  # the page shows it
+        if judge := load_settings().moderation.judge:
+            models, _ = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
+            spec = next((one for one in models if one.id == judge), None)
+            return source_of(spec, AS_JUDGE) if spec else None
+    return None
+
+
+@st.cache_resource(show_spinner=False)
+def shared_judge() -> SharedEngine:
+    """Return the engine of the judge, a model of its own beside the one that chats; it rests after the same time."""
+    engines = SharedEngine(load_judge)
+    with suppress(ConfigError):  # the page of models shows it
+        engines.idle_seconds = load_settings().unload_after
+    return engines
 
 
 @st.cache_resource(show_spinner=False)
