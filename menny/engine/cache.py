@@ -105,6 +105,10 @@ class _Buffers:
         self._is_shared = other._is_shared = True
         other.offset = offset
 
+    def restore(self, keys: mx.array, values: mx.array, offset: int) -> None:
+        """Take over filled slots [B, K, T, D] of a cache that had seen `offset` tokens."""
+        self._keys, self._values, self.offset, self._views = keys, values, offset, None
+
     def reserve(self, n_tokens: int) -> None:
         """Make room for `n_tokens` more tokens at once, when the next ones come.
 

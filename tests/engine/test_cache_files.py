@@ -1,0 +1,142 @@
+"""A cache comes back from its file as it was, and what isn't such a file is never believed."""
+
+import os
+import random
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from menny.engine import Mistral
+from menny.engine.cache import Cache, KVCache, RollingCache
+from menny.engine.cache_files import ENDING, CacheFiles
+from menny.engine.prefix_cache import CachedPrefix
+from tests.engine.tiny_models import built, random_weights, tiny_args
+
+TOKENS = tuple(int(one) for one in np.random.default_rng(0).integers(0, 50, 300))
+
+
+def tiny(window: int | None = None) -> Mistral:
+    args = tiny_args(sliding_window=window)
+    return built(args, random_weights(args))
+
+
+def read(model: Mistral, tokens: tuple[int, ...] = TOKENS) -> CachedPrefix:
+    cache = model.make_cache()
+    model.prefill(mx.array([tokens]), cache)
+    return CachedPrefix(tokens, cache, 256)
+
+
+def next_logits(model: Mistral, kept: CachedPrefix) -> np.ndarray:
+    logits, _ = model(mx.array([[7, 8]]), kept.cache)
+    return np.array(logits.astype(mx.float32))
+
+
+@pytest.mark.parametrize("window", [None, 8, 299, 400])
+def test_a_conversation_goes_on_from_its_file_as_from_its_cache(tmp_path: Path, window: int | None) -> None:
+    model = tiny(window)
+    CacheFiles(tmp_path, "model").save(read(model))
+    again = CacheFiles(tmp_path, "model")
+    assert again.longest((*TOKENS, 7)) == 300
+    found = again.load((*TOKENS, 7, 8), model.make_cache)
+    assert found is not None
+    assert (found.tokens, found.prefilled, found.cache.offset) == (TOKENS, 256, 300)
+    assert np.array_equal(next_logits(model, found), next_logits(model, read(model)))
+
+
+@pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16])
+def test_half_precision_comes_back_to_the_bit(tmp_path: Path, dtype: mx.Dtype) -> None:
+    cache = Cache([KVCache(), RollingCache(256)])
+    for layer in cache:
+        layer.update(*(mx.random.normal((1, 2, 300, 8)).astype(dtype) for _ in range(2)))
+    CacheFiles(tmp_path, "model").save(CachedPrefix(TOKENS, cache, 0))
+    found = CacheFiles(tmp_path, "model").load((*TOKENS, 7), lambda: Cache([KVCache(), RollingCache(256)]))
+    assert found is not None
+    for before, after in zip(cache.state, found.cache.state, strict=True):
+        assert after.dtype == dtype
+        assert mx.array_equal(before[..., : after.shape[2], :], after)
+
+
+def test_a_prompt_that_differs_has_what_it_has_in_common(tmp_path: Path) -> None:
+    CacheFiles(tmp_path, "model").save(read(tiny()))
+    assert CacheFiles(tmp_path, "model").longest((*TOKENS[:200], 49, 49)) == 200
+    rolled = tmp_path / "rolled"
+    CacheFiles(rolled, "model").save(read(tiny(8)))
+    assert CacheFiles(rolled, "model").longest((*TOKENS[:200], 49, 49)) == 0
+
+
+def test_another_model_does_not_see_it_and_it_stays(tmp_path: Path) -> None:
+    CacheFiles(tmp_path, "model").save(read(tiny()))
+    assert CacheFiles(tmp_path, "another").longest((*TOKENS, 7)) == 0
+    assert CacheFiles(tmp_path, "model").longest((*TOKENS, 7)) == 300
+
+
+def test_a_longer_conversation_takes_the_place_of_its_beginning(tmp_path: Path) -> None:
+    model, files = tiny(), CacheFiles(tmp_path, "model")
+    files.save(read(model, TOKENS[:200]))
+    files.save(read(model))
+    files.save(read(model))
+    assert len(list(tmp_path.iterdir())) == 1
+    files.clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_bounded_and_what_was_used_longest_ago_leaves_first(tmp_path: Path) -> None:
+    model = tiny()
+    size = read(model).cache.nbytes
+    files = CacheFiles(tmp_path, "model", limit=2 * size)
+    chats = [tuple((token + shift) % 50 for token in TOKENS) for shift in range(5)]
+    for number, chat in enumerate(chats):
+        before = set(tmp_path.iterdir())
+        files.save(read(model, chat))
+        (new,) = set(tmp_path.iterdir()) - before
+        os.utime(new, (number, number))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * size
+    assert [files.longest((*chat, 7)) for chat in chats[3:]] == [300, 300]
+    assert files.longest((*chats[0], 7)) == 0
+    small = CacheFiles(tmp_path / "small", "model", limit=100)
+    small.save(read(model))
+    assert not (tmp_path / "small").exists()
+
+
+def test_files_and_folder_are_private(tmp_path: Path) -> None:
+    CacheFiles(tmp_path / "cache", "model").save(read(tiny()))
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in its place")
+    CacheFiles(tmp_path / "cache", "model").save(read(tiny()))
+    assert CacheFiles(tmp_path / "cache", "model").longest((*TOKENS, 7)) == 0
+
+
+def test_a_thousand_mutations_are_removed_and_never_believed(tmp_path: Path) -> None:
+    model, draw = tiny(), random.Random(0)
+    CacheFiles(tmp_path, "model").save(read(model, TOKENS[:130]))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    prompt = (*TOKENS[:130], 7, 8)
+    head = len(whole) - 2 * 130 * 4
+    expected = next_logits(model, read(model, TOKENS[:130]))
+    for number in range(1000):
+        mutated = bytearray(whole)
+        match number % 4:
+            case 0:  # in the header, where most can go wrong
+                mutated[draw.randrange(min(700, head))] = draw.randrange(256)
+            case 1:
+                mutated[draw.randrange(len(mutated))] ^= 1 << draw.randrange(8)
+            case 2:
+                del mutated[draw.randrange(len(mutated)) :]
+            case 3:
+                at = draw.randrange(len(mutated))
+                mutated[at:at] = draw.randbytes(draw.randrange(1, 9))
+        file.write_bytes(mutated)
+        found = CacheFiles(tmp_path, "model").load(prompt, model.make_cache)
+        if found is not None:
+            assert bytes(mutated) == whole or number % 4 == 0, number
+            assert np.array_equal(next_logits(model, found), expected)
+        for path in tmp_path.glob(f"*{ENDING}"):
+            path.unlink()
