@@ -12,6 +12,7 @@ from menny.chat.lore import call_up, with_constants
 from menny.chat.memory import Summary
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.recalled import SHARE, recall_pieces
+from menny.chat.receipts import RECEIPT_KEY, packed, receipt_of, sections_of
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.rounds import Rounds
 from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
@@ -135,6 +136,7 @@ class Chat(StoredChat):
         extra: dict[str, Any] = {
             "usage": asdict(reply.usage) if reply.usage else None,
             "notice": reply.notice or None,
+            RECEIPT_KEY: packed(replace(reply.receipt, cached=reply.cached_tokens)) if reply.receipt else None,
             MODERATION_KEY: reply.moderation.to_dict() if reply.moderation else None,
             TOKEN_IDS_KEY: (reply.kept_ids or None) if reply.finish_reason != "stop" else None,
         }
@@ -236,6 +238,8 @@ class Chat(StoredChat):
         if prompt.summary and prompt.summary != before:
             last, text = shown[prompt.summary.covers - 1], prompt.summary.text
             self._keep(lambda store: store.set_metadata(last.id, summary=text))
+        sections = sections_of(instructions, shown[prompt.usage.unseen :], prompt.usage, context.count_text)
+        reply.receipt = receipt_of(prompt.ids, engine.tokenizer, sections, whole)
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 

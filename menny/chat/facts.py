@@ -53,8 +53,7 @@ def with_facts(
         chosen.insert(0, f"- {fact}")
     if not chosen:
         return instructions
-    text = "\n".join([HEADING.format(name=name), *chosen])
-    return replace(instructions, system_text=f"{instructions.system_text}\n\n{text}".strip())
+    return instructions.adding("memory", "\n".join([HEADING.format(name=name), *chosen]))
 
 
 def note_facts(

@@ -47,8 +47,7 @@ def with_constants(
     if not any(book.entries for book in constant.values()):
         return instructions
     found = _scan(replace(lore, books=constant), chat_id, "", [], tokenizer, lore.tokens(context_length)).constant
-    texts = [instructions.system_text, *(one.text for one in found)]
-    return replace(instructions, system_text="\n\n".join(texts).strip())
+    return instructions.adding("lore", "\n\n".join(one.text for one in found))
 
 
 def call_up(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from menny.chat.prompt_builder import Usage, Write
+from menny.chat.receipts import Receipt
 from menny.chat.seam import Seam
 from menny.chat.thinking import ThoughtSplitter
 from menny.engine_protocols import Chunk, Engine, FinishReason, OnProgress, Progress, Stream
@@ -38,6 +39,8 @@ class Reply:
     refusal: str = ""
     stats: ReplyStats = field(default_factory=ReplyStats)
     usage: Usage | None = None
+    receipt: Receipt | None = None
+    cached_tokens: int = 0  # of the prompt: those that weren't computed again
     notice: str = ""
     moderation: ModerationResult | None = None
     kept_ids: object = None  # see seam.py
@@ -104,6 +107,7 @@ class Reply:
                     is_first=splitter.has_thought and not had_thought,
                 )
                 self.finish_reason = chunk.finish_reason
+                self.cached_tokens = chunk.cached_tokens
                 text, thought = self._take(splitter)
                 self.stats = replace(
                     self.stats,

@@ -1,7 +1,7 @@
 """ReplySettings: everything that a reply is made by, chosen once and passed on whole."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from menny.chat.lore import Lore
@@ -16,16 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """The text before a conversation: the system text, then examples of how to answer."""
+    """The text before a conversation: the system text, then examples of how to answer.
+
+    `parts` are the kinds of text that the system text is made of, with each one's text, as a receipt names them.
+    """
 
     system_text: str = ""
     examples: tuple[Message, ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Message] = ()) -> "Instructions":
         """Combine guardrails and a persona; the guardrails come first, and a persona can't take their place."""
-        texts = [text.strip() for text in (*guardrail_texts, persona_text) if text.strip()]
-        return cls("\n\n".join(texts), tuple(examples))
+        guardrails = "\n\n".join(text.strip() for text in guardrail_texts if text.strip())
+        return cls("", tuple(examples)).adding("guardrails", guardrails).adding("persona", persona_text)
+
+    def adding(self, kind: str, text: str) -> "Instructions":
+        """The instructions with another text after them, a blank line between; the same ones if it is blank."""
+        if not text.strip():
+            return self
+        texts = [self.system_text, text.strip()] if self.system_text else [text.strip()]
+        return replace(self, system_text="\n\n".join(texts), parts=(*self.parts, (kind, text.strip())))
 
     def messages(self) -> list[Message]:
         """The system text as a message, if there is one."""

@@ -7,9 +7,10 @@ text, encoded by itself.
 from menny.prompts.encoding import encode_answer, encode_chat, encode_open_chat, find_template, guess_template, opened
 from menny.prompts.markers import neutralise
 from menny.prompts.reasoning import THOUGHT_MARKERS, our_words, reasoning_words, thought_ids
-from menny.prompts.templates import TEMPLATES, Control, Effort, Template, Thought
+from menny.prompts.templates import CONTROLS, TEMPLATES, Control, Effort, Template, Thought
 
 __all__ = [
+    "CONTROLS",
     "TEMPLATES",
     "THOUGHT_MARKERS",
     "Control",

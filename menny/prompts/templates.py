@@ -64,6 +64,14 @@ SYSTEM_PROMPT, END_SYSTEM_PROMPT = Control("[SYSTEM_PROMPT]"), Control("[/SYSTEM
 THINK, END_THINK = Control("[THINK]"), Control("[/THINK]")
 SETTINGS, END_SETTINGS = Control("[MODEL_SETTINGS]"), Control("[/MODEL_SETTINGS]")
 IM_START, IM_END = Control("<|im_start|>"), Control("<|im_end|>")
+CONTROLS: tuple[str, ...] = tuple(  # the names of all that a prompt may have
+    control.piece
+    for pair in (
+        *((BOS, EOS), (INST, END_INST), (SYSTEM_PROMPT, END_SYSTEM_PROMPT), (THINK, END_THINK)),
+        *((SETTINGS, END_SETTINGS), (IM_START, IM_END)),
+    )
+    for control in pair
+)
 
 
 # What the templates share

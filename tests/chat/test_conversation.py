@@ -36,6 +36,7 @@ class Piece:
     text: str
     finish_reason: Any = None
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     decode_tps: float = 0.0
     seconds_to_first_token: float = 0.0
