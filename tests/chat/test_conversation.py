@@ -82,6 +82,7 @@ class Scripted:
 class Sampling:
     max_tokens: int = 10
     temperature: float = 0.7
+    background: bool = False
 
 
 def saying(*texts: str) -> list[Piece | Exception]:
