@@ -1,18 +1,22 @@
 """The script that Streamlit runs at every change: the frame of all pages, and the chat."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
 from menny.config.paths import keep_kernels
+from menny.documents import MOST_BYTES
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.changes import draw_watch, state_of
-from menny.ui.chat.conversation import Speakers, draw_conversation
+from menny.ui.chat.conversation import draw_conversation
+from menny.ui.chat.sending import Sending
+from menny.ui.chat.speakers import Speakers, spoken_by
 from menny.ui.chat.start_page import draw_start_page
 from menny.ui.chat.tab_closed import has_left
+from menny.ui.chat.unsent_list import ask_with_files, draw_unsent
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.safe_markdown import as_label
@@ -83,7 +87,7 @@ def draw_page(session: Session) -> None:
         {model.id: model.host for model in models if model.host},
     )
     choices, chats = draw_sidebar(session, options)
-    _send_what_was_typed(session, choices)
+    _send_what_was_typed(session, choices, lambda sending: spoken_by(sending, choices, session, options, models))
     session.show_address()
     draw_watch(session.chat.id, state_of(session.chats, shared_settings(), session.chat.id))
     with chats:
@@ -111,8 +115,8 @@ def _why_no_continuing(session: Session, models: Sequence[ModelSpec], model_id: 
     return why_no_continuing(engine) if engine else ""
 
 
-def _send_what_was_typed(session: Session, choices: Choices) -> None:
-    """Draw the message box with errors and notices above it, and send what was typed."""
+def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[Sending], Choices]) -> None:
+    """Draw the message box with errors, notices and unsent messages above it, and send what was typed."""
     with st.bottom:
         above = st.container()
     error = _error(choices)
@@ -121,8 +125,9 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
         typed = st.chat_input(
             f"Message {choices.persona.name}",
             key=MESSAGE,
-            submit_mode="stop",
-            disabled=session.job is not None or bool(error),
+            accept_file="multiple",
+            max_upload_size=MOST_BYTES >> 20,
+            disabled=bool(error),
         )
     with (
         st.bottom,
@@ -133,9 +138,10 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")
         st.caption("Models make things up. Check what matters.", width="content")
     if typed:
-        session.ask(typed)
-    if choices.model and choices.source and not error:
-        session.send(choices.persona.id, choices.model.id, choices.model.name, choices.source, choices.settings)
+        ask_with_files(session, typed.text, typed.files)
+    by = spoken(session.pending) if session.pending else choices
+    if by.model and by.source and not _error(by):
+        session.send(by.persona.id, by.model.id, by.model.name, by.source, by.settings)
     with above:
         _draw_undo(session)
         if error:
@@ -144,7 +150,8 @@ def _send_what_was_typed(session: Session, choices: Choices) -> None:
             st.warning(as_label(sentence), icon=":material/info:")
         if storage_error := session.chats.error or session.chat.unkept or session.chat.unread:
             st.warning(as_label(storage_error), icon=":material/database_off:")
-        if session.job is not None and not typed:  # in the run that sends, the message box has a stop button
+        draw_unsent(session)
+        if session.job is not None:
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 
 

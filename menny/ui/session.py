@@ -1,21 +1,25 @@
 """The state of a browser tab between two runs of the page."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from menny.attachments import Attachment
 from menny.chat import Chat, Reply, ReplySettings
 from menny.chat.chat_settings import MEMORY, SAMPLING, THINKING, ChatSettings
 from menny.errors import MennyError, StorageError
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.personas.persona import Persona
+from menny.text import is_blank
 from menny.ui.chat.chats import Chats, shared_chats
 from menny.ui.chat.reply_job import ReplyJob
+from menny.ui.chat.sending import Sending
+from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, hold_unsent, remove_unsent, unsent_of
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import ABOVE_BOX, Feedback
 
@@ -28,7 +32,6 @@ CHAT = "chat"  # the name of the open chat's id in the address
 ENTRIES_SHOWN = 40
 
 P = ParamSpec("P")
-Opening = Callable[[str, str], Reply]  # (persona id, model id) → a reply that has yet to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,16 @@ class Session:
     pages: Mapping[str, Page] = field(default_factory=dict)  # by name: chat, personas, models
 
     # The reply
-    pending: Opening | None = None  # what the next run sends
+    pending: Sending | None = None  # what the next run sends
     sent: ReplyJob | None = None  # the reply that this tab sent last, until it is over
+    sending: Sending | None = None  # what that was made of
     undo: Undo | None = None
 
     # What is shown
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
-    editing: str = ""  # the id of the question that is being edited
+    editing: str = ""  # the id of the message that is being edited
+    edited: str = ""  # a text for that, in place of the message's own
+    reading: tuple[str, int] | None = None  # the message whose file is open, and the number of the file
     renaming: str = ""  # the id of the chat whose title is being edited
     moving: str = ""  # the id of the chat that is being put into a folder
     is_in_bin: bool = False  # whether the bin is open
@@ -109,6 +115,8 @@ class Session:
         self.chat = chat or self.chats.new()
         self.pending, self.editing, self.shown = None, "", ENTRIES_SHOWN
         self.is_just_opened, self.stand_in = chat is not None, ""
+        if chat is not None and self.job is None:
+            self.attempt(partial(hold_unsent, chat))  # to open a chat is not to send something
 
     def follow_address(self) -> None:
         """Open the chat in the address if that has changed: by a reload, a link, or the browser's back button."""
@@ -172,53 +180,112 @@ class Session:
     def close_dialog(self) -> None:
         self.renaming = self.moving = self.exporting = ""
         self.is_in_bin = self.is_deleting_all = False
+        self.reading = None
 
     # Sending
 
-    def ask(self, text: str) -> None:
-        """Queue a text, which the next run of the page sends."""
+    def ask(self, text: str, attachments: Sequence[Attachment] = ()) -> None:
+        """Have a message sent by the next run of the page; while a reply is under way it waits for its end."""
+        message = Unsent(text, tuple(attachments))
+        if self.job is None:
+            self.pending = self._sending_of(message)
+        else:
+            add_unsent(self.chat, message)
+
+    def ask_unsent(self, message: Unsent) -> None:
+        """Send a message of the queue now, or after the reply under way."""
+        self.editing = ""
+        if self.job is None:
+            self.pending = self._sending_of(message)
+        change_unsent(self.chat, replace(message, is_held=False))
+
+    def _sending_of(self, message: Unsent) -> Sending:
         chat = self.chat
 
         def begin(persona: str, model: str) -> Reply:
             if (self.chosen.persona, self.chosen.model) != (persona, model):
                 self.choose(persona=persona, model=model)  # it goes on with them, whatever later chats begin with
-            return chat.begin(text, persona, model)
+            return chat.begin(message.text, persona, model, message.attachments)
 
-        self.pending = begin
+        return Sending(begin, message.text, message.attachments, queued=message.id)
 
     def edit(self, question_id: str, text: str) -> None:
-        self.pending, self.editing = partial(self.chat.edit, question_id, text), ""
+        """Send another text in place of a question; a reply under way is stopped."""
+        self._interrupt()
+        self.pending, self.editing = Sending(partial(self.chat.edit, question_id, text), text, edits=question_id), ""
 
-    def regenerate(self, entry_id: str) -> None:
-        self.pending = partial(self.chat.regenerate, entry_id)
+    def rewrite(self, reply_id: str, text: str) -> None:
+        """Replace a reply's text."""
+        self.editing = ""
+        with self.feedback.attempt(ABOVE_BOX):
+            self.chat.rewrite(reply_id, text)
 
-    def resume(self, reply_id: str) -> None:
+    def regenerate(self, entry_id: str, persona: str = "", model: str = "") -> None:
+        """Have a question answered again, by another persona or model if one is given; a reply under way is stopped."""
+        self._interrupt()
+        self.pending = Sending(partial(self.chat.regenerate, entry_id), persona=persona, model=model)
+
+    def resume(self, reply_id: str, persona: str = "", model: str = "") -> None:
+        """Have a reply continued, as the persona and by the model that began it; one under way is stopped."""
+        self._interrupt()
         chat = self.chat
-        self.pending = lambda persona, model: chat.resume(reply_id)  # noqa: ARG005 - it goes on as who began it
+        self.pending = Sending(lambda *_: chat.resume(reply_id), persona=persona, model=model)
+
+    def _interrupt(self) -> None:
+        """Stop the reply under way, which keeps its text, so that what was clicked on comes next."""
+        job = self.job
+        self.chats.abandon(self.chat.id)
+        self.sent = None if self.sent is job else self.sent
 
     def send(self, persona: str, model: str, model_name: str, source: ModelSource, settings: ReplySettings) -> bool:
-        """Send what is queued, unless a reply is under way; return whether it was sent."""
-        if self.pending is None or self.job is not None:
-            return False
-        opening, self.pending, self.undo = self.pending, None, None
-        self.feedback.clear(ABOVE_BOX)
-        try:
-            reply = opening(persona, model)
-        except MennyError as error:
-            self.feedback.error(ABOVE_BOX, str(error))
-            return False
-        self.sent = self.chats.answer(self.chat, reply, model_name, source, settings)
+        """Send what was asked for, or the next of the queue, unless a reply is under way; return whether it did."""
+        with self.chats.guard:  # another tab may be about to send the same
+            if self.job is not None or (sending := self.pending or self._next_unsent()) is None:
+                return False
+            self.pending, self.undo = None, None
+            self.feedback.clear(ABOVE_BOX)
+            try:
+                reply = sending.open(persona, model)
+            except MennyError as error:
+                self.feedback.error(ABOVE_BOX, str(error))
+                self.give_back(sending)
+                return False
+            self.sent = self.chats.answer(self.chat, reply, model_name, source, settings)
+            self.sending = sending
+            if sending.queued:
+                remove_unsent(self.chat, sending.queued)
         return True
 
+    def _next_unsent(self) -> Sending | None:
+        """The next message of the queue; after a reply that failed, they are held, and none is."""
+        waiting = [one for one in unsent_of(self.chat) if not one.is_held and one.id != self.editing]
+        last = self.chat.entries[-1] if self.chat.entries else None
+        if waiting and last and (last.error or last.status == "interrupted"):
+            hold_unsent(self.chat)
+            return None
+        return self._sending_of(waiting[0]) if waiting else None
+
     def settle(self) -> None:
-        """Put a refused message back into the box, with the reason above it, once its reply is over."""
+        """Open a refused message for a change, with the reason above it, once its reply is over."""
         if self.sent is None or not self.sent.is_over:
             return
         if self.sent.reply.refusal:
             self.feedback.error(ABOVE_BOX, self.sent.reply.refusal)
-            if self.sent.reply.typed:
-                st.session_state[MESSAGE] = self.sent.reply.typed
-        self.sent = None
+            if self.sending:
+                self.give_back(self.sending)
+        self.sent = self.sending = None
+
+    def give_back(self, sending: Sending) -> None:
+        """Open a text that couldn't be sent for a change: where it was edited, or as the next message of the queue."""
+        if sending.edits:
+            self.editing, self.edited = sending.edits, sending.text
+        elif sending.queued in [one.id for one in unsent_of(self.chat)]:
+            hold_unsent(self.chat)
+            self.editing = sending.queued
+        elif sending.attachments or not is_blank(sending.text):
+            hold_unsent(self.chat)
+            message = Unsent(sending.text, sending.attachments, is_held=True)
+            self.editing = add_unsent(self.chat, message, first=True).id
 
     def stop(self) -> None:
         """Cancel the reply under way, if there is one; its text so far is kept."""

@@ -31,10 +31,7 @@ CHROMIUM_ARGS = [
 ]
 
 REST = 2000  # milliseconds that a page may take to come to rest before a click
-READY = (
-    '[data-testid="stApp"][data-test-script-state="notRunning"], [data-testid="stChatInputStopButton"], '
-    ".st-key-stop button"
-)
+READY = '[data-testid="stApp"][data-test-script-state="notRunning"], .st-key-stop button'
 
 
 def chromium() -> str:
@@ -141,7 +138,7 @@ class Visitor:
 
     @property
     def stop_button(self) -> Locator:
-        return self.page.get_by_test_id("stChatInputStopButton")
+        return self.page.get_by_role("button", name="Stop", exact=True)
 
     def say(self, text: str) -> None:
         self.box.fill(text)

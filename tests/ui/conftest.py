@@ -97,6 +97,16 @@ def say(page: AppTest, text: str) -> AppTest:
 
 
 def texts(page: AppTest) -> list[str]:
-    """What stands in the conversation, message by message."""
+    """What stands in the conversation, message by message, without the authors' names."""
     kinds = ("text", "markdown", "error", "caption")
-    return ["\n".join(str(part.value) for kind in kinds for part in message.get(kind)) for message in page.chat_message]
+    found = [[str(part.value) for kind in kinds for part in message.get(kind)] for message in page.chat_message]
+    names = [message.markdown[0].value if message.markdown else "" for message in page.chat_message]
+    return [
+        "\n".join(part for part in parts if part != name or not name.startswith("**"))
+        for parts, name in zip(found, names, strict=True)
+    ]
+
+
+def given_back(page: AppTest) -> list[str]:
+    """The texts of messages that are open for a change."""
+    return [str(area.value) for area in page.text_area if str(area.key).startswith("edit-")]

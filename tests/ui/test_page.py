@@ -6,7 +6,7 @@ import pytest
 
 from menny.config.paths import own_models_file
 from menny.errors import ModelError
-from tests.ui.conftest import Stage, say, texts
+from tests.ui.conftest import Stage, given_back, say, texts
 from tests.ui.fake_engine import FakeEngine, parrot
 
 
@@ -62,7 +62,7 @@ def test_a_message_over_the_context_comes_back_with_the_reason(stage: Stage) -> 
     assert "tokens too long" in page.warning[0].value.replace("\\", "")
     assert stage.engine.prompts == []
     assert not [message for message in texts(page) if "word word" in message]
-    assert page.chat_input(key="message").proto.value.startswith("word word")
+    assert given_back(page)[0].startswith("word word")
 
 
 def test_a_clicked_card_changes_persona_and_sliders_and_keeps_the_chat(stage: Stage) -> None:
@@ -234,7 +234,7 @@ def test_another_model_is_loaded_only_after_the_first_was_given_back(stage: Stag
 
 def test_a_reply_cannot_make_pictures_maths_or_marks(stage: Stage) -> None:
     stage.engine = FakeEngine(lambda prompt: ["![x](http://a.b/c.png) costs $5 and $10 ", "<img src=x> :red[no]"])
-    reply = say(stage.open_page(), "Hi").chat_message[1].markdown[0].value
+    reply = say(stage.open_page(), "Hi").chat_message[1].markdown[1].value
     assert "![" not in reply
     assert r"!\[x\](" in reply
     assert r" costs \$5 and \$10 \<img src=x>" in reply

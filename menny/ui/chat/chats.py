@@ -31,12 +31,12 @@ class Chats:
         self._next_try = 0.0
         self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
         self._jobs: dict[str, ReplyJob] = {}
-        self._guard = threading.RLock()
+        self.guard = threading.RLock()
 
     @property
     def store(self) -> ChatStore | None:
         """The store, opened at its first use; None while it can't be."""
-        with self._guard:
+        with self.guard:
             if self._store is None and time.monotonic() >= self._next_try:
                 try:
                     self._store, self._error = ChatStore(self._file), ""
@@ -55,14 +55,14 @@ class Chats:
 
     def new(self) -> Chat:
         """Return a new, empty chat."""
-        with self._guard:
+        with self.guard:
             chat = Chat(self.store)
             self._open[chat.id] = chat
             return chat
 
     def find(self, chat_id: str) -> Chat | None:
         """Return the chat of that id; None if it is unknown or deleted."""
-        with self._guard:
+        with self.guard:
             chat = self._open.get(chat_id)
             if chat is None:
                 found = self.store.conversation(chat_id) if self.store else None
@@ -73,7 +73,7 @@ class Chats:
 
     def revision(self, chat_id: str) -> tuple[int, int]:
         """Return two counts of changes: of a chat (-1 where it isn't kept), and of the list."""
-        with self._guard:
+        with self.guard:
             chat = self._open.get(chat_id)
         if chat is not None:
             return chat.revision
@@ -84,7 +84,7 @@ class Chats:
 
     def job_of(self, chat_id: str) -> ReplyJob | None:
         """Return the reply under way in a chat, if there is one."""
-        with self._guard:
+        with self.guard:
             job = self._jobs.get(chat_id)
             if job is not None and job.is_over:
                 del self._jobs[chat_id]
@@ -93,7 +93,7 @@ class Chats:
 
     def abandon(self, chat_id: str) -> None:
         """Cancel the reply under way in a chat, if there is one; the chat takes the next message at once."""
-        with self._guard:
+        with self.guard:
             job = self._jobs.pop(chat_id, None)
         if job is not None:
             job.cancel()
@@ -102,7 +102,7 @@ class Chats:
         self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
     ) -> ReplyJob:
         """Start a job that writes the reply, and return it."""
-        with self._guard:
+        with self.guard:
             job = self._jobs[chat.id] = ReplyJob(chat, reply, model_name, source, settings, shared_engine())
         return job.start()
 

@@ -1,19 +1,19 @@
 """The conversation on the page: the latest messages, their buttons, and the reply that is being written."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from functools import partial
 
 import streamlit as st
 
 from menny.chat.prompt_builder import Usage
 from menny.engine_protocols import Progress
 from menny.moderation.policy import MODERATION_KEY, ModerationResult
-from menny.personas.persona import Persona
 from menny.storage import MessageNode, ReplyStats
+from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.reply_job import ReplyJob, watch
+from menny.ui.chat.speakers import Speakers
 from menny.ui.chat.thought import GrowingThought, draw_thought, duration
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
@@ -26,33 +26,12 @@ CURSOR = " ▍"
 STATUS_INTERVAL = 0.2  # seconds between two updates of the line below a growing reply
 
 
-@dataclass(frozen=True, slots=True)
-class Speakers:
-    """The personas and models that can answer, by id; of the models, `present` are on this machine."""
-
-    personas: Mapping[str, Persona]
-    models: Mapping[str, str]
-    present: Sequence[str] = ()
-    why_no_continuing: Callable[[str], str] = lambda model_id: ""  # noqa: ARG005 - every model here can
-    hosts: Mapping[str, str] = field(default_factory=dict)  # of the models that run on servers
-
-    def name(self, persona_id: str) -> str:
-        persona = self.personas.get(persona_id)
-        return persona.name if persona else "Menny"
-
-    def select(self, persona_id: str = "", model_id: str = "") -> None:
-        """Choose these for the open chat, if they are here; call it before the sidebar is drawn."""
-        if persona_id in self.personas:
-            Session.current().choose_persona(persona_id)
-        if model_id in self.present:
-            Session.current().choose_model(model_id)
-
-
 def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None) -> None:
     """Draw the latest messages, and earlier ones on demand; block while a reply is being written.
 
     Messages that no longer fit the model's context are drawn faded.
     """
+    _draw_open_file(session)
     entries = session.chat.entries
     hidden = max(0, len(entries) - session.shown)
     if hidden:
@@ -63,7 +42,7 @@ def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None)
             draw_end_of_memory(usage, session.chat.summary)
         with st.container(key=f"unseen-{entry.id}") if number < unseen else nullcontext():
             if entry.role == "user":
-                _draw_question(session, entry)
+                _draw_question(session, entry, speakers, is_last=number == len(entries) - 1)
             else:
                 _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
 
@@ -76,20 +55,28 @@ def _draw_more(session: Session, hidden: int) -> None:
         st.button(f"Show earlier messages ({hidden:,})", key="earlier", icon=":material/expand_less:", on_click=show)
 
 
-def _draw_question(session: Session, entry: MessageNode) -> None:
+def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
     with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar()):
+        _draw_author(speakers.user)
+        _draw_files(session, entry)
         if session.editing == entry.id:
-            _draw_edit(session, entry)
+            edit, leave = partial(session.edit, entry.id), partial(_leave_editor, session)
+            draw_editor(entry.id, session.edited or entry.text, "Edit the message", "Send", edit, leave)
             return
-        st.text(entry.text, width="stretch")
+        if entry.text:
+            st.text(entry.text, width="stretch")
         if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
             draw_warning(result)
         tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
+        if is_last:  # its reply was deleted, or never came
+            tools.insert(0, ("Regenerate", "Answer the message"))
 
         def use(name: str, value: str) -> None:
             match name:
                 case "edit":
-                    session.editing = entry.id
+                    session.editing, session.edited = entry.id, ""
+                case "regenerate":
+                    session.regenerate(entry.id)
                 case "delete":
                     session.delete(entry.id)
                 case "step":
@@ -99,19 +86,49 @@ def _draw_question(session: Session, entry: MessageNode) -> None:
         message_bar(bar, f"bar-{entry.id}", session.attempting(use))
 
 
-def _draw_edit(session: Session, entry: MessageNode) -> None:
-    key = f"edit-{entry.id}"
+def _draw_author(name: str) -> None:
+    st.markdown(f"**{as_label(name)}**")
 
-    def send() -> None:
-        session.edit(entry.id, st.session_state[key])
 
-    def leave() -> None:
-        session.editing = ""
+def _draw_files(session: Session, entry: MessageNode) -> None:
+    """Draw a chip for each file, which opens its text."""
+    if not entry.attachments:
+        return
 
-    st.text_area("Edit the message", value=entry.text, key=key, height="content", label_visibility="collapsed")
-    with st.container(horizontal=True, gap="xsmall"):
-        st.button("Send", key=f"send-{entry.id}", type="primary", on_click=send)
-        st.button("Cancel", key=f"leave-{entry.id}", on_click=leave)
+    def read(number: int) -> None:
+        session.reading = (entry.id, number)
+
+    with st.container(horizontal=True, gap="xsmall", key=f"files-{entry.id}"):
+        for number, one in enumerate(entry.attachments):
+            size = f"{one.tokens:,} tokens" if one.tokens is not None else f"{len(one.text):,} characters"
+            st.button(
+                as_label(f"{one.name} · {size}"),
+                key=f"file-{entry.id}-{number}",
+                icon=":material/description:",
+                on_click=read,
+                args=(number,),
+            )
+
+
+def _draw_open_file(session: Session) -> None:
+    """Draw the dialog with the text of the file that is open, if one is."""
+    if session.reading is None:
+        return
+    entry_id, number = session.reading
+    files = next((entry.attachments for entry in session.chat.entries if entry.id == entry_id), ())
+    if number >= len(files):
+        return
+
+    @st.dialog(as_label(files[number].name), width="large", on_dismiss=session.close_dialog)
+    def read() -> None:
+        st.caption("The text that the model reads.")
+        st.code(files[number].text, language=None, wrap_lines=True, height=480)
+
+    read()
+
+
+def _leave_editor(session: Session) -> None:
+    session.editing = session.edited = ""
 
 
 def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
@@ -120,6 +137,11 @@ def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_las
         job = session.job
         if job is not None and job.reply.id == entry.id:
             _follow(job, speakers.name(entry.persona))
+            return
+        _draw_author(speakers.name(entry.persona))
+        if session.editing == entry.id:
+            rewrite, leave = partial(session.rewrite, entry.id), partial(_leave_editor, session)
+            draw_editor(entry.id, entry.text, "Edit the reply", "Save", rewrite, leave)
             return
         is_withheld = _draw_text(entry)
         if entry.error:
@@ -159,8 +181,7 @@ def _draw_continue(session: Session, entry: MessageNode, speakers: Speakers) -> 
             sentence = f"{name} began this reply and isn't on this machine. Regenerate it with another model."
             session.feedback.notice(ABOVE_BOX, sentence)
             return
-        speakers.select(entry.persona, entry.model)
-        session.resume(entry.id)
+        session.resume(entry.id, entry.persona, entry.model)
 
     if why := speakers.why_no_continuing(entry.model):
         st.caption(f":material/info: {as_label(why)}")
@@ -173,8 +194,11 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
         match name:
             case "regenerate":
                 kind, _, chosen = value.partition(":")
-                speakers.select(chosen if kind == "persona" else "", chosen if kind == "model" else "")
-                session.regenerate(entry.id)
+                session.regenerate(entry.id, **({kind: chosen} if chosen else {}))
+            case "edit":
+                session.editing = entry.id
+            case "original":
+                session.rewrite(entry.id, entry.other_text)
             case "delete":
                 session.delete(entry.id)
             case "step":
@@ -187,6 +211,10 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
     tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
     if entry.parent is None:  # some imported chats begin with a reply
         tools, choices = tools[1:], []
+    if entry.text and not is_withheld:
+        tools.insert(-1, ("Edit", "Edit the reply"))
+    if entry.other_text:
+        tools.insert(-1, ("Original", "Show the original" if entry.is_edited else "Show the edited reply"))
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")
@@ -251,7 +279,8 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
 
 def measures(entry: MessageNode, model_name: str) -> str:
     """Return the line below a reply: its length, its speed, and why it ended early."""
-    parts = [*([model_name] if model_name else []), *_counted(entry.stats)]
+    edited = ["edited"] if entry.is_edited else []
+    parts = [*([model_name] if model_name else []), *edited, *_counted(entry.stats)]
     match entry.status, entry.finish_reason:
         case "growing", _:
             parts.append("being written in another window")

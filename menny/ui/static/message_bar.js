@@ -10,6 +10,9 @@ const ICONS = {
   Delete: '<path d="M4 7h16M9 7V4h6v3M6.5 7l1 13h9l1-13"/>',
   Previous: '<path d="M15 5l-7 7 7 7"/>',
   Next: '<path d="M9 5l7 7-7 7"/>',
+  Original: '<path d="M4 10a8 8 0 1 1-.5 4"/><path d="M3 4v6h6"/><path d="M12 8v5l3 2"/>',
+  Send: '<path d="M12 20V5M5.5 11.5L12 5l6.5 6.5"/>',
+  Remove: '<path d="M5 5l14 14M19 5L5 19"/>',
   More: '<path d="M5 9l7 7 7-7"/>',
 }
 const icon = name => `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[name]}</svg>`

@@ -1,7 +1,7 @@
 // What the browser does on its own, without a rerun of the page.
 //
 // - Keys: Ctrl or ⌘ with K searches, with Shift O begins a new chat, with Shift Enter regenerates the last reply;
-//   Esc stops a reply, or leaves a message that is being edited.
+//   Esc stops a reply, or leaves a message that is being edited (which Ctrl or ⌘ with Enter sends, as any form).
 // - Sending a message scrolls to the end, editing one focuses its field, choosing a search result scrolls to its message.
 // - The message box has the focus once the page is there, and after a new chat was begun; not where that would open a
 //   keyboard on the screen.
@@ -14,6 +14,7 @@
 
 const SEARCH = ".st-key-search input"
 const EDITED_MESSAGE = '[class*="st-key-edit-"] textarea'
+const BOX = '[data-testid="stChatInputTextArea"]'
 const NAVIGATION = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button, ' +
   '[data-testid="stSidebarNavLink"]'
 const PHONE_WIDTH = 768 // pixels, below which the sidebar covers the page
@@ -30,7 +31,7 @@ function click(selector) {
 function handleKey(event) {
   const isCombined = event.ctrlKey || event.metaKey
   const isCovered = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
-  if (event.key === "Escape" && event.target.matches?.(EDITED_MESSAGE)) return click('[class*="st-key-leave-"] button')
+  if (event.key === "Escape" && event.target.matches?.(EDITED_MESSAGE)) return leaveEditor(event.target)
   if (event.key === "Escape" && !isCovered) return stop()
   if (!isCombined || event.altKey) return false
   const key = event.key.toLowerCase()
@@ -41,7 +42,13 @@ function handleKey(event) {
 }
 
 function stop() {
-  return click('[data-testid="stChatInputStopButton"]') || click(".st-key-stop button")
+  return click(".st-key-stop button")
+}
+
+function leaveEditor(field) {
+  field.closest('[data-testid="stForm"]').querySelector('[class*="st-key-leave-"] button').click()
+  document.querySelector(BOX)?.focus()
+  return true
 }
 
 function regenerate() {
@@ -70,7 +77,7 @@ function collapseSidebar(event) {
 
 function scrollToNews(event) {
   const [target] = event.composedPath(), isKey = event.type === "keydown"
-  if (!isKey && target.closest?.('[aria-label="Edit the message"]')) return focusEditedMessage(30)
+  if (!isKey && target.closest?.('[aria-label^="Edit the "]')) return focusEditedMessage(30)
   const isSending = isKey
     ? event.key === "Enter" && !event.shiftKey && !event.isComposing && target.dataset?.testid === "stChatInputTextArea"
     : target.closest?.('[data-testid="stChatInputSubmitButton"]')

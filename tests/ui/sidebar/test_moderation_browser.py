@@ -64,7 +64,9 @@ def _send_a_message(visitor: Visitor, home: Path, text: str, name: str, action: 
     visitor.say(text)
     if action == "block":
         expect(notice).to_contain_text(f"to the model it looks like “{name}”")
-        expect(visitor.box).to_have_value(text)
+        expect(page.get_by_label("Edit the unsent message")).to_have_value(text)
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Remove the unsent message").first.click()
         assert text not in kept(home)
         return
     question = page.locator("[class*=st-key-user-]").filter(has_text=text)
