@@ -120,8 +120,10 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
     with st.bottom:
         above = st.container()
     error = _error(choices)
-    # Outside of `st.bottom` the box makes the page scroll with a growing reply; the start page shouldn't scroll.
-    with nullcontext() if session.chat.entries else st.bottom:
+    # Outside of `st.bottom` the box makes the page scroll with a growing reply; the start page shouldn't scroll. The
+    # move makes another box of it, and so happens as the first message is sent, not while the next one is typed.
+    is_begun = session.chat.entries or session.pending or st.session_state.get(MESSAGE)
+    with nullcontext() if is_begun else st.bottom:
         typed = st.chat_input(
             f"Message {choices.persona.name}",
             key=MESSAGE,

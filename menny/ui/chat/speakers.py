@@ -1,7 +1,7 @@
 """The personas and models that can answer, and the settings of a reply by another than the chosen ones."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from menny.models.catalogue import ModelSpec
 from menny.personas.persona import Persona
@@ -19,6 +19,7 @@ class Speakers:
     models: Mapping[str, str]
     present: Sequence[str] = ()
     why_no_continuing: Callable[[str], str] = lambda model_id: ""  # noqa: ARG005 - every model here can
+    hosts: Mapping[str, str] = field(default_factory=dict)  # of the models that run on servers
     user: str = "You"
 
     def name(self, persona_id: str) -> str:
@@ -35,7 +36,7 @@ def spoken_by(
     persona = next((one for one in options.personas if one.id == sending.persona), choices.persona)
     model = next((one for one in models if one.id == sending.model), choices.model)
     source = session.place_of(model) if model else None
-    settings, active = reply_settings(session.chosen, persona, model, source, options)
+    settings, active = reply_settings(session.chosen, persona, model, options)
     error = active.error or options.error or (choices.error if model is choices.model else "")
     return replace(
         choices, persona=persona, model=model, source=source, instructions=active, settings=settings, error=error

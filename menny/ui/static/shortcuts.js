@@ -10,6 +10,7 @@
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
 //   whole document takes its color scheme.
 // - Texts in Arabic or Hebrew are set from right to left, each block by its own first letter.
+// - The message box keeps the focus, and what is typed into it, when it is replaced.
 // - A download that fails while the page is being redrawn is tried once more.
 
 const SEARCH = ".st-key-search input"
@@ -151,6 +152,27 @@ function rewordConnectionError(signal) {
   observe(document.body, reword, signal, { childList: true, subtree: true })
 }
 
+// When a chat begins or is left, Streamlit replaces the message box. What is typed at that moment goes on in the new one.
+function keepBox(signal) {
+  let box = null, leftAt = -Infinity
+  const leave = event => { if (event.target === box && !event.relatedTarget) leftAt = performance.now() }
+  document.addEventListener("focusout", leave, { capture: true, signal })
+  const follow = () => {
+    const [before, now] = [box, document.querySelector(BOX)]
+    if (now === before || !now) return
+    box = now
+    const hadFocus = performance.now() - leftAt < 500 && document.activeElement === document.body
+    if (!before || !hadFocus) return
+    if (before.value && !now.value) {
+      Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(now, before.value)
+      now.dispatchEvent(new Event("input", { bubbles: true }))
+    }
+    now.focus()
+  }
+  observe(document.body, follow, signal, { childList: true, subtree: true })
+  follow()
+}
+
 // A file that is made on demand can't be had in the instant in which the page is redrawn.
 function retryDownload(event, tries = 8) {
   const download = event.isTrusted && event.target.closest?.('[data-testid="stDownloadButton"]')
@@ -209,6 +231,7 @@ export default function () {
   document.addEventListener("click", event => retryDownload(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
   document.addEventListener("click", beginNewChat, options)
+  keepBox(signal)
   followTheme(signal)
   followDirection(signal)
   rewordConnectionError(signal)
