@@ -134,11 +134,11 @@ def _leave_editor(session: Session) -> None:
 def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
     persona = speakers.personas.get(entry.persona)
     with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
+        _draw_author(speakers.name(entry.persona))
         job = session.job
         if job is not None and job.reply.id == entry.id:
             _follow(job, speakers.name(entry.persona))
             return
-        _draw_author(speakers.name(entry.persona))
         if session.editing == entry.id:
             rewrite, leave = partial(session.rewrite, entry.id), partial(_leave_editor, session)
             draw_editor(entry.id, entry.text, "Edit the reply", "Save", rewrite, leave)

@@ -17,5 +17,5 @@ def draw_editor(
     with st.form(f"form-{message_id}", border=False, enter_to_submit=True):
         st.text_area(label, value=text, key=key, height="content", label_visibility="collapsed")
         with st.container(horizontal=True, gap="xsmall"):
-            st.form_submit_button(action, key=f"send-{message_id}", type="primary", on_click=save)
-            st.form_submit_button("Cancel", key=f"leave-{message_id}", on_click=on_leave)
+            st.form_submit_button(action, key=f"send-{message_id}", type="primary", on_click=save, help="Ctrl Enter")
+            st.form_submit_button("Cancel", key=f"leave-{message_id}", on_click=on_leave, help="Esc")
