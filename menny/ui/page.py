@@ -142,7 +142,10 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
     if typed:
         ask_with_files(session, typed.text, typed.files)
     by = spoken(session.pending) if session.pending else choices
-    if by.model and by.source and not _error(by):
+    if (why := _error(by)) and by is not choices:  # another persona or model, which can't answer
+        session.pending = None
+        session.feedback.error(ABOVE_BOX, why)
+    elif by.model and by.source and not why:
         session.send(by.persona.id, by.model.id, by.model.name, by.source, by.settings)
     with above:
         _draw_undo(session)
