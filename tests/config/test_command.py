@@ -1,12 +1,14 @@
 """A message names the command that works where it is read."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from menny.config import command as commands
 from menny.config.command import command, project_file
+from menny.config.paths import CONFIGS, PACKAGE, PROJECT, START
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,13 @@ def test_a_file_of_the_project_is_named_whole_where_menny_is_installed(
     assert project_file("requirements-models.txt") == "requirements-models.txt"
     monkeypatch.setattr(commands, "PROJECT", tmp_path)
     assert project_file("requirements-models.txt") == str(tmp_path / "requirements-models.txt")
+
+
+def test_the_package_that_pip_installs_brings_what_is_looked_for_in_it() -> None:
+    wheel = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    brought = wheel["force-include"]
+    assert all((PROJECT / source).exists() for source in brought)
+    assert brought["configs"] == f"menny/{CONFIGS.name}"
+    assert {brought["images"], brought["requirements-models.txt"]} == {"menny/images", "menny/requirements-models.txt"}
+    assert {brought["app.py"], brought[".streamlit"]} == {"menny/start/app.py", "menny/start/.streamlit"}
+    assert (PACKAGE.name, PROJECT, START) == ("menny", PACKAGE.parent, PACKAGE.parent)

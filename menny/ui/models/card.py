@@ -39,7 +39,10 @@ def draw_card(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, en
             if place is None:
                 _draw_get(spec, work)
             else:
-                _draw_load(spec, fit, session, work, engines)
+                if spec.is_judge:
+                    st.caption("Choose it in the sidebar's Moderation.")
+                else:
+                    _draw_load(spec, fit, session, work, engines)
                 _draw_convert(spec, work)
             _draw_remove(spec, engines, session)
         _draw_moving(spec, fit, session, work, engines)  # last, so that it doesn't move the buttons
