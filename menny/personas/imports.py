@@ -75,7 +75,7 @@ def read_import(name: str, data: bytes) -> Imported:
             persona, picture = _from_text(name, data, notices)
     except ConfigError as error:
         sentence = str(error).rstrip(".")
-        raise ConfigError(f"{shortened(name, 60) or 'The file'} can't be taken in: {sentence}.") from None
+        raise ConfigError(f"{shortened(name, 60) or 'The file'} couldn't be imported: {sentence}.") from None
     if picture is not None and not _is_usable(picture):
         picture = None
         notices.append("its picture was left out, as it can't be used")

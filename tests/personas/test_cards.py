@@ -211,7 +211,7 @@ def test_a_malformed_or_huge_file_is_refused_in_one_sentence(data: bytes, reason
     with pytest.raises(MennyError, match=reason) as refused:
         read_import("bad.png", data)
     sentence = str(refused.value)
-    assert sentence.startswith("bad.png can't be taken in: ")
+    assert sentence.startswith("bad.png couldn't be imported: ")
     assert sentence.endswith(".")
     assert len(sentence.splitlines()) == 1
     assert len(sentence) < 300

@@ -25,7 +25,7 @@ NOT_THE_PROTOCOL = (
     "{address} sends what isn't the protocol: it may not be an OpenAI-compatible server, or is /v1 missing?"
 )
 DROPPED = "{address} dropped the connection in the middle: what came stays; is the server running? If it is, ask again."
-CUT_OFF = "{address} ended the reply in its middle: what came stays; ask again."
+CUT_OFF = "The connection to {address} broke off; what arrived is kept. Ask again."
 TOO_MUCH = "{address} sends more than was asked for, so the reply ends here."
 NO_TEXT = "{address} sends something else than text: it may not be a server for chats."
 FILTERED = "{address} filtered this reply: ask in other words, or choose another model."

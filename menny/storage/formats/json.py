@@ -134,8 +134,10 @@ def _entry(message: MessageDocument) -> MessageNode:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        return "it is no JSON, or cut off"
+        return "it isn't valid JSON, or it is cut off"
     if first["loc"] == ("version",) and type(first["input"]) is int and first["input"] > VERSION:
         return "it was written by a newer Menny; update this one"
     where = ".".join(str(part) for part in first["loc"])
-    return f"'{where}' isn't as it should be ({first['msg'][:1].lower()}{first['msg'][1:]})"
+    if first["type"] == "missing":
+        return f"'{where}' is missing"
+    return f"'{where}' is wrong ({first['msg'][:1].lower()}{first['msg'][1:]})"

@@ -30,7 +30,7 @@ def draw_editor(draft: Draft, options: Options, session: Session) -> None:
         and own_personas().own_file(draft.persona_id) is None
         and own_personas().preset_file(draft.persona_id)
     ):
-        st.caption("This persona came along with Menny. Saving makes your own copy, which you can reset at any time.")
+        st.caption("This persona is built in. Saving makes your own copy, which you can reset at any time.")
     fields, preview = st.columns([3, 2], gap="large")
     with fields:
         _draw_who(draft)
@@ -104,7 +104,7 @@ def _draw_pictures(draft: Draft) -> None:
 
 def _draw_words(draft: Draft) -> None:
     st.text_area(
-        "What the model is told about itself",
+        "Character description",
         key=key_of("system_prompt"),
         height=260,
         placeholder="You are Basil, an old gardener. You answer in two or three short sentences …",
@@ -173,7 +173,7 @@ def _draw_rules(draft: Draft, options: Options) -> None:
         **KEPT,
     )
     _draw_field_error(draft, "guardrails")
-    with st.expander("How replies are sampled", icon=":material/tune:"), st.grid(2):
+    with st.expander("Generation settings", icon=":material/tune:"), st.grid(2):
         for name in NUMBERS:
             with st.container(gap="xsmall"):
                 draw_number(name, key_of(name))

@@ -38,7 +38,7 @@ def draw_preview(values: Mapping[str, Any], options: Options, session: Session) 
         st.caption("Example question" if message.role == "user" else "Example answer")
         st.code(message.content, language=None, wrap_lines=True)
     names = ", ".join(one.name for one in in_force) or "none"
-    st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's sidebar, and no persona removes it."))
+    st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's settings, and no persona removes it."))
     counted.caption("Counting …")
     counted.caption(as_label(_count(instructions, session, options)))
 

@@ -173,7 +173,7 @@ def load_engine(source: ModelSource) -> Engine:
     try:
         return load(source.place, replace(options, parallel=_parallel() or options.parallel))
     except TooLargeError as error:
-        sentence = f"{error} The options on the page of models load it all the same."
+        sentence = f"{error} Its options on the Models page load it all the same."
         raise TooLargeError(sentence, error.needed, error.room) from None
 
 

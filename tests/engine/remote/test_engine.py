@@ -182,17 +182,17 @@ def generous(write) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (dropped, "ended the reply in its middle: what came stays"),
+        (dropped, "broke off; what arrived is kept"),
         (malformed, "sends what isn't the protocol"),
         (faulty, "reports an error (out of memory …)"),
         (generous, "sends more than was asked for"),
-        (lambda write: write(b"<html>\n\n"), "ended the reply in its middle"),
-        (lambda write: write(b"data: 3\n\n"), "ended the reply in its middle"),
-        (lambda write: write(b"data: [1]\n\n"), "ended the reply in its middle"),
-        (lambda write: write(b'data: {"choices": "x"}\n\n'), "ended the reply in its middle"),
+        (lambda write: write(b"<html>\n\n"), "broke off"),
+        (lambda write: write(b"data: 3\n\n"), "broke off"),
+        (lambda write: write(b"data: [1]\n\n"), "broke off"),
+        (lambda write: write(b'data: {"choices": "x"}\n\n'), "broke off"),
         (lambda write: write(b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'), "sends something else than text"),
         (lambda write: write(b"data: \xff\xfe\n\n"), "sends what isn't the protocol"),
-        (lambda write: None, "ended the reply in its middle"),
+        (lambda write: None, "broke off"),
     ],
 )
 def test_what_a_server_sends_wrongly_is_a_sentence_and_what_came_stays(

@@ -34,7 +34,7 @@ def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny
         page.get_by_role("link", name="Personas").click()
         page.get_by_role("button", name="New persona").click()
         field(page, "Name", "Basil")
-        field(page, "What the model is told about itself", PROMPT.replace("Basil", "{{char}}"))
+        field(page, "Character description", PROMPT.replace("Basil", "{{char}}"))
         preview = page.locator(".st-key-persona-preview")
         expect(preview).to_contain_text("Always assist with care")
         expect(preview).to_contain_text(PROMPT)

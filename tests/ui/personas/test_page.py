@@ -225,7 +225,7 @@ def test_several_files_are_taken_in_each_whole_or_not_at_all(stage: Stage, perso
     bad = cards.as_json({**cards.V2, "data": {**cards.V2["data"], "description": 5}})
     page = upload(personas, ("a.json", cards.as_json(cards.V1)), ("bad.json", bad), ("b.json", cards.as_json(cards.V2)))
     assert "Imported: Seraphina, Seraphina 2." in shown(page)
-    assert "bad.json can't be taken in: its description must be text" in shown(page)
+    assert "bad.json couldn't be imported: its description must be text" in shown(page)
     assert sorted(path.name for path in (stage.home / "personas").iterdir()) == ["seraphina-2.yaml", "seraphina.yaml"]
     page.button(key="undo").click().run()
     assert list((stage.home / "personas").iterdir()) == []
@@ -278,6 +278,6 @@ def test_an_import_says_what_it_left_out_and_a_file_that_is_none_does_not_stop_t
     assert not page.exception
     assert "Imported: Seraphina." in shown(page)
     assert "Seraphina: its lorebook was left out, as it takes 200.0 kB." in shown(page)
-    assert "b.json can't be taken in: it isn't a character card" in shown(page)
+    assert "b.json couldn't be imported: it isn't a character card" in shown(page)
     page.button(key="edit-seraphina").click().run()
     assert "lorebook" not in shown(page)
