@@ -87,7 +87,7 @@ def load(data: bytes, part: Part) -> Any:
 
 def no_json() -> StorageError:
     """The error for what isn't JSON."""
-    return StorageError("it is no JSON, or cut off")
+    return StorageError("it isn't valid JSON, or it is cut off")
 
 
 def _add(parts: list[Part], start: int, end: int) -> None:
