@@ -22,9 +22,13 @@ class StoredChat:
     It is kept in a store, under its id, from its first message on; without a store, in memory. While the store can't
     be written it goes on in memory as well, and `unkept` holds the error. While the store can't be read, the messages
     that were read last stand for it, and `unread` holds the error.
+
+    A temporary chat is in memory only, whatever store there is, until `keep_for_good`.
     """
 
-    def __init__(self, store: ChatStore | None = None, chat_id: str = "") -> None:
+    def __init__(self, store: ChatStore | None = None, chat_id: str = "", *, is_temporary: bool = False) -> None:
+        self.is_temporary = is_temporary
+        store = None if is_temporary else store
         self.id = chat_id or new_id()
         self.unkept = self.unread = ""
         self._read_again = 0.0
@@ -100,9 +104,15 @@ class StoredChat:
         self._keep(lambda store: store.restore_branch(entry_id))
 
     def keep_in(self, store: ChatStore) -> None:
-        """Keep the chat in a store that wasn't available before."""
-        self._home = self._home or store
-        self._return_home()
+        """Keep the chat in a store that wasn't available before; a temporary one stays in memory."""
+        if not self.is_temporary:
+            self._home = self._home or store
+            self._return_home()
+
+    def keep_for_good(self, store: ChatStore) -> None:
+        """Make a lasting chat of a temporary one."""
+        self.is_temporary = False
+        self.keep_in(store)
 
     def copy(self, entry_id: str) -> str:
         """Copy the chat up to a message into a new one; returns its id. UnkeptError where that can't be stored."""

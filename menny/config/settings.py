@@ -42,6 +42,9 @@ class Settings(StrictModel):
     )
     moderation: ModerationSettings = Field(default=ModerationSettings(), description="Which texts are held back.")
     theme: Literal["system", "light", "dark"] | None = Field(default=None, description="The colors of the page.")
+    delete_chats_after: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days without a message after which a chat is deleted; else never."
+    )
     unload_after: int | None = Field(
         default=None, ge=1, le=604_800, description="Seconds without use after which the model is unloaded; else never."
     )

@@ -1,7 +1,8 @@
 """ChatStore: conversations as trees of messages, kept in SQLite or in memory; see reader.py for what a tree is."""
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from sqlite3 import Connection
@@ -37,7 +38,7 @@ from menny.storage.rows import (
     title_of,
     touch,
 )
-from menny.storage.upkeep import mark_interrupted, remove_expired
+from menny.storage.upkeep import DAY, mark_interrupted, remove_expired
 from menny.storage.values import MessageNode, Opening, ReplyStats, Transcript
 from menny.storage.writers import Writers
 
@@ -238,6 +239,21 @@ class ChatStore(ChatReader):
         """
         with self._database.write() as db:
             add_settings(db, conversation_id, settings)
+
+    def delete_untouched(self, days: int, keep: Sequence[str] = ()) -> int:
+        """Delete the conversations without a change for so many days; pinned ones and those in `keep` stay.
+
+        Returns their number. They can be brought back, as any that was deleted.
+        """
+        with self._database.write() as db:
+            rows = db.execute(
+                "SELECT id FROM conversations WHERE deleted IS NULL AND NOT pinned AND updated < ?",
+                (time.time() - days * DAY,),
+            ).fetchall()
+            old = [row["id"] for row in rows if row["id"] not in keep]
+            for conversation_id in old:
+                change_conversation(db, conversation_id, "deleted", deletion_time(db, conversation_id))
+        return len(old)
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation; `undelete` brings it back within the next 30 days."""

@@ -33,6 +33,7 @@ from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.chat_list import draw_chat_list
 from menny.ui.sidebar.choices import Choices
 from menny.ui.sidebar.guardrail_panel import draw_instructions
+from menny.ui.sidebar.retention_panel import draw_temporary
 from menny.ui.sidebar.sidebar import draw_sidebar
 from menny.ui.sidebar.thinking_panel import asked_words
 
@@ -78,6 +79,7 @@ def draw_page(session: Session) -> None:
     session.settle()
     session.follow_address()
     options = read_options()
+    session.attempt(lambda: session.chats.tidy(options.settings.delete_chats_after))
     models = [*options.models, *session.own_models]
     speakers = Speakers(
         {persona.id: persona for persona in options.personas},
@@ -155,6 +157,7 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
             st.warning(as_label(sentence), icon=":material/info:")
         if storage_error := session.chats.error or session.chat.unkept or session.chat.unread:
             st.warning(as_label(storage_error), icon=":material/database_off:")
+        draw_temporary(session)
         draw_unsent(session)
         if session.job is not None:
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")

@@ -104,6 +104,8 @@ class Session:
         """Open a chat; a new one where the id is empty or unknown."""
         chat = None
         self.feedback.clear(ABOVE_BOX)
+        if self.chat.is_temporary:
+            self.chats.abandon(self.chat.id)
         if chat_id:
             try:
                 chat = self.chats.find(chat_id)
@@ -118,6 +120,16 @@ class Session:
         if chat is not None and self.job is None:
             self.attempt(partial(hold_unsent, chat))  # to open a chat is not to send something
 
+    def open_temporary(self) -> None:
+        """Open a new chat that is never stored."""
+        self.open("")
+        self.chat = self.chats.new(is_temporary=True)
+
+    def keep_chat(self) -> None:
+        """Make a lasting chat of the temporary one that is open."""
+        if self.chats.store:
+            self.chat.keep_for_good(self.chats.store)
+
     def follow_address(self) -> None:
         """Open the chat in the address if that has changed: by a reload, a link, or the browser's back button."""
         chat_id = st.query_params.get(CHAT, "")
@@ -127,7 +139,7 @@ class Session:
 
     def show_address(self) -> None:
         """Put the open chat into the address, once it has a message."""
-        here = self.chat.id if self.chat.entries else ""
+        here = self.chat.id if self.chat.entries and not self.chat.is_temporary else ""
         if here != self.address:
             if here:
                 st.query_params[CHAT] = here

@@ -15,6 +15,7 @@ from menny.storage import ChatStore, store_file
 from menny.ui.chat.reply_job import ReplyJob
 from menny.ui.shared.shared_engine import shared_engine
 
+TIDY_EVERY = 3600.0  # seconds
 TRY_AGAIN = 5.0  # seconds until a store that couldn't be opened is tried again
 
 
@@ -29,6 +30,8 @@ class Chats:
         self._file = file
         self._store: ChatStore | None = None
         self._next_try = 0.0
+        self._tidied: int | None = None
+        self._next_tidying = 0.0
         self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
         self._jobs: dict[str, ReplyJob] = {}
         self.guard = threading.RLock()
@@ -53,10 +56,10 @@ class Chats:
         """Why the store can't be opened at the moment; empty where it is open."""
         return "" if self.store else self._error
 
-    def new(self) -> Chat:
-        """Return a new, empty chat."""
+    def new(self, *, is_temporary: bool = False) -> Chat:
+        """Return a new, empty chat; a temporary one is never stored."""
         with self.guard:
-            chat = Chat(self.store)
+            chat = Chat(self.store, is_temporary=is_temporary)
             self._open[chat.id] = chat
             return chat
 
@@ -81,6 +84,14 @@ class Chats:
             return self.store.revision(chat_id) if self.store else (-1, -1)
         except StorageError:
             return (-1, -1)
+
+    def tidy(self, days: int | None) -> None:
+        """Put the chats into the bin that nobody touched for so many days, but for open ones; looked for every hour."""
+        with self.guard:
+            if days is None or self.store is None or (days == self._tidied and time.monotonic() < self._next_tidying):
+                return
+            self._tidied, self._next_tidying = days, time.monotonic() + TIDY_EVERY
+            self.store.delete_untouched(days, keep=list(self._open))
 
     def job_of(self, chat_id: str) -> ReplyJob | None:
         """Return the reply under way in a chat, if there is one."""

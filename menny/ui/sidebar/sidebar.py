@@ -17,6 +17,7 @@ from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.model_panel import ModelChoice, chosen_model, draw_model
 from menny.ui.sidebar.moderation_panel import choose_moderation
 from menny.ui.sidebar.persona_panel import chosen_persona, draw_persona
+from menny.ui.sidebar.retention_panel import choose_deletion
 from menny.ui.sidebar.sampling_panel import draw_sampling
 from menny.ui.sidebar.thinking_panel import choose_thinking
 
@@ -38,6 +39,14 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             on_click=session.open,
             args=("",),
             help="Ctrl Shift O",
+        )
+        st.button(
+            "Temporary chat",
+            key="new_temporary",
+            icon=":material/visibility_off:",
+            type="tertiary",
+            on_click=session.open_temporary,
+            help="A chat that is never saved",
         )
         chats, panel = st.tabs([CHATS, SETTINGS], key="sidebar")
         with panel:
@@ -61,6 +70,7 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     chosen = options.settings.guardrail or DEFAULT_GUARDRAIL
     choose_guardrail(session, choices.persona, options.guardrails, chosen, choices.instructions)
     choose_moderation(session, options)
+    choose_deletion(session, options.settings.delete_chats_after)
     return replace(choices, usage=usage)
 
 

@@ -1,0 +1,38 @@
+"""The choice of how long chats are kept, and the notice on a chat that isn't kept at all."""
+
+import streamlit as st
+
+from menny.ui.session import Session
+
+DAYS = (7, 30, 90, 365)
+
+
+def choose_deletion(session: Session, days: int | None) -> None:
+    """Draw the choice of days without a message after which chats go to the bin."""
+    options = [None, *sorted({*DAYS, *([days] if days else [])})]
+    st.session_state["delete_chats_after"] = days
+    st.selectbox(
+        "Delete old chats",
+        options,
+        key="delete_chats_after",
+        format_func=lambda one: "Never" if one is None else f"After {one} day{'s' if one != 1 else ''}",
+        on_change=lambda: session.set_app(delete_chats_after=st.session_state["delete_chats_after"]),
+        help="Chats without a new message for so long go to the bin, where they can be brought back for 30 days. "
+        "Pinned chats stay.",
+    )
+
+
+def draw_temporary(session: Session) -> None:
+    """Draw what a temporary chat is, and a button that keeps it after all."""
+    if not session.chat.is_temporary:
+        return
+    with st.container(key="temporary", horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption(
+            ":material/visibility_off: **Temporary chat.** It isn't saved: it is gone when you open another chat, or "
+            "close or reload this page.",
+            width="stretch",
+        )
+        if session.chat.entries and session.chats.store:
+            st.button(
+                "Keep it", key="keep-chat", icon=":material/save:", on_click=session.attempting(session.keep_chat)
+            )
