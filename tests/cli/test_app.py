@@ -129,7 +129,7 @@ def test_chat_remembers_its_turns_and_begins_anew() -> None:
     typed = "My name is Ada.\n\nWhat is my name?\n/new\n"
     ended = menny("chat", "--persona", "penny", "--temperature", "0", "--max-tokens", "24", typed=typed)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.count("Penny: ") == 3  # the greeting, and two answers: a blank line sends nothing
+    assert ended.stdout.count("Penny: ") == 4  # two greetings, and two answers: a blank line sends nothing
     assert "Ada" in ended.stdout.split("Penny: ")[3]
     assert "A new chat." in ended.stdout
 
