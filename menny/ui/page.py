@@ -57,7 +57,7 @@ def main() -> None:
         page_title="Menny" if page.title == "Chat" else f"{page.title} · Menny",
         layout="centered" if page.title == "Chat" else "wide",
     )
-    listen_to_keys()
+    listen_to_keys(shared_settings().now.theme or "")
     if page.title != "Chat":
         session.leave()
     page.run()

@@ -5,8 +5,8 @@ import streamlit as st
 from menny.ui.shared.static import static_text
 
 
-def listen_to_keys() -> None:
-    """Add the listeners to the page, by a component that shows nothing."""
+def listen_to_keys(theme: str) -> None:
+    """Add the listeners to the page, by a component that shows nothing; with a theme, set the colors."""
     st.components.v2.component("menny_shortcuts", html="<span></span>", js=static_text("shortcuts.js"))(
-        key="shortcuts", height=0
+        data={"theme": theme}, key="shortcuts", height=0
     )

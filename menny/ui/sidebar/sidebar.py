@@ -8,7 +8,7 @@ import streamlit as st
 from menny.chat.chat_settings import SAMPLING
 from menny.errors import ConfigError
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session
+from menny.ui.session import Session, show
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
@@ -71,7 +71,20 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     choose_guardrail(session, choices.persona, options.guardrails, chosen, choices.instructions)
     choose_moderation(session, options)
     choose_deletion(session, options.settings.delete_chats_after)
+    _choose_theme(session, options)
     return replace(choices, usage=usage)
+
+
+def _choose_theme(session: Session, options: Options) -> None:
+    """Draw the choice of the page's colors; without one, Streamlit's own menu decides in each browser."""
+    show({"theme": options.settings.theme or "system"})
+    st.selectbox(
+        "Theme",
+        ("system", "light", "dark"),
+        key="theme",
+        format_func=str.capitalize,
+        on_change=lambda: session.set_app(theme=st.session_state["theme"]),
+    )
 
 
 def _draw_errors(errors: Sequence[ConfigError]) -> None:

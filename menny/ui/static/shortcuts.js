@@ -220,7 +220,20 @@ function observe(element, onChange, signal, what) {
   signal.addEventListener("abort", () => observer.disconnect())
 }
 
-export default function () {
+// Streamlit reads its theme from the browser's storage when the page is loaded, under the address of each page.
+function setTheme(theme) {
+  if (!theme) return
+  const name = JSON.stringify(theme[0].toUpperCase() + theme.slice(1))
+  const base = location.pathname.replace(/(personas|models)\/?$/, "")
+  const keys = ["", "personas", "models"].map(page => `stActiveTheme-${base}${page}-v2`)
+  const isNew = localStorage.getItem(keys[0]) !== name
+  if (!isNew) return
+  for (const key of keys) localStorage.setItem(key, name)
+  location.reload()
+}
+
+export default function ({ data }) {
+  setTheme(data?.theme)
   window.mennyKeys?.abort() // of an earlier call: the listeners are the document's, which outlives the component
   window.mennyKeys = new AbortController()
   const { signal } = window.mennyKeys
