@@ -109,6 +109,8 @@ class Chat(StoredChat):
         moderation, template = settings.moderation, settings.template
         answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
         context = Context(engine, template, settings.params.max_tokens, answer_ids, settings.thinking)
+        if self.is_on_disk:
+            settings = replace(settings, params=replace(settings.params, keep_cache=True))
         rounds = Rounds(reply, engine, settings, context, on_progress)
         try:
             if moderation:

@@ -39,6 +39,11 @@ class StoredChat:
         self._seen: tuple[int | None, Sequence[MessageNode]] = (None, ())
 
     @property
+    def is_on_disk(self) -> bool:
+        """True if the chat is kept in a file, and so may be what an engine keeps of it."""
+        return self._store is self._home and self._store.is_on_disk
+
+    @property
     def entries(self) -> Sequence[MessageNode]:
         """The active path, from the first message to the last."""
         revision, _ = self.revision

@@ -57,6 +57,11 @@ def keep_kernels() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache"))
 
 
+def chat_caches_folder() -> Path:
+    """The folder for the caches of chats, with which they go on at once after a restart."""
+    return home() / "cache" / "chats"
+
+
 def models_folder() -> Path:
     """The folder for the user's own models."""
     return home() / "models"

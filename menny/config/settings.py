@@ -51,6 +51,12 @@ class Settings(StrictModel):
     thought_tokens: int = Field(
         default=4096, ge=16, le=131_072, description="How long a model may think before it has to answer, in tokens."
     )
+    cache_gigabytes: float = Field(
+        default=4,
+        ge=0,
+        le=10_000,
+        description="How much of the disk the caches of chats may take, with which they go on at once after a restart.",
+    )
     parallel: int | None = Field(
         default=None, ge=1, le=256, description="Replies that a model on this machine writes at once; else 8."
     )

@@ -12,9 +12,12 @@ import hashlib
 import json
 import logging
 import os
+import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +25,33 @@ import mlx.core as mx
 import numpy as np
 
 from menny.engine.cache import Cache, KVCache, RollingCache
-from menny.engine.prefix_cache import CachedPrefix
 
 log = logging.getLogger(__name__)
 
 MAGIC = b"menny-cache-1\n"
 MOST_BYTES = 4 << 30
 LEAST_TOKENS = 128  # fewer are read anew as quickly
+MOST_SECONDS = 30 * 24 * 3600  # a file that wasn't used for so long is removed
 MAX_HEADER = 1 << 20
 ENDING = ".cache"
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFolder:
+    """A folder for the caches of conversations, and the bytes that they may take there."""
+
+    path: Path
+    limit: int = MOST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class FiledCache:
+    """A cache, the tokens that it holds, and how many of the first were computed in whole chunks."""
+
+    tokens: tuple[int, ...]
+    cache: Cache
+    prefilled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +78,7 @@ class CacheFiles:
         """The number of a prompt's first tokens that a file holds, but for its last one."""
         return max((self._common(kept, prompt) for kept in self._kept), default=0)
 
-    def load(self, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> CachedPrefix | None:
+    def load(self, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> FiledCache | None:
         """Read the cache that holds most of a prompt; None where there is none that can be used."""
         while self._kept:
             kept = max(self._kept, key=lambda one: self._common(one, prompt))
@@ -72,10 +92,10 @@ class CacheFiles:
                 continue
             with suppress(OSError):
                 os.utime(kept.path)  # it was used now
-            return CachedPrefix(kept.tokens, cache, int(kept.header["prefilled"]))
+            return FiledCache(kept.tokens, cache, int(kept.header["prefilled"]))
         return None
 
-    def save(self, kept: CachedPrefix) -> None:
+    def save(self, kept: FiledCache) -> None:
         """Write a cache, unless there is a file of it; one of a beginning of it, which it replaces, is removed."""
         tokens = kept.tokens
         size = kept.cache.nbytes
@@ -121,6 +141,9 @@ class CacheFiles:
             return
         for path in paths:
             try:
+                if time.time() - path.stat().st_mtime > MOST_SECONDS:
+                    path.unlink()
+                    continue
                 header, tokens = _read_header(path)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 log.info("%s isn't a cache, and is removed: %s", path.name, error)
@@ -164,7 +187,7 @@ def _buffers(cache: Cache) -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(np.array(plain, copy=False))
 
 
-def _write(path: Path, binding: str, kept: CachedPrefix) -> dict[str, Any]:
+def _write(path: Path, binding: str, kept: FiledCache) -> dict[str, Any]:
     """Write a file beside its place, then move it there. Returns the header."""
     ids = np.array(kept.tokens, np.int32)
     arrays = list(_buffers(kept.cache))
@@ -248,3 +271,23 @@ def _read(kept: _Kept, cache: Cache) -> Cache:
         layer.restore(keys, values, len(kept.tokens))
     mx.eval(cache.state)
     return cache
+
+
+def files_of(folder: CacheFolder | None, model: Path) -> CacheFiles | None:
+    """The files for a model's caches; None where none are wanted."""
+    return CacheFiles(folder.path, binding_of(model), folder.limit) if folder and folder.limit > 0 else None
+
+
+def remove_caches(folder: Path) -> None:
+    """Remove all files of caches in a folder, of whichever model."""
+    with suppress(OSError):
+        for path in folder.glob(f"*{ENDING}"):
+            path.unlink(missing_ok=True)
+
+
+def binding_of(path: Path) -> str:
+    """What a model's caches depend on besides their ids: its files, and the versions of what computes them."""
+    files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    versions = [MAGIC.decode().strip(), version("mlx"), platform.machine(), platform.processor()]
+    return json.dumps([str(path.resolve()), stats, versions, str(mx.default_device())])

@@ -49,6 +49,8 @@ async def generate(
     except Cancelled:
         yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
         return
+    if runtime.cache_files:
+        prefixes.restore(runtime.cache_files, prompt, runtime.model.make_cache)
     cached = prefixes.pop(prompt, only_whole, unit if params.temperature == 0 else 1)
     cache = cached.cache if cached else runtime.model.make_cache()
     is_exact = cached is None or (cached.prefilled == len(cached.tokens) and cached.prefilled % unit == 0)
@@ -62,7 +64,8 @@ async def generate(
         prefixes.end(growing)
     prefilled = min(cache.offset, len(prompt) - 1)
     whole = prefilled - prefilled % unit if is_exact or cached is None else cached.prefilled
-    prefixes.insert(CachedPrefix((*prompt, *completion)[: cache.offset], cache, whole))
+    tokens = (*prompt, *completion)[: cache.offset]
+    prefixes.insert(CachedPrefix(tokens, cache, whole, may_be_filed=params.keep_cache))
 
 
 async def until_read(

@@ -6,7 +6,7 @@ once, in a node from which they branch off, and what several requests read at th
 is bounded in bytes; what was used longest ago leaves first. It belongs to the engine's thread.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -14,6 +14,7 @@ import mlx.core as mx
 import psutil
 
 from menny.engine.cache import Cache
+from menny.engine.cache_files import CacheFiles, FiledCache
 from menny.engine.cache_pieces import can_divide, join, piece
 
 MOST_BYTES = 2 << 30
@@ -31,11 +32,14 @@ class CachedPrefix:
     """A cache and the tokens that it holds.
 
     The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would be.
+    `may_be_filed`: the cache may be written to a file; `is_filed`: it came from one.
     """
 
     tokens: tuple[int, ...]
     cache: Cache
     prefilled: int = 0
+    may_be_filed: bool = False
+    is_filed: bool = False
 
 
 @dataclass(eq=False)
@@ -48,6 +52,8 @@ class _Node:
     parent: "_Node | None" = None
     children: list["_Node"] = field(default_factory=list)
     used: int = 0
+    may_be_filed: bool = False
+    is_filed: bool = False
 
     @property
     def path(self) -> list["_Node"]:
@@ -142,7 +148,9 @@ class PrefixCache:
         self._touch(parent.path)
         if start < len(kept.tokens):
             cache = piece(kept.cache, start, len(kept.tokens)) if start else kept.cache
-            self._add(parent, _Node(kept.tokens[start:], cache, kept.prefilled))
+            node = _Node(kept.tokens[start:], cache, kept.prefilled)
+            node.may_be_filed, node.is_filed = kept.may_be_filed, kept.is_filed
+            self._add(parent, node)
         while self.nbytes > self._limit:
             leaves = [node for node in _below(self._root) if not node.children]
             self._remove(min(leaves, key=lambda node: node.used))
@@ -168,6 +176,7 @@ class PrefixCache:
         first = _Node(node.tokens[:length], piece(node.cache, 0, length), min(node.prefilled, node.start + length))
         rest = _Node(node.tokens[length:], piece(node.cache, length, len(node.tokens)), node.prefilled)
         rest.children, first.used, rest.used = node.children, node.used, node.used
+        rest.may_be_filed, rest.is_filed = node.may_be_filed, node.is_filed
         for child in rest.children:
             child.parent = rest
         parent = node.parent or self._root
@@ -188,6 +197,26 @@ class PrefixCache:
     def _touch(self, nodes: Sequence[_Node]) -> None:
         for node in nodes:
             node.used = next(self._clock)
+
+    # Files
+
+    def restore(self, files: CacheFiles, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> None:
+        """Read the cache of a prompt from its file, where that holds more of it than there is here."""
+        held = max(self._longest(prompt, None)[1], self._longest_growing(prompt, None)[1])
+        if files.longest(prompt) >= held + LEAST_SHARED and (found := files.load(prompt, make_cache)):
+            self.insert(CachedPrefix(found.tokens, found.cache, found.prefilled, may_be_filed=True, is_filed=True))
+
+    def file_next(self, files: CacheFiles) -> bool:
+        """Write one cache that may be filed and isn't yet to its file; False where there is none."""
+        for node in _below(self._root):
+            if node.may_be_filed and not node.is_filed and not node.children:
+                path = node.path
+                tokens = tuple(token for each in path for token in each.tokens)
+                cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
+                files.save(FiledCache(tokens, cache, node.prefilled))
+                node.is_filed = True
+                return True
+        return False
 
     def clear(self) -> None:
         """Drop all caches."""

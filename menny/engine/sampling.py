@@ -28,6 +28,7 @@ class SamplingParams:
     ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for benchmarks
     thinking: bool | None = None  # whether a server's model thinks before it answers; None: as the server has it
     background: bool = False  # give way to replies that somebody watches
+    keep_cache: bool = False  # the conversation's cache may be kept in a file (cache_files.py)
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -41,7 +42,7 @@ class SamplingParams:
         for name in ("max_tokens", "top_k", "repetition_context"):
             if not isinstance(getattr(self, name), int):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be a whole number")
-        for name in ("lookup", "ignore_eos", "background"):
+        for name in ("lookup", "ignore_eos", "background", "keep_cache"):
             if not isinstance(getattr(self, name), bool):
                 raise EngineError(f"{name} is {getattr(self, name)!r}, but must be true or false")
         if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 64):

@@ -7,31 +7,28 @@ their order, and wait where all rows are taken.
 
 import atexit
 import logging
-import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from operator import index
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
 import mlx.core as mx
 
-from menny.engine.checkpoints.checkpoint import open_model
-from menny.engine.checkpoints.load import build_model
-from menny.engine.distributed.pipeline import PAUSE, Pipeline, load_pipeline
+from menny.engine.cache_files import CacheFolder, files_of
+from menny.engine.distributed.pipeline import PAUSE, Pipeline
 from menny.engine.distributed.ring import lost
-from menny.engine.distributed.setup import Shared
 from menny.engine.generate import generate
 from menny.engine.memory import release_memory
-from menny.engine.memory_plan import Plan, plan_for_opened
+from menny.engine.memory_plan import Plan
 from menny.engine.model import Mistral
 from menny.engine.passes import Cancelled
 from menny.engine.prefix_cache import PrefixCache
+from menny.engine.prompt_check import check_vocabulary, checked_prompt
 from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
@@ -39,7 +36,7 @@ from menny.engine.scheduler import Row, Scheduler
 from menny.engine.scoring import score
 from menny.engine.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from menny.engine_protocols import Chunk, OnProgress, Progress, Score
-from menny.errors import EngineError, MennyError, ModelError, PromptTooLongError
+from menny.errors import EngineError, MennyError, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +44,21 @@ Build = Callable[[], Mistral]
 Prepare = Callable[[], tuple[Plan, Build]]  # reads headers only; the second reads the weights
 
 PARALLEL = 8  # requests at once, by default
+QUIET = 20.0  # seconds without a request, after which caches are written to files
 SPARE_ROWS = 512  # the padding that a model's vocabulary may have beyond its tokenizer's
 
 
 class Engine:
     """A model and its tokenizer, served by a thread of their own. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, prepare: Prepare, prefix_bytes: int | None, parallel: int = PARALLEL) -> None:
+    def __init__(
+        self,
+        path: Path,
+        prepare: Prepare,
+        prefix_bytes: int | None,
+        parallel: int = PARALLEL,
+        cache_folder: CacheFolder | None = None,
+    ) -> None:
         self.name = path.stem if path.suffix == ".gguf" else path.name
         self.tokenizer: Tokenizer
         self.context_length: int  # tokens, of prompt and reply together
@@ -68,6 +73,8 @@ class Engine:
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
         self._prefix_cache = PrefixCache(prefix_bytes or 0)
         self._prefix_bytes = prefix_bytes  # None: what the plan leaves
+        self._cache_folder = cache_folder
+        self._forgets = False
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
@@ -106,7 +113,8 @@ class Engine:
         where the context does. Raises PromptTooLongError, or EngineError for ids that aren't the model's.
         """
         params = params or SamplingParams()
-        prompt, room = self._check_prompt(prompt_ids, reserved=1)
+        prompt, room = checked_prompt(prompt_ids, 1, self.context_length)
+        check_vocabulary(prompt, self.tokenizer.vocab_size)
         request = Request(prompt, GenerateWork(replace(params, max_tokens=min(params.max_tokens, room))))
         self._enqueue(request)
         return Stream(self, request, on_progress)
@@ -129,38 +137,14 @@ class Engine:
         rows = [[int(token) for token in continuation] for continuation in continuations]
         if not rows or not all(rows):
             raise EngineError("There is nothing to score: every continuation needs at least one token.")
-        prompt, _ = self._check_prompt(prompt_ids, reserved=max(map(len, rows)))
-        self._check_vocabulary(token for row in rows for token in row)
+        prompt, _ = checked_prompt(prompt_ids, max(map(len, rows)), self.context_length)
+        check_vocabulary(chain(prompt, *rows), self.tokenizer.vocab_size)
         request = Request(prompt, ScoreWork(rows, shared))
         self._enqueue(request)
         event = PendingRequest(self, request, on_progress).wait()
         if isinstance(event, Chunk):  # closed meanwhile
             raise self._closed_error()
         return event
-
-    def _check_prompt(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
-        """Return a sound prompt and the number of tokens that the context leaves after it: `reserved` or more."""
-        try:
-            prompt = [index(token) for token in prompt_ids]
-        except TypeError as error:
-            raise EngineError("The prompt must be a list of token ids: encode the text first.") from error
-        room = self.context_length - len(prompt)
-        if not prompt:
-            raise EngineError("The prompt is empty: it needs at least one token.")
-        if room < reserved:
-            raise PromptTooLongError(
-                f"The prompt has {len(prompt)} tokens, but the model's context holds {self.context_length}: "
-                f"shorten it by {reserved - room} or more.",
-                tokens=len(prompt),
-                limit=self.context_length - reserved,
-            )
-        self._check_vocabulary(prompt)
-        return prompt, room
-
-    def _check_vocabulary(self, tokens: Iterable[int]) -> None:
-        vocab_size = self.tokenizer.vocab_size
-        if not all(0 <= token < vocab_size for token in tokens):
-            raise EngineError(f"The prompt has a token id outside the model's vocabulary of {vocab_size}.")
 
     def _enqueue(self, request: Request) -> None:
         with self._lock:
@@ -185,6 +169,12 @@ class Engine:
             if request in self._waiting:
                 self._waiting.remove(request)
                 request.end_cancelled()
+
+    def forget_caches(self) -> None:
+        """Drop the caches of all conversations, and their files; those of replies under way are kept."""
+        with self._lock:
+            self._forgets = True
+            self._lock.notify()
 
     def close(self) -> None:
         """Cancel every reply, end the thread, and free the model's memory."""
@@ -213,11 +203,13 @@ class Engine:
             except BaseException as error:  # raised in the thread that asked for the engine
                 self._loaded.put(error)
                 return
-            runtime = Runtime(model, self.tokenizer, self._prefix_cache)
+            folder = None if isinstance(model, Pipeline) else self._cache_folder
+            runtime = Runtime(model, self.tokenizer, self._prefix_cache, cache_files=files_of(folder, path))
             scheduler = Scheduler(runtime, self._parallel, plan.caches)
             self._loaded.put(None)
             while self._admit(runtime, scheduler, plan):
                 scheduler.step()
+            self._file_caches(runtime, lambda: False)
             del runtime, scheduler, model
         finally:
             self._prefix_cache.clear()
@@ -244,15 +236,19 @@ class Engine:
         self.leaves_out_vision = model.leaves_out_vision
         return plan, model
 
+    def _file_caches(self, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
+        """Write the caches that aren't in files yet, one after the other."""
+        while runtime.cache_files and not should_stop() and self._prefix_cache.file_next(runtime.cache_files):
+            pass
+
     def _admit(self, runtime: Runtime, scheduler: Scheduler, plan: Plan) -> bool:
         """Give free rows to requests that wait, and wait while there are none; False once the engine is closed."""
         with self._lock:
             self._serving = [row.request for row in scheduler.rows]
-            if not self._serving:
-                if isinstance(runtime.model, Pipeline):
-                    while not self._lock.wait_for(self._has_work, PAUSE):
-                        runtime.model.rest()
-                self._lock.wait_for(self._has_work)
+            self._forget(runtime)
+            while not self._serving and not self._has_work():
+                self._rest(runtime)
+                self._forget(runtime)
             while self._waiting:
                 request = self._in_order()[0]
                 needed = plan.cache_of(request.most_tokens)
@@ -265,6 +261,30 @@ class Engine:
             else:
                 self._free_rows = scheduler.free_rows
             return bool(self._serving)
+
+    def _rest(self, runtime: Runtime) -> None:
+        """Wait for work, with the lock held; while there is none, see to other machines, or to files."""
+
+        def is_due() -> bool:
+            return self._has_work() or self._forgets
+
+        if isinstance(runtime.model, Pipeline):
+            if not self._lock.wait_for(is_due, PAUSE):
+                runtime.model.rest()
+        elif not self._lock.wait_for(is_due, QUIET if runtime.cache_files else None):
+            self._lock.release()
+            try:
+                self._file_caches(runtime, is_due)
+            finally:
+                self._lock.acquire()
+
+    def _forget(self, runtime: Runtime) -> None:
+        """Drop the caches that are kept, if that was asked for."""
+        if self._forgets:
+            self._forgets = False
+            self._prefix_cache.clear()
+            if runtime.cache_files:
+                runtime.cache_files.clear()
 
     def _in_order(self) -> list[Request]:
         """The requests that wait, those that somebody watches first."""
@@ -304,36 +324,3 @@ class Engine:
 def _unexpected(error: Exception) -> EngineError:
     log.exception("The engine failed")
     return EngineError(f"The engine failed ({error}). Try again.")
-
-
-def load_engine(
-    path: str | Path,
-    *,
-    context_length: int | None = None,
-    force: bool = False,
-    prefix_bytes: int | None = None,
-    shared: Shared | None = None,
-    threads: int | None = None,
-    parallel: int = PARALLEL,
-) -> Engine:
-    """Load a model folder or .gguf file, with its tokenizer, on a thread of its own. Raises ModelError.
-
-    Prompt and reply together may have `context_length` tokens; by default, as many as fit into memory. A model that
-    doesn't fit raises TooLargeError before a weight is read, unless `force` is set.
-    Caches of recent conversations are kept for their next turns in up to `prefix_bytes`; 0: none are kept.
-    `parallel` requests are served at once, or as many as memory holds the caches of; the next ones wait.
-    `shared` names the other machines that hold their part of the model; they serve one request after the other.
-    On a CPU, `threads` compute (default: one for each physical core).
-    """
-    path = Path(os.path.expanduser(path))
-    if parallel < 1:
-        raise EngineError(f"parallel is {parallel}, but must be at least 1.")
-
-    def prepare() -> tuple[Plan, Build]:
-        args, source = open_model(path)
-        return plan_for_opened(args, source, context_length, force), partial(build_model, args, source, threads=threads)
-
-    if shared:
-        stage = shared.plan(path, context_length, force)
-        return Engine(path, lambda: (stage.plan, partial(load_pipeline, shared.ring, stage)), prefix_bytes, parallel=1)
-    return Engine(path, prepare, prefix_bytes, parallel)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from menny.engine import (
     PARALLEL,
+    CacheFolder,
     Engine,
     Machine,
     ModelArgs,
@@ -77,13 +78,15 @@ def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
 class LoadOptions:
     """Options of loading: a context in tokens (None: as many as fit); `force` loads what doesn't seem to fit.
 
-    `threads` compute on a CPU; None: one for each physical core. `parallel` replies are written at once.
+    `threads` compute on a CPU; None: one for each physical core. `parallel` replies are written at once. Caches of
+    chats are kept in `cache_folder`.
     """
 
     context: int | None = None
     force: bool = False
     threads: int | None = None
     parallel: int = PARALLEL
+    cache_folder: CacheFolder | None = None
 
 
 AS_FITS = LoadOptions()
@@ -121,6 +124,7 @@ def load(model: ModelSpec | Path | ServerSource, options: LoadOptions = AS_FITS)
         force=options.force,
         threads=options.threads,
         parallel=options.parallel,
+        cache_folder=options.cache_folder,
     )
 
 

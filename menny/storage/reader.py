@@ -31,6 +31,11 @@ class ChatReader:
     _database: Database
     _writers: Writers
 
+    @property
+    def is_on_disk(self) -> bool:
+        """True if it is a file; False for a store in memory."""
+        return self._database.path is not None
+
     def conversations(self, limit: int = -1, persona: str = "", folder: str = "") -> list[Conversation]:
         """Return the conversations that aren't deleted: the pinned ones first, then the latest.
 

@@ -83,6 +83,7 @@ class Sampling:
     max_tokens: int = 10
     temperature: float = 0.7
     background: bool = False
+    keep_cache: bool = False
 
 
 def saying(*texts: str) -> list[Piece | Exception]:

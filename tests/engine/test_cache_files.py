@@ -2,16 +2,18 @@
 
 import os
 import random
+import time
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
-from menny.engine import Mistral
+from menny.engine import CacheFolder, Chunk, Engine, Mistral, SamplingParams, load_engine, worker
 from menny.engine.cache import Cache, KVCache, RollingCache
-from menny.engine.cache_files import ENDING, CacheFiles
-from menny.engine.prefix_cache import CachedPrefix
+from menny.engine.cache_files import ENDING, CacheFiles, FiledCache
+from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
 TOKENS = tuple(int(one) for one in np.random.default_rng(0).integers(0, 50, 300))
@@ -22,13 +24,13 @@ def tiny(window: int | None = None) -> Mistral:
     return built(args, random_weights(args))
 
 
-def read(model: Mistral, tokens: tuple[int, ...] = TOKENS) -> CachedPrefix:
+def read(model: Mistral, tokens: tuple[int, ...] = TOKENS) -> FiledCache:
     cache = model.make_cache()
     model.prefill(mx.array([tokens]), cache)
-    return CachedPrefix(tokens, cache, 256)
+    return FiledCache(tokens, cache, 256)
 
 
-def next_logits(model: Mistral, kept: CachedPrefix) -> np.ndarray:
+def next_logits(model: Mistral, kept: FiledCache) -> np.ndarray:
     logits, _ = model(mx.array([[7, 8]]), kept.cache)
     return np.array(logits.astype(mx.float32))
 
@@ -50,7 +52,7 @@ def test_half_precision_comes_back_to_the_bit(tmp_path: Path, dtype: mx.Dtype) -
     cache = Cache([KVCache(), RollingCache(256)])
     for layer in cache:
         layer.update(*(mx.random.normal((1, 2, 300, 8)).astype(dtype) for _ in range(2)))
-    CacheFiles(tmp_path, "model").save(CachedPrefix(TOKENS, cache, 0))
+    CacheFiles(tmp_path, "model").save(FiledCache(TOKENS, cache, 0))
     found = CacheFiles(tmp_path, "model").load((*TOKENS, 7), lambda: Cache([KVCache(), RollingCache(256)]))
     assert found is not None
     for before, after in zip(cache.state, found.cache.state, strict=True):
@@ -140,3 +142,56 @@ def test_a_thousand_mutations_are_removed_and_never_believed(tmp_path: Path) -> 
             assert np.array_equal(next_logits(model, found), expected)
         for path in tmp_path.glob(f"*{ENDING}"):
             path.unlink()
+
+
+# In the engine
+
+
+def reply(engine: Engine, prompt: list[int], **params: Any) -> Chunk:
+    *_, last = engine.stream(prompt, SamplingParams(temperature=0, max_tokens=4, **params))
+    return last
+
+
+def test_a_chat_goes_on_after_a_restart_without_being_read_anew(tmp_path: Path) -> None:
+    model = write_script(tmp_path / "model", chats=True)
+    folder = CacheFolder(tmp_path / "cache")
+    prompt = [ord("x")] * 400
+    with load_engine(model, cache_folder=folder) as engine:
+        reply(engine, prompt, keep_cache=True)
+        reply(engine, [ord("y")] * 400)  # of a chat that isn't kept
+    assert len(list(folder.path.iterdir())) == 1
+    with load_engine(model, cache_folder=folder) as engine:
+        assert reply(engine, [*prompt, *b"yzxyz"], keep_cache=True).cached_tokens >= 400
+        assert reply(engine, [ord("y")] * 410).cached_tokens == 0
+        engine.forget_caches()
+        assert reply(engine, [*prompt, *b"yzxyz"]).cached_tokens == 0
+    assert list(folder.path.iterdir()) == []
+
+
+def test_it_is_written_when_the_engine_is_at_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "QUIET", 0.05)
+    folder = CacheFolder(tmp_path / "cache")
+    with load_engine(write_script(tmp_path / "model", chats=True), cache_folder=folder) as engine:
+        reply(engine, [ord("x")] * 400, keep_cache=True)
+        for _ in range(200):
+            if folder.path.is_dir() and list(folder.path.glob(f"*{ENDING}")):
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("no file was written")
+        assert reply(engine, [*[ord("x")] * 400, *b"yzxyz"], keep_cache=True).cached_tokens >= 400
+
+
+def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
+    with load_engine(write_script(tmp_path / "model"), cache_folder=CacheFolder(tmp_path / "cache", 0)) as engine:
+        reply(engine, [ord("B")] * 400, keep_cache=True)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_model_whose_file_has_changed_does_not_read_them(tmp_path: Path) -> None:
+    model, folder = write_script(tmp_path / "model", chats=True), CacheFolder(tmp_path / "cache")
+    with load_engine(model, cache_folder=folder) as engine:
+        reply(engine, [ord("x")] * 400, keep_cache=True)
+    os.utime(model / "config.json", (1, 1))
+    with load_engine(model, cache_folder=folder) as engine:
+        assert reply(engine, [ord("x")] * 420).cached_tokens == 0

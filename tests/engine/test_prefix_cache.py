@@ -27,6 +27,7 @@ class Bytes:
     """A vocabulary whose tokens have no end and no text."""
 
     eos_ids: frozenset[int] = frozenset()
+    control_ids: frozenset[int] = frozenset()
     vocab_size = 50
 
     def decoder(self) -> "Bytes":

@@ -21,7 +21,8 @@ from menny.engine.benchmarks.mlx_lm import MlxLm
 from menny.engine.benchmarks.reuse_and_lookup import LookupGain, ReuseGain, measure_lookup, measure_reuse
 from menny.engine.benchmarks.timing import Timing, plain, plainly, random_prompts, timed
 from menny.engine.checkpoints.load import load_model
-from menny.engine.worker import PARALLEL, Engine, load_engine
+from menny.engine.loader import load_engine
+from menny.engine.worker import PARALLEL, Engine
 from menny.errors import EngineError
 from menny.model_files import find_model
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx2
 
+from menny.engine.prompt_check import checked_prompt
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
 from menny.engine.remote.connection import Call, Connection, is_page, pieces_of
 from menny.engine.remote.continuing import Overlap, continued, learn_continuing
@@ -38,7 +39,7 @@ from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWo
 from menny.engine.sampling import SamplingParams
 from menny.engine.stop_strings import StopFinder
 from menny.engine_protocols import Chunk, FinishReason, OnProgress, Progress, Score
-from menny.errors import EngineError, MennyError, PromptTooLongError
+from menny.errors import EngineError, MennyError
 
 __all__ = ["RemoteEngine", "Server", "connect", "served_models"]
 
@@ -152,18 +153,7 @@ class RemoteEngine:
 
     def _checked(self, prompt_ids: Sequence[int], reserved: int) -> tuple[list[int], int]:
         """Return a prompt that the server can read, and how many tokens its context leaves: `reserved` or more."""
-        prompt = [int(token) for token in prompt_ids]
-        room = self.context_length - len(prompt)
-        if not prompt:
-            raise EngineError("The prompt is empty: there is nothing to reply to.")
-        if room < reserved:
-            raise PromptTooLongError(
-                f"The prompt has about {len(prompt)} tokens, but the server's context holds {self.context_length}: "
-                f"shorten it by {reserved - room} or more.",
-                tokens=len(prompt),
-                limit=self.context_length - reserved,
-            )
-        return prompt, room
+        return checked_prompt(prompt_ids, reserved, self.context_length, "server", "about ")
 
     def _begin(self, request: Request, work: Call | RemoteScorer) -> None:
         with self._lock:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from menny.config.paths import CONFIGS, models_folder, own_models_file
-from menny.config.settings import load_settings
+from menny.config.paths import CONFIGS, chat_caches_folder, models_folder, own_models_file
+from menny.config.settings import Settings, load_settings
+from menny.engine import CacheFolder, remove_caches
+from menny.engine import Engine as LocalEngine
 from menny.engine_protocols import Engine, Phase
 from menny.errors import ConfigError, TooLargeError
 from menny.models.beside import AS_JUDGE, beside, context_beside
@@ -170,18 +172,25 @@ def load_engine(source: ModelSource) -> Engine:
     options, judge = source.options, chosen_judge()
     if judge and options.context is None and isinstance(source.place, Path):
         options = replace(options, context=context_beside(source.place, judge.place, shared_judge().holds(judge)))
+    settings = Settings()
+    with suppress(ConfigError):  # the page of models shows it
+        settings = load_settings()
+    folder = CacheFolder(chat_caches_folder(), int(settings.cache_gigabytes * 2**30))
     try:
-        return load(source.place, replace(options, parallel=_parallel() or options.parallel))
+        parallel = settings.parallel or options.parallel
+        return load(source.place, replace(options, parallel=parallel, cache_folder=folder))
     except TooLargeError as error:
         sentence = f"{error} Its options on the Models page load it all the same."
         raise TooLargeError(sentence, error.needed, error.room) from None
 
 
-def _parallel() -> int | None:
-    """The user's setting of how many replies are written at once."""
-    with suppress(ConfigError):  # the page of models shows it
-        return load_settings().parallel
-    return None
+def forget_chat_caches() -> None:
+    """Delete the caches of all chats, in memory and on the disk: those of chats that are deleted for good with them."""
+    loaded = shared_engine().loaded
+    engine = shared_engine().engine_of(loaded) if loaded else None
+    if isinstance(engine, LocalEngine):
+        engine.forget_caches()
+    remove_caches(chat_caches_folder())
 
 
 def load_judge(source: ModelSource) -> Engine:

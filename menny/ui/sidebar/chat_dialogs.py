@@ -8,6 +8,7 @@ from menny.chat.chat_settings import ChatSettings
 from menny.storage import ChatStore, Conversation
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.shared_engine import forget_chat_caches
 from menny.ui.sidebar.chat_files import draw_export
 
 
@@ -96,7 +97,7 @@ def _open_bin(session: Session, store: ChatStore) -> None:
             for conversation in deleted:
                 _draw_deleted(session, store, conversation)
         if st.button("Empty the bin", icon=":material/delete_forever:", key="empty-bin"):
-            session.attempt(store.purge)
+            session.attempt(partial(_purge, store))
             session.undo = None  # what it brings back may be gone
             session.close_dialog()
             st.rerun()
@@ -114,8 +115,14 @@ def _draw_deleted(session: Session, store: ChatStore, conversation: Conversation
             on_click=partial(_restore, session, store, conversation),
         )
         if st.button("", icon=":material/delete_forever:", key=f"purge-{conversation.id}", help="Delete for good"):
-            session.attempt(lambda: store.purge(conversation.id))
+            session.attempt(partial(_purge, store, conversation.id))
             st.rerun()
+
+
+def _purge(store: ChatStore, conversation_id: str = "") -> None:
+    """Remove a deleted chat for good, or all of them, with what an engine has kept of it."""
+    store.purge(conversation_id)
+    forget_chat_caches()
 
 
 def _restore(session: Session, store: ChatStore, conversation: Conversation) -> None:
@@ -148,5 +155,6 @@ def _delete_all(session: Session, store: ChatStore) -> None:
     for conversation in store.conversations():
         session.chats.abandon(conversation.id)
     store.purge_everything()
+    forget_chat_caches()
     session.undo = None
     session.open("")
