@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from menny.engine import Chunk, Engine, Mistral, Progress, SamplingParams, Stream, worker
+from menny.engine import Chunk, Engine, Mistral, Progress, SamplingParams, Stream, loader
 
 GREEDY = SamplingParams(temperature=0)
 ENDLESS = SamplingParams(temperature=0, max_tokens=1 << 29)  # with a prompt that ends in B
@@ -46,7 +46,7 @@ def caches_made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
 
 def models_loaded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Filled with the models that engines load from now on."""
-    return _made(monkeypatch, worker, "build_model")
+    return _made(monkeypatch, loader, "build_model")
 
 
 def _made(monkeypatch: pytest.MonkeyPatch, maker: Any, name: str) -> list[weakref.ref]:

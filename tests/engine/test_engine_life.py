@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from menny.engine import load_engine, worker
+from menny.engine import load_engine, loader
 from menny.errors import EngineError, ModelError
 from tests.engine.scripts import SIZE, TEXT, write_script
 from tests.engine.serving import ENDLESS, begun, models_loaded, say, start
@@ -90,14 +90,14 @@ def test_a_model_that_is_refused_at_the_end_isnt_kept(tmp_path, monkeypatch):
 
 def test_an_engine_that_is_interrupted_while_it_loads_ends_when_it_has_loaded(folder, monkeypatch):
     models, before, went_on = models_loaded(monkeypatch), set(threading.enumerate()), threading.Event()
-    build = worker.build_model
+    build = loader.build_model
 
     def interrupted(args, source, **options):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         went_on.wait()
         return build(args, source, **options)
 
-    monkeypatch.setattr(worker, "build_model", interrupted)
+    monkeypatch.setattr(loader, "build_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_engine(folder)
     went_on.set()
