@@ -179,6 +179,20 @@ def is_gguf(name: str) -> bool:
     return name.lower().endswith(".gguf") and not name.lower().startswith("mmproj")
 
 
+def gguf_sets(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the files of each .gguf model, by the first of them; of a split one all that its names tell of."""
+    sets: dict[str, tuple[str, ...]] = {}
+    for name in sorted(filter(is_gguf, names)):
+        shard = _SHARD.fullmatch(name)
+        count = int(shard["count"]) if shard else 0
+        if shard is None or not 1 <= count <= MAX_PARTS:
+            sets[name] = (name,)
+            continue
+        parts = tuple(f"{shard['stem']}-{i:05}-of-{count:05}{shard['ending']}" for i in range(1, count + 1))
+        sets[parts[0]] = parts
+    return sets
+
+
 def gguf_parts(path: Path) -> list[Path]:
     """Return the files of a GGUF, which may be split into NAME-00001-of-00003.gguf and so on, by any of them.
 

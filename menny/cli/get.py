@@ -1,6 +1,7 @@
 """The command that downloads a model: get."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,31 +18,36 @@ from menny.models.hub import Download, Job
 def get(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue id, or a repository: owner/name.")],
     revision: Annotated[str | None, typer.Option(help="A commit or branch, instead of the catalogue's.")] = None,
+    file: Annotated[str | None, typer.Option(help="One of the repository's .gguf files.")] = None,
 ) -> None:
     """Download a model from the Hugging Face hub. An interrupted download is resumed."""
-    spec = _find(model)
+    spec = _find(model, file)
     if not isinstance(spec.source, RepoSource) or (spec.path() is not None and revision is None):
         typer.echo(f"{spec.name} is here: {spec.present()}")
         return
-    download = Download(Job(spec.source.repo, revision or spec.source.revision, spec.source.into))
+    source = spec.source
+    download = Download(Job(source.repo, revision or source.revision, source.into, file or source.file))
     try:
         _watch(download)
     except BaseException:
         download.cancel()
         raise
     download.result()
-    typer.echo(f"{spec.name} is here: {spec.source.into}")
+    typer.echo(f"{spec.name} is here: {source.into}")
 
 
-def _find(model: str) -> ModelSpec:
-    """Find an entry of the catalogue, or make one for a repository that it lacks."""
+def _find(model: str, file: str | None) -> ModelSpec:
+    """Find an entry of the catalogue, or make one for a repository that it lacks, or for a file of one."""
     try:
-        return resolve(model, catalogue()[0])
+        if not file:
+            return resolve(model, catalogue()[0])
     except ModelError:
         if not is_repo(model):
             raise
-    name = model.split("/")[1]
-    source = RepoSource(model, None, hub_cache(), models_folder() / name)
+    if not is_repo(model):
+        raise ModelError("--file is one of a repository's files: give the repository too, as owner/name.")
+    name = Path(file).stem if file else model.split("/")[1]
+    source = RepoSource(model, None, hub_cache(), models_folder() / name, file)
     return replace(ModelSpec(id=model, name=name, source=source), own_places=(source.into,))
 
 

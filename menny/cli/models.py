@@ -23,7 +23,7 @@ from menny.cli.common import (
     json_text,
 )
 from menny.cli.status_line import show_status
-from menny.cli.tables import bench_text, fit_text, perplexity_text, verify_text
+from menny.cli.tables import bench_text, fit_text, models_text, perplexity_text, verify_text
 from menny.config.paths import CONFIGS
 from menny.engine import PARALLEL
 from menny.engine.benchmarks.bench import BenchSettings
@@ -33,8 +33,8 @@ from menny.engine.benchmarks.verify import verify as compare
 from menny.engine.checkpoints.convert import QuantizationConfig
 from menny.engine.checkpoints.convert import convert as rewrite
 from menny.errors import ModelError
+from menny.models.catalogue import recommend
 from menny.models.loader import Planner, a_mac, fit_of
-from menny.text import size
 
 
 def models(
@@ -53,15 +53,8 @@ def models(
     if fit:
         typer.echo(fit_text(specs, planner))
     else:
-        width = max((len(spec.id) for spec in specs), default=0)
-        for spec in specs:
-            here = spec.target()
-            on_disk = size(spec.size_bytes) if spec.size_bytes else ""
-            fitting = fit_of(spec, specs, planner, context)
-            typer.echo(f"{'●' if here else '○'} {spec.id:<{width}}  {on_disk:>8}  {spec.name}")
-            for line in [str(fitting) if fitting else "", str(spec.path() or spec.how_to_get)]:
-                if line:
-                    typer.echo(f"  {'':<{width}}  {'':>8}  {line}")
+        fits = {spec.id: fit for spec in specs if (fit := fit_of(spec, specs, planner, context))}
+        typer.echo(models_text(specs, fits, recommend(specs, planner, planner.speed_of)))
     for error in errors:
         complain(str(error), 2)
 

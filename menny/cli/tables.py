@@ -6,7 +6,7 @@ from menny.engine.benchmarks.bench import Report, Speeds
 from menny.engine.benchmarks.perplexity import Perplexity
 from menny.engine.benchmarks.reuse_and_lookup import Drafts
 from menny.engine.benchmarks.verify import Verification
-from menny.models.catalogue import ModelSpec
+from menny.models.catalogue import Fit, ModelSpec, Recommendation, sections
 from menny.models.hub import DownloadProgress
 from menny.models.loader import Planner
 from menny.text import size, table
@@ -110,6 +110,38 @@ def fit_text(specs: Sequence[ModelSpec], planner: Planner) -> str:
             fitting = f"{longest.context:,}" if longest.fits else "none"
             rows.append([spec.name, size(longest.weights), *(size(plan.total) for plan in known[:-1]), fitting])
     return table(rows)
+
+
+def models_text(specs: Sequence[ModelSpec], fits: Mapping[str, Fit], recommendation: Recommendation | None) -> str:
+    """Format the models in the sections of the models page, family by family."""
+    best = recommendation.model if recommendation else None
+    shown = sections(specs, fits, best)
+    width = max((len(spec.id) for spec in specs), default=0)
+    parts = [
+        ("For this machine", [shown.recommended] if shown.recommended else []),
+        ("Your models", shown.yours),
+        ("Also fits", shown.fitting),
+        ("Too large", shown.too_large),
+    ]
+    lines: list[str] = []
+    for title, families in parts:
+        if families:
+            lines += ["", title.upper()]
+        for family in families:
+            lines += ["", family.name]
+            for spec in family.models:
+                lines += _model_lines(spec, fits.get(spec.id), recommendation if spec is best else None, width)
+    return "\n".join([*lines[1:], "", "Chat with one by --model ID. Download one by the command below its name."])
+
+
+def _model_lines(spec: ModelSpec, fit: Fit | None, recommendation: Recommendation | None, width: int) -> list[str]:
+    """A model: whether it is here, what it is, why it is recommended, whether it fits, where it is or how to get it."""
+    on_disk = size(spec.size_bytes) if spec.size_bytes else ""
+    star = "  (recommended)" if recommendation else ""
+    below = [str(recommendation or (fit.in_short if fit else "")), str(spec.path() or spec.how_to_get)]
+    indent = " " * (width + 14)
+    first = f"{'●' if spec.target() else '○'} {spec.id:<{width}}  {on_disk:>8}  {spec.name}{star}"
+    return [first, *(indent + line for line in below if line)]
 
 
 def download_text(progress: DownloadProgress) -> str:

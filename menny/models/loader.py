@@ -1,6 +1,9 @@
 """From a catalogue's entry to an engine: a plan of the memory, then the model itself or a connection to its server."""
 
+import json
+import math
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +25,9 @@ from menny.engine import (
     needs_of,
     this_machine,
 )
+from menny.engine.args import args_from_folder
+from menny.engine.cpu.pool import default_threads
+from menny.engine.memory_plan import MemoryNeeds
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, Spelled
 from menny.engine.remote.engine import RemoteEngine, connect
 from menny.engine.remote.server import Server, served_models
@@ -29,21 +35,31 @@ from menny.errors import ConfigError, EngineError, ModelError
 from menny.messages import Message, Role
 from menny.models import credentials
 from menny.models.catalogue import Fit, ModelSpec, ServerSource, Shape, is_address, will_it_fit
+from menny.models.catalogue.recommend import USEFUL_CONTEXT
+from menny.models.hub import Choice, Hit, search
 from menny.prompts import encode_chat
 
 AnyEngine = Engine | RemoteEngine
 
 CONTROL_NAME = re.compile(r"\[/?[A-Z_]+\]|<\|.*?\|>|</?s>|<</?SYS>>|<unk>")
 PLAIN_BITS = 16
+WEIGHTS_PER_CORE = 25e9  # multiplied a second by a core, of a processor with wide vectors
+CPU_BANDWIDTH = 40e9  # bytes a second of two channels of memory
+GGUF_CACHE = 0.7  # numbers kept of a token, per square root of the weights: what the catalogue's shapes have
+GGUF_OVERHEAD = 400 << 20
+USUAL_QUANTIZATIONS = ("Q4_K_M", "Q4_K_S", "4-bit", "Q4_1", "Q4_0")
 MAC_SHARE = 0.7  # 70-75% of the unified memory is safe to fill
 NORM_EPS = 1e-5  # takes no memory, but a model has one
 
 
 class Planner:
-    """Plans the memory that models would take on one machine."""
+    """Plans the memory that models would take on one machine, and how fast they would be."""
 
-    def __init__(self, machine: Machine | None = None) -> None:
+    def __init__(self, machine: Machine | None = None, threads: int | None = None) -> None:
+        """`threads` compute on a CPU; None: as many as this one has cores."""
         self.machine = machine or this_machine()
+        self.threads = threads
+        self._needs: dict[Path, MemoryNeeds] = {}  # by the model's path: headers are read once
 
     def __call__(self, spec: ModelSpec, context: int | None = None, bits: int | None = None) -> Plan | None:
         """Plan a model by its headers if it is here, else by its shape; `bits`: as if it were quantized to these.
@@ -52,12 +68,38 @@ class Planner:
         """
         path = spec.path()
         if path is not None:
-            needs = needs_of(path, self.machine)
+            needs = self._needs.get(path) or needs_of(path, self.machine)
+            self._needs[path] = needs
             return (needs_at(needs.args, bits, self.machine) if bits else needs).plan(context)
         if spec.shape is None:
             return None
         args = args_of(spec.shape, spec.context_length)
         return needs_at(args, bits or spec.bits or PLAIN_BITS, self.machine).plan(context)
+
+    def speed_of(self, spec: ModelSpec) -> float | None:
+        """Estimate the tokens a second of a model that the catalogue describes on a CPU; None on a GPU, which is fast.
+
+        A token multiplies by every active weight once: the cores' pace is a limit, and the memory's another.
+        """
+        if self.machine.kind != "cpu" or spec.shape is None:
+            return None
+        args, bits = args_of(spec.shape, spec.context_length), spec.bits or PLAIN_BITS
+        idle = args.moe.num_experts - args.moe.num_experts_per_tok if args.moe else 0
+        active = args.n_parameters - idle * args.n_layers * 3 * args.dim * args.hidden_dim
+        threads = self.threads or default_threads()
+        return min(threads * WEIGHTS_PER_CORE / active, CPU_BANDWIDTH / (active * bits / 8))
+
+    def plan_found(self, hit: Hit, choice: Choice) -> Plan:
+        """Plan what a search of the hub found, with a useful context. Raises ModelError for what can't be loaded."""
+        if hit.config:
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "config.json").write_text(json.dumps(hit.config), encoding="utf-8")
+                args = args_from_folder(Path(folder))
+            return needs_at(args, choice.bits or PLAIN_BITS, self.machine).plan(USEFUL_CONTEXT)
+        number = 4 if self.machine.kind == "cpu" else 2
+        n_parameters = hit.n_parameters or 2 * choice.size
+        cache = USEFUL_CONTEXT * number * round(GGUF_CACHE * math.sqrt(n_parameters))
+        return Plan(USEFUL_CONTEXT, choice.size, cache, GGUF_OVERHEAD, self.machine.room)
 
 
 def a_mac(gigabytes: int) -> Machine:
@@ -200,6 +242,35 @@ class _SpelledControls(ByteTokenizer):
         if piece not in self.pieces:
             self.pieces.append(piece)
         return -1 - self.pieces.index(piece)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A repository of the hub that a search found, with a plan of the memory for each of its choices."""
+
+    hit: Hit
+    plans: tuple[Plan, ...]
+
+    def usual(self) -> int:
+        """The choice to offer first: four bits where they fit, else the largest that does, else the smallest."""
+        fitting = [n for n, plan in enumerate(self.plans) if plan.fits]
+        labels = [choice.label for choice in self.hit.choices]
+        usual = [n for n in fitting if labels[n] in USUAL_QUANTIZATIONS]
+        return (usual or fitting[-1:] or [0])[0]
+
+
+def find_models(words: str, planner: Planner) -> tuple[list[Found], int]:
+    """Search the hub for models that Menny loads; return them, and the number of those that it doesn't.
+
+    Raises ModelError where the hub can't be searched.
+    """
+    result, found = search(words), []
+    for hit in result.hits:
+        try:
+            found.append(Found(hit, tuple(planner.plan_found(hit, choice) for choice in hit.choices)))
+        except ModelError:
+            continue
+    return found, result.left_out + len(result.hits) - len(found)
 
 
 def fit_of(spec: ModelSpec, others: Sequence[ModelSpec], planner: Planner, context: int | None = None) -> Fit | None:

@@ -73,6 +73,10 @@ class ModelEntry(StrictModel):
 
     id: Id = Field(description="What --model takes; also the folder's name within the models folder.")
     name: Line = Field(min_length=1, max_length=80, description="The name in the sidebar.")
+    family: Line | None = Field(default=None, max_length=60, description="Models of one family share a card.")
+    size: Line | None = Field(default=None, max_length=20, description="Which size of the family, such as 8B.")
+    version: Line | None = Field(default=None, max_length=40, description="Which version, such as Instruct or v0.3.")
+    recommend: bool = Field(default=False, description="Recommended where it is the largest such model that fits.")
     template: TemplateName | None = Field(
         default=None, description="The prompt template; guessed where left out. v7-tekken is that of v11 and v13 too."
     )
@@ -83,7 +87,9 @@ class ModelEntry(StrictModel):
     size_bytes: int | None = Field(default=None, ge=1, le=1 << 60, description="About how large the download is.")
     good_for: Line = Field(default="", max_length=200, description="One line on what it is good for.")
     package: Package | None = Field(default=None, description="A Python package that carries the model.")
-    file: FileName | None = Field(default=None, description="The model's file within the package.")
+    file: FileName | None = Field(
+        default=None, description="The model's file within the package, or which .gguf of the repository."
+    )
     repo: Repo | None = Field(default=None, description="A repository of the hub.")
     revision: Line | None = Field(default=None, description="The repository's commit; its main branch if left out.")
     path: Line | None = Field(default=None, description="A folder or .gguf; relative to the models folder.")
@@ -103,14 +109,18 @@ class ModelEntry(StrictModel):
     def _one_source(self) -> "ModelEntry":
         if [self.package, self.repo, self.path, self.server].count(None) != 3:
             raise ValueError("needs one source: 'package' with 'file', or 'repo', or 'path', or 'server'")
-        if (self.package is None) != (self.file is None):
+        if (self.package is not None and self.file is None) or (self.file and not (self.package or self.repo)):
             raise ValueError("needs 'package' and 'file' together")
+        if self.repo and self.file and not self.file.lower().endswith(".gguf"):
+            raise ValueError("has a 'file' that isn't a .gguf file of its 'repo'")
         if self.revision is not None and self.repo is None:
             raise ValueError("has a 'revision' without a 'repo'")
         if self.server is None and (self.served or self.key):
             raise ValueError("has a 'served' or a 'key' without a 'server'")
         if (self.shape is None) != (self.bits is None):
             raise ValueError("needs 'shape' and 'bits' together")
+        if self.family is None and (self.size or self.version):
+            raise ValueError("has a 'size' or a 'version' without a 'family'")
         return self
 
 

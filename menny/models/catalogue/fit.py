@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from menny.models.catalogue.recommend import USEFUL_CONTEXT, plan_or_none, strength
 from menny.models.catalogue.specs import ModelSpec
 from menny.text import size
 
@@ -22,6 +23,7 @@ class Fit:
 
     plan: "Plan"
     instead: tuple[str, ...] = ()
+    useful: "Plan | None" = None  # with a context that most chats fit into, where longer ones fit too
 
     @property
     def fits(self) -> bool:
@@ -31,7 +33,18 @@ class Fit:
     @property
     def share(self) -> float:
         """The share of the machine's memory; above 1 if the model doesn't fit."""
-        return self.plan.total / max(1, self.plan.room)
+        plan = self.useful or self.plan
+        return plan.total / max(1, plan.room)
+
+    @property
+    def in_short(self) -> str:
+        """The same as the line below, for a card: the memory of a usual chat, and the longest context."""
+        if self.useful is None:
+            return str(self)
+        usual = (
+            f"Fits: {size(self.useful.total)} of {size(self.useful.room)} with a chat of {self.useful.context:,} tokens"
+        )
+        return f"{usual}; up to {self.plan.context:,}."
 
     def __str__(self) -> str:
         """Return one line: the memory it takes of what there is, and what would fit."""
@@ -52,15 +65,18 @@ def will_it_fit(
     Where it doesn't fit, a shorter context, fewer bits, and the best of the `others` that fits are named.
     """
     plan = planner(spec, context, None)
-    if plan is None or plan.fits:
-        return None if plan is None else Fit(plan)
+    if plan is None:
+        return None
+    if plan.fits:
+        useful = planner(spec, USEFUL_CONTEXT, None) if context is None and plan.context > USEFUL_CONTEXT else None
+        return Fit(plan, useful=useful)
     instead = []
     shorter = planner(spec, None, None)
     if shorter and shorter.fits:
         instead.append(f"a context of {shorter.context:,} tokens")
     instead += _with_fewer_bits(spec, planner, others)
     if not instead:
-        instead += _largest(others, planner)
+        instead += _strongest(others, planner)
     return Fit(plan, tuple(instead))
 
 
@@ -69,11 +85,14 @@ def _with_fewer_bits(spec: ModelSpec, planner: "MakePlan", others: Sequence[Mode
     for bits in BITS:
         plan = planner(spec, None, bits)
         if plan and plan.fits and bits < (spec.bits or 16):
-            same = [one.name for one in others if spec.shape and one.shape == spec.shape and one.bits == bits]
+            kind = (spec.shape, spec.family, spec.version, bits)
+            same = [o.name for o in others if spec.shape and (o.shape, o.family, o.version, o.bits) == kind]
             return same[:1] or [f"the same converted to {bits} bits"]
     return []
 
 
-def _largest(others: Sequence[ModelSpec], planner: "MakePlan") -> list[str]:
-    fitting = [(plan.weights, other.name) for other in others if (plan := planner(other, None, None)) and plan.fits]
-    return [max(fitting)[1]] if fitting else []
+def _strongest(others: Sequence[ModelSpec], planner: "MakePlan") -> list[str]:
+    """The strongest of the others that fits, rather one that may be recommended."""
+    chatting = [other for other in others if not other.is_judge]
+    fitting = [other for other in chatting if (plan := plan_or_none(planner, other)) and plan.fits]
+    return [max(fitting, key=lambda other: (other.recommend, strength(other))).name] if fitting else []

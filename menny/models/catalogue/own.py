@@ -17,7 +17,7 @@ from menny.models.catalogue.entries import CatalogueFile, ModelEntry
 Entries = list[dict[str, Any]]
 
 
-def add_entry(file: Path, **values: Any) -> ModelEntry:
+def add_entry(file: Path, /, **values: Any) -> ModelEntry:
     """Add a model, in the place of one with the same id. Raises ConfigError for values that no entry can have."""
     given = {key: value for key, value in values.items() if value not in (None, "")}
     try:

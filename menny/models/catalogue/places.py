@@ -43,13 +43,15 @@ class RepoSource:
     revision: str | None
     cache: Path
     into: Path  # where a download of the user's own should go
+    file: str | None = None  # which of the repository's .gguf files; None: it holds one model
 
     def places(self) -> Iterator[Path]:
-        """The cached snapshot, whole or not."""
-        for name in CONFIG_FILES if is_repo(self.repo) else ():
+        """The cached snapshot, whole or not, or the .gguf file in it."""
+        names = (self.file,) if self.file else CONFIG_FILES
+        for name in names if is_repo(self.repo) else ():
             found = try_to_load_from_cache(self.repo, name, cache_dir=self.cache, revision=self.revision)
             if isinstance(found, str):
-                yield Path(found).parent
+                yield Path(found) if self.file else Path(found).parent
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class ModelSpec:
     good_for: str = ""
     shape: Shape | None = None
     bits: int | None = None  # of a weight, where there is a shape
+    family: str | None = None  # what it shares a card with
+    size: str | None = None  # within the family
+    version: str | None = None  # likewise
+    recommend: bool = False  # where it is the largest such model that fits
+    is_own: bool = False  # an entry or files of the user's own
     is_judge: bool = False  # it judges texts, and can't chat
     thinks: bool | None = None  # before it answers; None: by its name and files
 
@@ -116,7 +121,8 @@ def load_catalogue(
     for path in [Path(file), *([own_file] if own_file and os.path.lexists(own_file) else [])]:
         try:
             found = load_yaml(path, CatalogueFile)
-            specs |= {entry.id: _spec(entry, found.shapes, folder, cache) for entry in found.models}
+            is_own = path != Path(file)
+            specs |= {entry.id: _spec(entry, found.shapes, folder, cache, is_own) for entry in found.models}
             errors += comment_notices(path)
         except ConfigError as error:
             errors.append(error)
@@ -135,8 +141,19 @@ def load_catalogue(
         if repo.casefold() not in repos:
             name = repo.split("/")[1]
             source = RepoSource(repo, None, cache, folder / name)
-            specs[repo] = ModelSpec(repo, name, source, is_judge=_names_a_judge(name))
+            specs[repo] = ModelSpec(repo, name, source, is_own=True, is_judge=_names_a_judge(name))
     return list(specs.values()), errors
+
+
+def here_first(specs: Sequence[ModelSpec]) -> list[ModelSpec]:
+    """Order models as lists show them: those on this machine, on a server, other entries of the user's, the rest."""
+
+    def rank(spec: ModelSpec) -> int:
+        if spec.target() is not None:
+            return int(isinstance(spec.source, ServerSource))
+        return 2 if spec.is_own else 3
+
+    return sorted(specs, key=rank)
 
 
 def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
@@ -162,9 +179,8 @@ def resolve(name_or_path: str | Path, specs: Sequence[ModelSpec]) -> ModelSpec:
 
 def local_spec(place: Path, name: str | None = None) -> ModelSpec:
     """A model of the user's own that no catalogue entry describes."""
-    return ModelSpec(
-        id=name or str(place), name=name or place.name, source=PathSource(place), is_judge=_names_a_judge(place.name)
-    )
+    is_judge = _names_a_judge(place.name)
+    return ModelSpec(name or str(place), name or place.name, PathSource(place), is_own=True, is_judge=is_judge)
 
 
 def _names_a_judge(name: str) -> bool:
@@ -172,12 +188,12 @@ def _names_a_judge(name: str) -> bool:
     return "shieldstral" in name.casefold()
 
 
-def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: Path) -> ModelSpec:
+def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: Path, is_own: bool) -> ModelSpec:
     source: Source
     if entry.package and entry.file:
         source = PackageSource(entry.package, entry.file)
     elif entry.repo:
-        source = RepoSource(entry.repo, entry.revision, cache, into=folder / entry.id)
+        source = RepoSource(entry.repo, entry.revision, cache, into=folder / entry.id, file=entry.file)
     elif entry.server:
         source = ServerSource(entry.server.rstrip("/"), entry.served, entry.key, entry.template)
     else:
@@ -194,6 +210,11 @@ def _spec(entry: ModelEntry, shapes: Mapping[str, Shape], folder: Path, cache: P
         good_for=entry.good_for,
         shape=shapes[entry.shape] if entry.shape else None,
         bits=entry.bits,
+        family=entry.family,
+        size=entry.size,
+        version=entry.version,
+        recommend=entry.recommend,
+        is_own=is_own,
         is_judge=entry.judge is not None,
         thinks=entry.thinks,
     )

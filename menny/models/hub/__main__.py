@@ -26,7 +26,7 @@ PATIENCE = 60.0  # seconds that nothing may come or be checked
 def main() -> None:
     """Download the one model that the first line of input names."""
     request = json.loads(sys.stdin.readline())
-    job, state = Job(request["repo"], request["revision"], Path(request["into"])), State()
+    job, state = Job(request["repo"], request["revision"], Path(request["into"]), request.get("file")), State()
     threading.Thread(target=_end_with_input, daemon=True).start()
     threading.Thread(target=_report, args=(job, state), daemon=True).start()
     hooks = {**get_session().event_hooks, "response": [refuse_long_waits]}

@@ -60,7 +60,7 @@ class Download:
             text=True,
         )
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        request = {"repo": job.repo, "revision": job.revision, "into": os.path.abspath(job.into)}
+        request = {"repo": job.repo, "revision": job.revision, "into": os.path.abspath(job.into), "file": job.file}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read, name=f"download {job.repo}", daemon=True)

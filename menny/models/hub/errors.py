@@ -43,6 +43,42 @@ def describe_error(error: BaseException, repo: str, revision: str | None) -> Men
     return ModelError(f"{repo} can't be downloaded ({type(error).__name__}): start it again, and it goes on.")
 
 
+def describe_search_error(error: BaseException) -> str:
+    """The sentence for an error of a search, which may be the cause of another."""
+    for cause in _chain(error):
+        match cause:
+            case OfflineModeIsEnabled():
+                return "Menny is offline (HF_HUB_OFFLINE is set), so the hub can't be searched."
+            case httpx2.TransportError() | OSError() if not isinstance(cause, HfHubHTTPError):
+                return (
+                    f"There is no connection to {_host()}, so it can't be searched. "
+                    "Models that are on this machine work without it."
+                )
+            case HfHubHTTPError() if cause.response is not None:
+                return _by_status_of_search(cause.response)
+            case MennyError():
+                return str(cause)
+    return f"{_host()} doesn't answer as the hub does: check HF_ENDPOINT, and whether the network wants a sign-in."
+
+
+class TroubleError(ModelError):
+    """The hub can't be asked at the moment, whatever for."""
+
+
+def refuse_trouble(response: httpx2.Response) -> None:
+    """Raise TroubleError for an answer after which huggingface_hub would ask again."""
+    if response.status_code == 429 or response.status_code >= 500:
+        raise TroubleError(_by_status_of_search(response))
+
+
+def _by_status_of_search(response: httpx2.Response) -> str:
+    if response.status_code == 401:
+        return "The hub doesn't accept the token: save a valid one under Token, or remove it."
+    if response.status_code == 429:
+        return "The hub has had too many requests from here: wait some minutes, then search again."
+    return f"The hub can't be searched at the moment (HTTP {response.status_code}): try again later."
+
+
 def _chain(error: BaseException | None) -> list[BaseException]:
     """An error and what it came from, the nearest first."""
     chain: list[BaseException] = []

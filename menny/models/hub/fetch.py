@@ -38,6 +38,7 @@ class Job:
     repo: str
     revision: str | None
     into: Path
+    file: str | None = None  # which of several .gguf files, or the first part of a split one
 
     @property
     def unfinished(self) -> Path:
@@ -65,8 +66,8 @@ def fetch(job: Job, state: State) -> None:
     """Download a whole model. Raises the hub's errors, ModelError and OSError."""
     folder = job.unfinished
     with _held(job):
-        commit, files = _listing(job)
-        wanted = chosen(files, lambda name: _get(job, commit, files[name], state, lambda _: None))
+        commit, files = listing(job.repo, job.revision)
+        wanted = chosen(files, lambda name: _get(job, commit, files[name], state, lambda _: None), job.file)
         finished = [file for file in wanted if _is_here(folder, file, state)]
         missing = [file for file in wanted if file not in finished]
         state.files, state.size = len(wanted), sum(file.size for file in wanted)
@@ -117,14 +118,14 @@ def _tidy(job: Job) -> None:
         shutil.rmtree(job.unfinished)
 
 
-def _listing(job: Job) -> tuple[str, dict[str, RemoteFile]]:
-    """The commit that the revision stands for, and its files."""
+def listing(repo: str, revision: str | None) -> tuple[str, dict[str, RemoteFile]]:
+    """Return the commit that a revision of a repository stands for, and its files."""
     api = HfApi()
-    commit = api.repo_info(job.repo, revision=job.revision, timeout=TIMEOUT).sha
-    if not commit or (_is_commit(job.revision) and commit != job.revision):
-        raise ModelError(f"The hub has another revision of {job.repo} than the one asked for: try again later.")
+    commit = api.repo_info(repo, revision=revision, timeout=TIMEOUT).sha
+    if not commit or (_is_commit(revision) and commit != revision):
+        raise ModelError(f"The hub has another revision of {repo} than the one asked for: try again later.")
     files = {}
-    for entry in api.list_repo_tree(job.repo, revision=commit, recursive=True):
+    for entry in api.list_repo_tree(repo, revision=commit, recursive=True):
         if isinstance(entry, RepoFile):
             digest = entry.lfs.sha256 if entry.lfs else entry.blob_id
             files[entry.path] = RemoteFile(entry.path, entry.lfs.size if entry.lfs else entry.size, digest)

@@ -2,15 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from menny.errors import ModelError
-from menny.model_files import CONFIG_FILES, MAX_INDEX_BYTES, choose_weights, parse_index
+from menny.model_files import CONFIG_FILES, MAX_INDEX_BYTES, choose_weights, gguf_sets, parse_index
 
 BESIDES = re.compile(
-    r".+\.json|.+\.jinja|.*\.model(\.v\d+(m\d+)?)?|vocab\.txt|merges\.txt|LICEN[SC]E(\.\w+)?|SYSTEM_PROMPT\.txt"
+    r".+\.json|.+\.jinja|.*\.model(\.v\d+(m\d+)?)?|vocab\.txt|merges\.txt|SYSTEM_PROMPT\.txt|LICEN[SC]E(\.\w+)?"
+)
+QUANTIZATION = re.compile(
+    r"(?<![a-z0-9])(q[2-6]_k(_(xs|s|m|l|xl))?|q[45]_[01]|q8_0|b?f16|f32)(?![a-z0-9])", re.IGNORECASE
 )
 SAFE = re.compile(r"[\w-][\w .()+-]{0,199}")
 MAX_BESIDES_BYTES = 64 << 20  # of one file that isn't weights
@@ -31,13 +34,16 @@ def is_safe(name: str) -> bool:
     return bool(SAFE.fullmatch(name)) and ".." not in name and not name.endswith((" ", "."))
 
 
-def chosen(files: Mapping[str, RemoteFile], read_index: Callable[[str], Path]) -> list[RemoteFile]:
+def chosen(
+    files: Mapping[str, RemoteFile], read_index: Callable[[str], Path], gguf: str | None = None
+) -> list[RemoteFile]:
     """Return the files that a model needs, the small ones first; `read_index` fetches a file that names the weights.
 
-    Raises ModelError where there is no model among them, or an index that names what isn't there.
+    `gguf` names the one to take of several .gguf files, or the first part of a split one. Raises ModelError where there
+    is no model among them, or an index that names what isn't there.
     """
     known = {name: file for name, file in files.items() if is_safe(name)}
-    weights = _weights(known, read_index)
+    weights = _parts(known, gguf) if gguf else _weights(known, read_index)
     besides = [
         file
         for name, file in known.items()
@@ -53,12 +59,50 @@ def _weights(known: Mapping[str, RemoteFile], read_index: Callable[[str], Path])
     weights = choose_weights(known, lambda name: _listed(known[name], read_index))
     if weights.missing:
         raise ModelError(f"It lacks {weights.lack}, so it holds no whole model: choose another repository.")
-    ggufs = sorted(name for name in known if name.endswith(".gguf"))
-    if not weights.names and len(ggufs) > 1:
-        raise ModelError(f"It holds {len(ggufs)} .gguf files: get one of them by hand, such as {ggufs[0]}.")
-    if not weights.names and not ggufs:
+    if weights.names:
+        return weights.names
+    ggufs = gguf_sets(known)
+    if len(ggufs) > 1:
+        raise ModelError(
+            f"It holds {len(ggufs)} .gguf files: search for it on the Models page and choose one there, or name one by "
+            f"--file {next(iter(ggufs))}."
+        )
+    if not ggufs:
         raise ModelError("It holds no weights that Menny reads: safetensors, npz, pth or GGUF.")
-    return weights.names or tuple(ggufs)
+    return _parts(known, next(iter(ggufs)))
+
+
+def _parts(known: Collection[str], gguf: str) -> tuple[str, ...]:
+    """Return the files of a .gguf model. Raises ModelError that names a missing one."""
+    parts = next((parts for parts in gguf_sets(known).values() if gguf in parts), (gguf,))
+    if missing := [name for name in parts if name not in known]:
+        raise ModelError(f"It lacks {missing[0]}, so it holds no whole model: choose another file or repository.")
+    return parts
+
+
+@dataclass(frozen=True)
+class GGUFChoice:
+    """A .gguf model of a repository: its file, or its first part, its quantization, and the bytes of all its files."""
+
+    file: str
+    quantization: str
+    size: int
+
+
+def gguf_choices(files: Mapping[str, RemoteFile]) -> list[GGUFChoice]:
+    """Return the whole .gguf models in kinds of quantization that Menny reads, the smallest first."""
+    known = {name: file for name, file in files.items() if is_safe(name)}
+    choices = [
+        GGUFChoice(first, kind[0].upper(), sum(known[name].size for name in parts))
+        for first, parts in gguf_sets(known).items()
+        if (kind := QUANTIZATION.search(first)) and all(name in known for name in parts) and not _is_dynamic(first)
+    ]
+    return sorted(choices, key=lambda choice: choice.size)
+
+
+def _is_dynamic(name: str) -> bool:
+    """Return True for files that mix kinds of numbers which their name doesn't tell."""
+    return bool(re.search(r"(?<![a-z0-9])(ud|i1)(?![a-z0-9])", name, re.IGNORECASE))
 
 
 def _listed(index: RemoteFile, read_index: Callable[[str], Path]) -> list[str]:

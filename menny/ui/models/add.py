@@ -14,6 +14,7 @@ from menny.models.catalogue import add_entry, is_repo, model_at
 from menny.models.credentials import keep_key
 from menny.models.hub import forget_token, has_token, keep_token
 from menny.models.loader import models_at
+from menny.ui.models.popover import close, popover
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.feedback import TOAST
@@ -23,11 +24,11 @@ from menny.ui.shared.options import Options
 def draw_adding(session: Session, options: Options) -> None:
     """Draw the buttons above the cards, and a toast for what was done."""
     with st.container(horizontal=True, width="content", gap="small"):
-        with st.popover("Add a model", icon=":material/add:", key="add_model"):
+        with popover("Add a model", "add_model", ":material/add:"):
             _draw_add_model(session, options)
-        with st.popover("Add a server", icon=":material/cloud:", key="add_server"):
+        with popover("Add a server", "add_server", ":material/cloud:"):
             _draw_add_server(session, options)
-        with st.popover("Token", icon=":material/key:", key="token"):
+        with popover("Token", "token", ":material/key:"):
             _draw_token(session)
     if sentence := session.feedback.pop(TOAST):
         st.toast(as_label(sentence))
@@ -45,6 +46,8 @@ def _draw_add_model(session: Session, options: Options) -> None:
         name = str(st.session_state["add_name"]).strip() or Path(typed).name.removesuffix(".gguf")
         add_entry(own_models_file(), id=free_id(name, options), name=name, **source)
         session.feedback.notice(TOAST, f"{name} was added.")
+        st.session_state["add_path"] = st.session_state["add_name"] = ""
+        close("add_model")
 
     st.text_input("Folder, .gguf file or repository", key="add_path", placeholder="/path/to/model or owner/name")
     st.text_input("Name", key="add_name", placeholder="as it should be called")
@@ -94,6 +97,7 @@ def _draw_add_server(session: Session, options: Options) -> None:
         session.feedback.notice(TOAST, f"{served} was added.")
         session.served = {}
         st.session_state["server_key"] = ""
+        close("add_server")
 
     st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
     st.text_input(
@@ -120,11 +124,17 @@ def _draw_token(session: Session) -> None:
         keep_token(str(st.session_state["hub_token"]))
         st.session_state["hub_token"] = ""
         session.feedback.notice(TOAST, "The token was saved.")
+        close("token")
+
+    def forget() -> None:
+        forget_token()
+        session.feedback.notice(TOAST, "The token was removed.")
+        close("token")
 
     st.caption("Some repositories need a token. Create one at huggingface.co, under Settings.")
     if has_token():
         st.markdown(":material/check: A token is saved.")
-        _button("Remove it", "forget_token", forget_token, session)
+        _button("Remove it", "forget_token", forget, session)
     st.text_input("Token", key="hub_token", type="password", placeholder="hf_…")
     _button("Save it", "keep_token", keep, session)
 

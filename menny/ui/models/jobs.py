@@ -36,7 +36,8 @@ class Work:
         """Start or resume a download."""
         self.errors.pop(spec.id, None)
         if isinstance(spec.source, RepoSource):
-            self.downloads[spec.id] = Download(Job(spec.source.repo, spec.source.revision, spec.source.into))
+            source = spec.source
+            self.downloads[spec.id] = Download(Job(source.repo, source.revision, source.into, source.file))
 
     def load(self, model_id: str, place: ModelSource, engines: SharedEngine) -> None:
         """Load a model ahead of its first question."""

@@ -1,12 +1,15 @@
-"""The page of models: a card for each, the one that is loaded, and forms to add others."""
+"""The page of models: for this machine, your own, what fits, what doesn't; a search."""
+
+from collections.abc import Sequence
 
 import streamlit as st
 
-from menny.models.catalogue import Fit, ModelSpec
-from menny.models.loader import Planner, fit_of
+from menny.models.catalogue import Family, ModelSpec, sections
 from menny.ui.models.add import draw_adding
+from menny.ui.models.advice import Advice, advise
 from menny.ui.models.card import draw_card
 from menny.ui.models.jobs import Work, shared_work
+from menny.ui.models.search import draw_search
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.app_settings import shared_settings
@@ -15,7 +18,6 @@ from menny.ui.shared.options import Options, read_options
 from menny.ui.shared.shared_engine import SharedEngine, shared_engine, shared_judge
 
 EVERY = 0.7  # seconds between two updates while a job is under way
-FIT_SECONDS = 5.0  # for which a reading of the free memory is used
 IDLE = {0: "Never", 300: "After 5 minutes", 900: "After 15 minutes", 3600: "After an hour"}
 
 
@@ -34,6 +36,7 @@ def draw_models() -> None:
                 or ("settings.yaml" in said)
             ):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
+        draw_search(session, options, work)
         moving = work.is_under_way or engines.loading is not None
         st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, options, work, engines, moving)
 
@@ -43,13 +46,38 @@ def _draw_moving(session: Session, options: Options, work: Work, engines: Shared
     if was_moving != (work.is_under_way or engines.loading is not None):
         st.rerun()
     specs = [*options.models, *session.own_models]
+    advice = advise(session, specs)
+    best = advice.recommendation
+    shown = sections(specs, advice.fits, best.model if best else None)
+
+    def draw(families: Sequence[Family]) -> None:
+        with st.grid("auto", min_column_width=330, gap="small"):
+            for family in families:
+                draw_card(family, advice, session, work, engines)
+
+    _draw_recommended(shown.recommended, advice, session, work, engines)
+    st.subheader("Your models", anchor=False)
     _draw_loaded(session, specs, engines)
-    with st.grid("auto", min_column_width=330, gap="small"):
-        for spec in specs:
-            draw_card(spec, _fit(session, spec, specs), session, work, engines)
+    draw(shown.yours)
+    for title, families in (("Also fits", shown.fitting), ("Too large", shown.too_large)):
+        if families:
+            st.subheader(title, anchor=False)
+            draw(families)
 
 
-def _draw_loaded(session: Session, specs: list[ModelSpec], engines: SharedEngine) -> None:
+def _draw_recommended(
+    family: Family | None, advice: Advice, session: Session, work: Work, engines: SharedEngine
+) -> None:
+    """Draw the family of the recommended model, with why it is this one."""
+    if family is None or advice.recommendation is None:
+        return
+    with st.container(key="recommended"):
+        st.subheader("For this machine", anchor=False)
+        st.caption(as_label(str(advice.recommendation)))
+        draw_card(family, advice, session, work, engines)
+
+
+def _draw_loaded(session: Session, specs: Sequence[ModelSpec], engines: SharedEngine) -> None:
     """Draw the loaded model, the button that unloads it, and the timer that does so."""
     loaded = next((spec.name for spec in specs if engines.loaded and session.place_of(spec) == engines.loaded), None)
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="loaded"):
@@ -87,17 +115,3 @@ def _set_timer(session: Session, engines: SharedEngine) -> None:
 
 def _unload(engines: SharedEngine) -> None:
     engines.unload()
-
-
-def _fit(session: Session, spec: ModelSpec, specs: list[ModelSpec]) -> Fit | None:
-    options = session.load_options.get(spec.id)
-    return _fits(tuple(specs), options.context if options else None, shared_engine().loaded).get(spec.id)
-
-
-@st.cache_resource(show_spinner=False, ttl=FIT_SECONDS, max_entries=8)
-def _fits(_specs: tuple[ModelSpec, ...], context: int | None, loaded: object) -> dict[str, Fit]:
-    """Return whether each model fits, by id; cached for some seconds, as it reads headers."""
-    del loaded  # part of the cache's key
-    planner = Planner()
-    found = {spec.id: fit_of(spec, _specs, planner, context) for spec in _specs}
-    return {model_id: fit for model_id, fit in found.items() if fit is not None}

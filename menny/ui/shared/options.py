@@ -11,7 +11,7 @@ from menny.config.paths import CONFIGS, home_error, models_folder, own_models_fi
 from menny.config.settings import Settings
 from menny.config.yaml_models import comment_notices
 from menny.errors import ConfigError
-from menny.models.catalogue import ModelSpec, load_catalogue
+from menny.models.catalogue import ModelSpec, here_first, load_catalogue
 from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.guardrails import Guardrail, load_guardrails
 from menny.personas.persona import Persona, load_all, own_folder
@@ -71,7 +71,7 @@ def read_options() -> Options:
     chosen = settings.now
     broken = [settings.error] if settings.error else []
     all_errors = [*homeless, *broken, *errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
-    return Options(personas or [PLAIN], guardrails, models, all_errors, moderation, error, chosen)
+    return Options(personas or [PLAIN], guardrails, here_first(models), all_errors, moderation, error, chosen)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

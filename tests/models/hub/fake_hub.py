@@ -46,6 +46,7 @@ class FakeHub:
     moved_to: str = ""  # an address that large files are redirected to, as to the hub's CDN
     circles: bool = False
     listed: dict[str, int] = field(default_factory=dict)  # names that are listed besides, with their sizes
+    found: list[dict[str, Any]] = field(default_factory=list)  # what any search finds, as the hub tells of it
     requests: list[tuple[str, str]] = field(default_factory=list)  # method and path
     tokens: list[str] = field(default_factory=list)  # that came with them
     sent: int = 0  # bytes of files
@@ -94,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(hub.status)
         elif hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
             self._refuse(401)
+        elif path == "/api/models":
+            self._json(hub.found)
         elif path.startswith("/api/models/"):
             self._describe(path)
         else:

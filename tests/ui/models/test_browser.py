@@ -36,8 +36,8 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         page.set_default_timeout(60_000)
         page.goto(f"{address}/models")
         little = card(page, "little")
-        expect(little.get_by_text("not here")).to_be_visible()
-        little.get_by_role("button", name="Get").click()
+        expect(little.get_by_text("Not downloaded")).to_be_visible()
+        little.get_by_role("button", name="Download").click()
         expect(little.get_by_text("0 of 1 files")).to_be_visible()
         expect(little.get_by_text("/s")).to_be_visible()
         little.get_by_role("button", name="Cancel").click()
@@ -45,10 +45,10 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         assert not (home / "menny" / "models" / "little").exists()
 
         hub.pause, hub.piece = 0.0, 1 << 20
-        little.get_by_role("button", name="Get").click()
+        little.get_by_role("button", name="Download").click()
         expect(little).to_contain_text("Load")
-        little.get_by_role("button", name="Load").click()
-        expect(little.get_by_text("loaded")).to_be_visible()
+        little.get_by_role("button", name="Load", exact=True).click()
+        expect(little).to_contain_text("Loaded")
 
         page.get_by_role("link", name="Chat").click()
         box = page.get_by_test_id("stChatInputTextArea")
@@ -63,7 +63,7 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         expect(page.get_by_text("No model is loaded.")).to_be_visible()
         little.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Remove for good").click()
-        expect(little.get_by_text("not here")).to_be_visible()
+        expect(little.get_by_text("Not downloaded")).to_be_visible()
         page.close()
 
 
@@ -75,10 +75,9 @@ def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, t
         page.goto(f"{address}/models")
         source, convert_now = card(page, "smollm2"), page.get_by_role("button", name="Convert now")
         source.get_by_role("button", name="Convert").click()
-        page.get_by_role("radio", name="8", exact=True).click()
+        page.locator(".st-key-bits-smollm2").get_by_role("radio", name="8", exact=True).click()
         expect(page.get_by_text("Written as smollm2-8bit")).to_be_visible()
         convert_now.click()
-        page.keyboard.press("Escape")
         expect(source.get_by_text("Converting to smollm2-8bit")).to_be_visible()
         source.get_by_role("button", name="Cancel").click()
         expect(source.get_by_text("The conversion was cancelled")).to_be_visible()
@@ -86,14 +85,13 @@ def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, t
 
         expect(source.get_by_role("button", name="Convert")).to_have_count(1)  # the page has been drawn anew
         source.get_by_role("button", name="Convert").click()
-        page.get_by_role("radio", name="4", exact=True).click()
+        page.locator(".st-key-bits-smollm2").get_by_role("radio", name="4", exact=True).click()
         convert_now.click()
-        page.keyboard.press("Escape")
         expect(source.get_by_text("Converting to smollm2-4bit")).to_be_visible()
         expect(source.get_by_text("Converted: smollm2-4bit is here.")).to_be_visible()
         target = card(page, "smollm2-4bit")
-        target.get_by_role("button", name="Load").click()
-        expect(target.get_by_text("loaded")).to_be_visible()
+        target.get_by_role("button", name="Load", exact=True).click()
+        expect(target).to_contain_text("Loaded")
         assert [path.name for path in folder.iterdir()] == ["smollm2-4bit"]
 
 

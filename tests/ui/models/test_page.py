@@ -11,9 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 import menny.engine.checkpoints.background_convert
 import menny.engine.checkpoints.convert
+import menny.ui.models.advice
 import menny.ui.models.jobs
 import menny.ui.models.page
-from menny.config.paths import CONFIGS, own_models_file
+from menny.config.paths import own_models_file
 from menny.engine import load_model
 from menny.engine.checkpoints.convert import convert
 from menny.errors import TooLargeError
@@ -37,7 +38,7 @@ def draw() -> None:
 @pytest.fixture
 def page(stage: Stage) -> AppTest:
     shared_work.clear()
-    menny.ui.models.page._fits.clear()
+    menny.ui.models.advice._advice.clear()
     drawn = AppTest.from_function(draw, default_timeout=60).run()
     assert not drawn.exception
     return drawn
@@ -190,14 +191,6 @@ def test_settings_that_cannot_be_read_are_told_and_left_as_they_are(page: AppTes
     page.selectbox(key="idle").select(900).run()
     assert shared_engine().idle_seconds == 900
     assert (stage.home / "settings.yaml").read_text() == text
-
-
-def test_the_catalogue_that_comes_along_is_drawn_whole(page: AppTest, monkeypatch) -> None:
-    monkeypatch.setattr(menny.ui.shared.options, "CONFIGS", CONFIGS)
-    page.run()
-
-    assert not page.exception
-    assert "get-mixtral-8x7b-16bit" in {button.key for button in page.button}
 
 
 # Converting
