@@ -48,6 +48,9 @@ class Settings(StrictModel):
     unload_after: int | None = Field(
         default=None, ge=1, le=604_800, description="Seconds without use after which the model is unloaded; else never."
     )
+    model_hint: bool = Field(
+        default=True, description="Whether the start page names a model for this machine while none was downloaded."
+    )
     thought_tokens: int = Field(
         default=4096, ge=16, le=131_072, description="How long a model may think before it has to answer, in tokens."
     )

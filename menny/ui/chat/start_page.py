@@ -8,6 +8,7 @@ from menny.models.catalogue import ModelSpec
 from menny.personas.cards import alternate_greetings
 from menny.personas.persona import Persona
 from menny.ui.chat.message_bar import Bar, message_bar
+from menny.ui.models.hint import draw_model_hint
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import Session
 from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
@@ -28,6 +29,7 @@ def draw_start_page(session: Session, choices: Choices, personas: Sequence[Perso
         for persona in personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
     _greeting(session, choices.persona, can_ask=choices.can_answer)
+    draw_model_hint(session)
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:
