@@ -28,6 +28,7 @@ def draw_search(session: Session, options: Options, work: Work) -> None:
             st.text_input(
                 "Search the Hugging Face hub",
                 key="hub_words",
+                max_chars=100,
                 placeholder="A name, such as Ministral 3 or Nemo",
                 help="The words that you type are sent to the hub. Nothing is downloaded until you say so.",
             )
