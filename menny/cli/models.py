@@ -53,7 +53,7 @@ def models(
     if fit:
         typer.echo(fit_text(specs, planner))
     else:
-        fits = {spec.id: fit for spec in specs if (fit := fit_of(spec, specs, planner, context))}
+        fits = {spec.id: found for spec in specs if (found := fit_of(spec, specs, planner, context))}
         typer.echo(models_text(specs, fits, recommend(specs, planner, planner.speed_of)))
     for error in errors:
         complain(str(error), 2)

@@ -31,6 +31,7 @@ from menny.engine.memory_plan import MemoryNeeds
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, Spelled
 from menny.engine.remote.engine import RemoteEngine, connect
 from menny.engine.remote.server import Server, served_models
+from menny.engine.stage import Stage
 from menny.errors import ConfigError, EngineError, ModelError
 from menny.messages import Message, Role
 from menny.models import credentials
@@ -45,8 +46,8 @@ CONTROL_NAME = re.compile(r"\[/?[A-Z_]+\]|<\|.*?\|>|</?s>|<</?SYS>>|<unk>")
 PLAIN_BITS = 16
 WEIGHTS_PER_CORE = 25e9  # multiplied a second by a core, of a processor with wide vectors
 CPU_BANDWIDTH = 40e9  # bytes a second of two channels of memory
-GGUF_CACHE = 0.7  # numbers kept of a token, per square root of the weights: what the catalogue's shapes have
-GGUF_OVERHEAD = 400 << 20
+CACHED_NUMBERS = 0.7  # of a token, per square root of the number of weights, as in the catalogue's shapes
+VOCABULARY = 131_072
 USUAL_QUANTIZATIONS = ("Q4_K_M", "Q4_K_S", "4-bit", "Q4_1", "Q4_0")
 MAC_SHARE = 0.7  # 70-75% of the unified memory is safe to fill
 NORM_EPS = 1e-5  # takes no memory, but a model has one
@@ -96,15 +97,22 @@ class Planner:
                 (Path(folder) / "config.json").write_text(json.dumps(hit.config), encoding="utf-8")
                 args = args_from_folder(Path(folder))
             return needs_at(args, choice.bits or PLAIN_BITS, self.machine).plan(USEFUL_CONTEXT)
+        args = typical_args(hit.n_parameters or 2 * choice.size)
         number = 4 if self.machine.kind == "cpu" else 2
-        n_parameters = hit.n_parameters or 2 * choice.size
-        cache = USEFUL_CONTEXT * number * round(GGUF_CACHE * math.sqrt(n_parameters))
-        return Plan(USEFUL_CONTEXT, choice.size, cache, GGUF_OVERHEAD, self.machine.room)
+        return MemoryNeeds(args, self.machine, choice.size, number, Stage.whole(args.n_layers)).plan(USEFUL_CONTEXT)
 
 
 def a_mac(gigabytes: int) -> Machine:
     """Return a Mac with this much memory, filled to the share that Apple recommends, or a little less."""
     return Machine("metal", int(gigabytes * MAC_SHARE * (1 << 30)))
+
+
+def typical_args(n_parameters: int) -> ModelArgs:
+    """Return args that a model with so many weights may have: its width and its cache grow with their square root."""
+    n_layers, head_dim = 32, 128
+    dim = max(1, round(math.sqrt(n_parameters / (13 * n_layers))))  # 13: attention and a feed-forward of 3.5 widths
+    n_kv_heads = max(1, round(CACHED_NUMBERS * math.sqrt(n_parameters) / (2 * n_layers * head_dim)))
+    return ModelArgs(dim, n_layers, head_dim, 7 * dim // 2 or 1, 4 * n_kv_heads, n_kv_heads, NORM_EPS, VOCABULARY)
 
 
 def args_of(shape: Shape, context_length: int | None) -> ModelArgs:
