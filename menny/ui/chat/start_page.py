@@ -25,11 +25,12 @@ def draw_start_page(session: Session, choices: Choices, personas: Sequence[Perso
             left.image(drawn, width="stretch", alt=f"Menny {family}")
         right.title("Who do you want to talk to?", anchor=False)
         right.caption(as_label(f"Your own chatbot. {_where_chats_go(choices.model)}"))
+        with right:
+            draw_model_hint(session)
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
     _greeting(session, choices.persona, can_ask=choices.can_answer)
-    draw_model_hint(session)
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:
