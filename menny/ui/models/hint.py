@@ -42,14 +42,14 @@ def _draw_offer(
     is_coming = download is not None and not download.progress.is_over
     if is_coming != was_coming:
         st.rerun()
-    with st.container(border=True, key="model-hint", gap="xsmall"):
+    with st.container(key="model-hint", gap="xsmall"):
         if best is None:
             sentence = f"{built_in.name} is built-in, for trying Menny. Nothing larger fits into this machine's memory."
-            st.markdown(as_label(sentence))
+            st.caption(as_label(sentence))
             st.button("Close", key="hint-close", type="tertiary", on_click=_dismiss, args=(session,))
             return
         on_disk = size(best.model.size_bytes or 0)
-        st.markdown(
+        st.caption(
             as_label(f"{built_in.name} is built-in, for trying Menny: it often gets facts wrong. For this machine: ")
             + f"**{as_label(best.model.name)}**."
         )

@@ -94,7 +94,7 @@ def first_start(stage: Stage, smollm2_path: object) -> AppTest:
 
 
 def said(page: AppTest) -> str:
-    return plain(one.value for one in page.markdown)
+    return plain(one.value for one in (*page.markdown, *page.caption))
 
 
 def test_the_start_page_names_the_model_for_this_machine_and_downloads_it(first_start: AppTest, hub: FakeHub) -> None:
