@@ -1,6 +1,6 @@
 """Measure how many early facts each way of recall finds: python tools/measure_recall.py
 
-Prints recall at 3 and at 5, on configs/evaluation/recall.yaml, for BM25 with and without stems, and for vectors of
+Prints recall at 3 and at 5, on tests/storage/recall.yaml, for BM25 with and without stems, and for vectors of
 the built-in model (the mean of its token embeddings, and of its last hidden states) beside and without BM25.
 """
 
@@ -104,7 +104,7 @@ def fused(*ways: Callable[[str], list[int]]) -> Callable[[str], list[int]]:
 
 
 def main() -> None:
-    document = yaml.safe_load((ROOT / "configs/evaluation/recall.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((ROOT / "tests/storage/recall.yaml").read_text(encoding="utf-8"))
     store, chat, parent = ChatStore(), new_id(), None
     for said, answered in chat_of(document):
         _, reply = store.ask(chat, parent, said)

@@ -11,7 +11,7 @@ from menny.storage import ChatStore, new_id
 from menny.storage.recall import indexed_query
 from tests.storage.talking import say
 
-RECALL = Path(__file__).parents[2] / "configs" / "evaluation" / "recall.yaml"
+RECALL = Path(__file__).with_name("recall.yaml")
 
 
 def long_chat(store: ChatStore, document: dict[str, list[dict[str, str]]]) -> str:
