@@ -15,6 +15,7 @@ BLOCK = 256  # tokens by which a cache grows
 
 Mask = mx.array | str | None
 Views = tuple[np.ndarray, np.ndarray]  # keys and values [1, K, capacity, D]
+Addresses = tuple[int, int, int]  # of keys and of values, and their capacity in tokens
 
 
 class LayerCache(Protocol):
@@ -34,8 +35,8 @@ class LayerCache(Protocol):
     def state(self) -> tuple[mx.array, ...]:
         """The buffers, to be evaluated."""
 
-    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:
-        """The mask of `n_tokens` queries over the keys that `update` will return for them, after `ahead` others."""
+    def mask(self, n_tokens: int) -> Mask:
+        """The mask of the next `n_tokens` queries over the keys that `update` will return for them."""
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
@@ -64,8 +65,8 @@ class LayerCache(Protocol):
         None where they don't lie one behind the other.
         """
 
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
-        """The buffers of batch 1, with room for the next tokens, to be read and written in place: see `close`."""
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
+        """Where the buffers of batch 1 are, with room for the next tokens, to be written in place: see `close`."""
 
     def close(self, n_tokens: int) -> None:
         """So many tokens were written into what `open` returned."""
@@ -80,6 +81,7 @@ class _Buffers:
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
         self._views: Views | None = None  # of the buffers as they are
+        self._addresses: Addresses = 0, 0, 0  # of the views
         self._is_shared = False  # perhaps another cache reads them too
 
     @property
@@ -149,8 +151,9 @@ class _Buffers:
         all_values[..., slot:end, :] = values
         return all_keys, all_values
 
-    def _open(self, capacity: int, n_heads: int, head_dim: int) -> Views:
-        self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
+    def _open(self, capacity: int, n_heads: int, head_dim: int) -> Addresses:
+        if capacity > self._capacity:
+            self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
         if self._views is None or self._is_shared:
             views = [np.array(buffer, copy=False) for buffer in self.state]
             if self._is_shared or not all(view.flags.c_contiguous and view.dtype == np.float32 for view in views):
@@ -159,7 +162,8 @@ class _Buffers:
                 views = [np.array(buffer, copy=False) for buffer in self.state]
             check_order(views)
             self._views, self._is_shared = (views[0], views[1]), False
-        return self._views
+            self._addresses = views[0].ctypes.data, views[1].ctypes.data, self._capacity
+        return self._addresses
 
     def close(self, n_tokens: int) -> None:
         """So many tokens were written into what `open` returned."""
@@ -179,7 +183,7 @@ class KVCache(_Buffers):
         cache.offset = offset
         return cache
 
-    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:  # noqa: ARG002 - however many
+    def mask(self, n_tokens: int) -> Mask:
         return None if n_tokens == 1 else "causal"
 
     def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
@@ -192,7 +196,7 @@ class KVCache(_Buffers):
     def slots(self, n_tokens: int) -> tuple[int, int] | None:  # noqa: ARG002 - however many
         return self.offset, self.offset + 1
 
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
         return self._open(self._blocks(self.offset + n_tokens), n_heads, head_dim)
 
     def can_trim_to(self, offset: int) -> bool:
@@ -223,10 +227,10 @@ class RollingCache(_Buffers):
         super().__init__()
         self.window = window
 
-    def mask(self, n_tokens: int, ahead: int = 0) -> Mask:
+    def mask(self, n_tokens: int) -> Mask:
         if n_tokens == 1:
             return None
-        past = min(self.offset + ahead, self.window - 1)
+        past = min(self.offset, self.window - 1)
         if past + n_tokens <= self.window:
             return "causal"
         query = mx.arange(past, past + n_tokens)[:, None]
@@ -281,7 +285,7 @@ class RollingCache(_Buffers):
             return None
         return self.offset % self.window, min(self.offset + 1, self.window)
 
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Views:
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
         return self._open(min(self._blocks(self.offset + n_tokens), self.window), n_heads, head_dim)
 
     def _in_order(self, n_tokens: int) -> tuple[list[mx.array], list[mx.array]]:
@@ -313,10 +317,10 @@ class Cache(list[LayerCache]):
         """Every buffer, to be evaluated."""
         return [buffer for layer in self for buffer in layer.state]
 
-    def masks(self, n_tokens: int, ahead: int = 0) -> list[Mask]:
-        """The mask of each layer for `n_tokens` tokens after `ahead` others; layers with the same window share one."""
+    def masks(self, n_tokens: int) -> list[Mask]:
+        """The mask of each layer for the next `n_tokens` tokens; layers with the same window share one."""
         shared = {layer.window: layer for layer in self}
-        masks = {window: layer.mask(n_tokens, ahead) for window, layer in shared.items()}
+        masks = {window: layer.mask(n_tokens) for window, layer in shared.items()}
         return [masks[layer.window] for layer in self]
 
     def can_trim_to(self, offset: int) -> bool:

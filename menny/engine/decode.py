@@ -99,7 +99,7 @@ class Decoding:
     def _sample(self, logits: mx.array, before: Sampled, place: int = 0) -> Sampled:
         """The token that follows a place of logits [L, V]; its computation is queued."""
         row = logits[place : place + 1]
-        finite = mx.isfinite(mx.logsumexp(row, axis=-1))  # neither NaN nor infinity, nor all ruled out
+        finite = mx.isfinite(mx.sum(row.astype(mx.float32), axis=-1))  # neither NaN nor infinity among them
         recent = before.recent
         if recent is not None:
             row = penalise_repetition(row, recent[None], self._params.repetition_penalty)

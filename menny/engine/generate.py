@@ -7,15 +7,13 @@ from contextlib import aclosing
 import mlx.core as mx
 
 from menny.engine.cache import Cache
-from menny.engine.passes import Cancelled, Pass, next_step
+from menny.engine.passes import PREFILL_CHUNK, Cancelled, Pass, next_step
 from menny.engine.prefix_cache import CachedPrefix, Growing
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.speculative import decoding_of
 from menny.engine.stop_strings import StopFinder
 from menny.engine_protocols import Chunk, FinishReason
-
-PREFILL_CHUNK = 256  # tokens a pass: enough to keep matrix products busy, few enough to be cancelled soon
 
 
 async def prefill(tokens: mx.array, cache: Cache) -> AsyncGenerator[int]:
@@ -42,8 +40,8 @@ async def generate(
     failed.
     """
     control, prefixes = control or RequestControl(), runtime.prefix_cache
-    unit = _unit(runtime)
-    only_whole = None if params.seed is None else unit  # a seed's reply depends on nothing that ran before
+    # The reply to a seed depends on nothing that ran before.
+    only_whole = None if params.seed is None or runtime.model.is_exact else PREFILL_CHUNK
     try:
         await until_read(runtime, prompt, control, params.background, only_whole)
     except Cancelled:
@@ -51,9 +49,9 @@ async def generate(
         return
     if runtime.cache_files:
         prefixes.restore(runtime.cache_files, prompt, runtime.model.make_cache)
-    cached = prefixes.pop(prompt, only_whole, unit if params.temperature == 0 else 1)
+    cached = prefixes.pop(prompt, only_whole)
     cache = cached.cache if cached else runtime.model.make_cache()
-    is_exact = cached is None or (cached.prefilled == len(cached.tokens) and cached.prefilled % unit == 0)
+    is_exact = cached is None or (cached.prefilled == len(cached.tokens) and cached.prefilled % PREFILL_CHUNK == 0)
     growing = Growing(prompt, cache, params.background, None if cached is None or is_exact else cached.prefilled)
     completion: list[int] = []
     prefixes.begin(growing)
@@ -63,7 +61,7 @@ async def generate(
     finally:
         prefixes.end(growing)
     prefilled = min(cache.offset, len(prompt) - 1)
-    whole = prefilled - prefilled % unit if is_exact or cached is None else cached.prefilled
+    whole = prefilled - prefilled % PREFILL_CHUNK if is_exact or cached is None else cached.prefilled
     tokens = (*prompt, *completion)[: cache.offset]
     prefixes.insert(CachedPrefix(tokens, cache, whole, may_be_filed=params.keep_cache))
 
@@ -80,11 +78,6 @@ async def until_read(
         if control.is_cancelled():
             raise Cancelled
         await next_step()
-
-
-def _unit(runtime: Runtime) -> int:
-    """The number of tokens that are always computed alike, from a multiple of it on, whatever is computed with them."""
-    return min(PREFILL_CHUNK, runtime.model.attention_block or PREFILL_CHUNK)
 
 
 async def _reply(

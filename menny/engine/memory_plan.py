@@ -19,7 +19,7 @@ from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.cpu.kernels import have_kernels
-from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import default_limit
 from menny.engine.stage import Stage
 from menny.errors import EngineError, TooLargeError

@@ -157,8 +157,6 @@ class Mistral(nn.Module):
         self.hidden(self.tok_embeddings(tokens), cache)
         mx.eval(cache.state)
 
-    attention_block: int | None = None  # positions at whose multiples the attention of long passes is divided
-
     @property
     def shares_passes(self) -> bool:
         """True where a pass may serve several sequences at once.
@@ -196,23 +194,15 @@ class Mistral(nn.Module):
 
     def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
         """Run the blocks over several sequences' tokens, one behind the other: [1, L, dim] → [1, L, dim]."""
-        parts = [
-            (length, cache.masks(length, ahead), cache)
-            for cache, whole in sequences
-            for ahead, length in self._divide(cache.offset, whole)
-        ]
+        parts = [(length, cache.masks(length), cache) for cache, length in sequences]
         for number, block in enumerate(self.layers):
             x = block(x, [(length, masks[number], cache[number]) for length, masks, cache in parts])
         return x
 
-    def _divide(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The parts of a sequence's tokens whose attention is computed at once: the tokens before each, and in it."""
-        ahead = 0
-        while ahead < length:
-            block = self.attention_block or length
-            end = min(length, ahead + block - (offset + ahead) % block) if self.attention_block else length
-            yield ahead, end - ahead
-            ahead = end
+    @property
+    def is_exact(self) -> bool:
+        """True if a token's numbers are the same to the last bit, whatever is computed in the same pass."""
+        return False
 
     def logits(self, x: mx.array) -> mx.array:
         """The logits [B, L, V] of the last block's output [B, L, dim]."""

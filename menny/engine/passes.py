@@ -18,6 +18,7 @@ from menny.engine.cache import Cache
 if TYPE_CHECKING:
     from menny.engine.model import Mistral
 
+PREFILL_CHUNK = 256  # tokens a pass: enough to keep matrix products busy, few enough to be cancelled soon
 FEW = 16  # tokens: passes of so few are computed together, longer ones by themselves
 
 

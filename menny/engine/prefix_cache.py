@@ -90,23 +90,21 @@ class PrefixCache:
         """The size of all kept caches in bytes."""
         return sum(node.cache.nbytes for node in _below(self._root))
 
-    def pop(self, prompt: Sequence[int], chunk: int | None = None, unit: int = 1) -> CachedPrefix | None:
+    def pop(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
         """Take out the longest kept prefix of a prompt, for the caller to continue; None if there is none.
 
         At least the prompt's last token is left to compute. With a `chunk`, only whole chunks of this size count, as a
-        prefill without this store would compute them: others may differ in their last digits. What is copied of another
-        conversation ends with a whole `unit` of these, where that costs less than a unit.
+        prefill without this store would compute them: others may differ in their last digits.
         """
         node, length = self._longest(prompt, chunk)
         growing, common = self._longest_growing(prompt, chunk)
         if growing and common >= length + LEAST_SHARED:
             exact = common if growing.exact is None else min(common, growing.exact)
-            common = _to_unit(common, exact, unit)
             return CachedPrefix(tuple(prompt[:common]), growing.cache.prefix(common), min(common, exact))
         if node is None:
             return None
         if node.children or length < node.start + len(node.tokens):  # another conversation's, which may go on too
-            return self._copy(node, prompt, _to_unit(length, node.prefilled, unit))
+            return self._copy(node, prompt, length)
         path = node.path
         self._remove(node)
         cache = node.cache if len(path) == 1 else join([each.cache for each in path], length)
@@ -264,12 +262,6 @@ def _below(node: _Node) -> Iterator[_Node]:
 def _whole(length: int, prefilled: int, chunk: int | None) -> int:
     """A length, or as many of its whole chunks as were prefilled."""
     return length if chunk is None else min(length, prefilled) // chunk * chunk
-
-
-def _to_unit(length: int, prefilled: int, unit: int) -> int:
-    """A length, or the one up to which whole units were prefilled, where that is less than a unit shorter."""
-    exact = min(length, prefilled) // unit * unit
-    return exact if exact > 0 and length - exact < unit else length
 
 
 def _common(tokens: Sequence[int], prompt: Sequence[int]) -> int:

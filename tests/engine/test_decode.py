@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
 from menny.engine.args import MoEArgs
 from menny.engine.cache import Cache
-from menny.engine.generate import PREFILL_CHUNK
 from menny.engine.pass_costs import PassCosts
+from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import PrefixCache
 from menny.engine.runtime import RequestControl, Runtime
 from tests.engine.alone import generate
@@ -30,6 +30,7 @@ class Letters:
     """A vocabulary without control tokens, whose tokens are characters."""
 
     eos_ids = frozenset({7})
+    control_ids: frozenset[int] = frozenset()
     vocab_size = VOCABULARY
 
     def decoder(self) -> "Letters":
@@ -54,7 +55,7 @@ class Passes:
 
     def __init__(self, model: Mistral) -> None:
         self.args, self.layers, self.make_cache = model.args, model.layers, model.make_cache
-        self.attention_block = model.attention_block
+        self.is_exact = model.is_exact
         self.model, self.prefill, self.verified = model, model.prefill, 0
 
     def __call__(self, tokens: mx.array, cache: Cache) -> tuple[mx.array, Cache]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_model, load_tokenizer
-from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.speculative import decoding_of
 from menny.errors import EngineError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from menny.engine import Chunk, Mistral, SamplingParams, Tokenizer, load_engine, load_model, load_tokenizer
 from menny.engine.cache import BLOCK, KVCache, RollingCache
-from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import PrefixCache, default_limit
 from menny.engine.runtime import RequestControl, Runtime
 from menny.errors import EngineError
@@ -135,14 +135,22 @@ def test_a_cancelled_reply_leaves_what_it_computed() -> None:
     assert tokens(chunks) == tokens(say(model, long, None))
 
 
-def test_a_seeded_reply_reuses_whole_chunks_of_a_prefill_only() -> None:
+@pytest.mark.parametrize("by_kernels", [True, False])
+def test_a_seeded_reply_reuses_what_any_pass_computes_alike(by_kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model, prefixes = tiny(), PrefixCache(PLENTY)
+    if by_kernels and not model.is_exact:
+        pytest.skip("there are no kernels here")
+    monkeypatch.setattr(type(model), "is_exact", by_kernels)
     long = (PROMPTS[0] * 30)[: 2 * PREFILL_CHUNK + 50]
     first = say(model, long, prefixes, seed=3, temperature=1.0)
     again = say(model, long, prefixes, seed=3, temperature=1.0)
     turn = say(model, [*long, *tokens(first), 5], prefixes, seed=3, temperature=1.0)
     assert tokens(again) == tokens(first)
-    assert [one[-1].cached_tokens for one in (first, again, turn)] == [0, 2 * PREFILL_CHUNK, 2 * PREFILL_CHUNK]
+    assert tokens(turn) == tokens(say(model, [*long, *tokens(first), 5], None, seed=3, temperature=1.0))
+    chunks = 2 * PREFILL_CHUNK
+    all_but_the_last = [len(long) - 1, len(long) + len(tokens(first))]
+    cached = [one[-1].cached_tokens for one in (first, again, turn)]
+    assert cached == ([0, *all_but_the_last] if by_kernels else [0, chunks, chunks])
     assert say(model, PROMPTS[1], prefixes, seed=3)[-1].cached_tokens == 0
 
 

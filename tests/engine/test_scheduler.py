@@ -86,8 +86,8 @@ class Table:
                     told.events.append(
                         await scoring.score(self.runtime, request.prompt, continuations, shared, control)
                     )
-        except Cancelled:
-            told.events.append(None)
+        except (Cancelled, RuntimeError) as error:
+            told.events.append(error)
 
     def run(self) -> None:
         while self.scheduler.rows:
@@ -165,3 +165,96 @@ def most_bytes(kind: str, n_tokens: int) -> int:
     args, buffer = ARGS[kind], -(-n_tokens // BLOCK) * BLOCK
     held = sum(min(buffer, args.window_of(layer) or buffer) for layer in range(args.n_layers))
     return 2 * 4 * args.n_kv_heads * args.head_dim * held
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, model: Mistral) -> list[int]:
+    """Filled with the number of tokens of each pass from now on."""
+    seen: list[int] = []
+    compute = type(model).hidden_of
+
+    def noting(self: Mistral, x: Any, sequences: Any) -> Any:
+        seen.append(x.shape[1])
+        return compute(self, x, sequences)
+
+    monkeypatch.setattr(type(model), "hidden_of", noting)
+    return seen
+
+
+def test_a_stream_goes_on_while_others_read_their_prompts_in_turn() -> None:
+    table = Table(MODELS["dense"])
+    stream = table.add(reply([1, 2], max_tokens=40, lookup=False))
+    for _ in range(3):
+        table.scheduler.step()
+    long, short = table.add(reply([3] * 10 * CHUNK)), table.add(reply([4] * 25))
+    for step in range(8):
+        before = len(stream.events)
+        table.scheduler.step()
+        assert len(stream.events) == before + 1, step
+    assert short.events  # it didn't wait until the long one was read
+    assert not long.events
+    table.run()
+    assert [told.tokens for told in (stream, long, short)] == [
+        said_alone(MODELS["dense"], told.request) for told in (stream, long, short)
+    ]
+
+
+def test_what_runs_in_the_background_reads_when_nobody_waits() -> None:
+    table = Table(MODELS["dense"])
+    summary = table.add(reply([5] * 10 * CHUNK, background=True))
+    asked = table.add(reply([3] * 5 * CHUNK, max_tokens=1))
+    table.run()
+    assert asked.is_over
+    assert summary.is_over
+    judged = table.add(Request([6] * 30, ScoreWork([[1], [2, 3]], 0)))
+    streamed = table.add(reply([1, 2], max_tokens=20))
+    table.run()
+    assert [score.tokens for score in judged.events[0]] == [1, 2]
+    assert len(streamed.tokens) == 20
+
+
+def test_a_beginning_that_several_have_in_common_is_computed_once_and_held_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, prefixes = MODELS["dense"], PrefixCache(1 << 30)
+    persona = (PERSONA * 9)[: 15 * CHUNK]
+    seen = watched(monkeypatch, model)
+    table = Table(model, prefixes)
+    all_told = [table.add(reply([*persona, word, 9], max_tokens=2, seed=word)) for word in range(4)]
+    table.run()
+    assert sum(seen) < len(persona) + 4 * 3 * CHUNK
+    one = next(iter(prefixes._root.children))
+    assert prefixes.nbytes < 1.5 * one.cache.nbytes
+    monkeypatch.undo()
+    for told in all_told:
+        assert told.tokens == said_alone(model, told.request)
+
+
+def test_a_row_comes_when_memory_holds_its_cache_and_the_first_always() -> None:
+    table = Table(MODELS["dense"], rows=3)
+    scheduler = Scheduler(table.runtime, 3, 100)
+    assert scheduler.has_room(1000)
+    row = table.add(reply([1, 2]))
+    scheduler.add(table.scheduler.rows[0])
+    scheduler.rows[0].cache_bytes = 60
+    assert scheduler.has_room(40)
+    assert not scheduler.has_room(41)
+    assert row.events == []
+    table.run()
+
+
+def test_an_error_in_a_pass_ends_those_who_share_it_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(MODELS["dense"])
+    shared = [table.add(reply([1, 2])), table.add(reply([2, 3]))]
+    reading = table.add(reply([4] * 4 * CHUNK))
+    table.scheduler.step()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the machine is full")
+
+    with monkeypatch.context() as patch:
+        for name in ("together", "__call__"):
+            patch.setattr(type(MODELS["dense"]), name, fail)
+        table.scheduler.step()
+    assert ["full" in str(told.events[-1]) for told in shared] == [True, True]
+    table.run()
+    assert reading.tokens == said_alone(MODELS["dense"], reading.request)

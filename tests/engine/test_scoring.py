@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menny.engine import Engine, Mistral, MoEArgs, Progress, load_engine, requests, scoring, worker
-from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import PrefixCache
 from menny.engine.runtime import Runtime
 from menny.engine.scoring import Score, score

@@ -166,3 +166,12 @@ def test_the_same_seed_gives_the_same_reply_whatever_else_ran_before(engine):
     pairs = list(zip(first, second, strict=True))
     assert text([chunk for chunk, _ in pairs]) == alone == say(engine, "S", **seeded)
     assert len({alone[:33], free, text([chunk for _, chunk in pairs])[:33]}) == 3
+
+
+def test_a_second_reply_begins_before_the_first_ends_and_both_go_on_while_texts_are_scored(engine):
+    first = begun(start(engine, "B", SamplingParams(temperature=0, max_tokens=5000)))
+    assert say(engine, "A") == TEXT
+    assert [score.tokens for score in engine.score([65], [[66], [67, 68]])] == [1, 2]
+    assert next(first).finish_reason is None
+    first.cancel()
+    assert list(first)[-1].finish_reason == "cancelled"

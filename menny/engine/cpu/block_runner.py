@@ -1,4 +1,4 @@
-"""A few tokens through all blocks at once: what kernels need of a model and its caches, gathered in NumPy's arrays.
+"""Tokens through all blocks at once: what kernels need of a model and its caches, gathered in NumPy's arrays.
 
 The tokens may belong to several sequences: every token has its own place, in its own sequence's cache.
 """
@@ -18,8 +18,9 @@ from menny.engine.cpu.stages import PLACE, SEEN, SLOT, Numbers, Workspace
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention, Sequences
-from menny.engine.passes import FEW
+from menny.engine.passes import PREFILL_CHUNK
 
+MOST = PREFILL_CHUNK  # tokens a pass
 _TURNS = 256  # positions whose rotations are computed at once
 _KEPT_TURNS = 64  # times so many are kept
 
@@ -27,7 +28,7 @@ PackedBlock = dict[int, Packed]  # a block's matrices by WQKV, WO, W1, W2, W3 an
 
 
 class BlockRunner:
-    """The blocks of a model, for passes of a few tokens."""
+    """The blocks of a model, for passes of up to MOST tokens."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class BlockRunner:
         for number, matrices in enumerate(blocks):
             for which, packed in matrices.items():
                 self._matrices[number, which] = describe([packed])[0]
-        self._places = np.zeros((len(blocks), FEW, PLACE), np.int64)
+        self._places = np.zeros((len(blocks), MOST, PLACE), np.int64)
         self._turned: dict[int, np.ndarray] = {}
         self._paces: dict[int, Pace] = {}
         self._shared: dict[int, Workspace] = {}
@@ -61,10 +62,10 @@ class BlockRunner:
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
         """Whether so many tokens, after what the cache has seen, may come."""
-        return 1 <= n_tokens <= FEW and all(layer.slots(n_tokens) is not None for layer in cache)
+        return 1 <= n_tokens <= MOST and all(layer.slots(n_tokens) is not None for layer in cache)
 
     def __call__(self, x: np.ndarray, sequences: Sequences) -> np.ndarray:
-        """[L, dim] before the blocks → [L, dim] behind them, for up to FEW tokens; the caches have seen them then."""
+        """[L, dim] before the blocks → [L, dim] behind them, for up to MOST tokens; the caches have seen them then."""
         n_tokens = len(x)
         self._find_places(sequences)
         positions = np.concatenate([np.arange(cache.offset, cache.offset + length) for cache, length in sequences])
@@ -89,10 +90,8 @@ class BlockRunner:
         for cache, length in sequences:
             for number, layer in enumerate(cache):
                 slot, seen = layer.slots(length) or (0, 0)
-                keys, values = layer.open(length, self._n_kv_heads, self._head_dim)
-                self._places[number, first : first + length] = (
-                    keys.ctypes.data, values.ctypes.data, keys.shape[2], slot, seen
-                )  # fmt: skip
+                addresses = layer.open(length, self._n_kv_heads, self._head_dim)
+                self._places[number, first : first + length] = *addresses, slot, seen
             self._places[:, first : first + length, SLOT:] += np.arange(length)[:, None]
             first += length
 
@@ -147,10 +146,10 @@ class BlockRunner:
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
             of_threads = self._pool.threads
             self._scratch = Scratch(
-                normed=np.zeros((of_threads, FEW * numbers.dim), np.float32),
-                n=np.zeros((of_threads, FEW * longest), np.int16),
-                u=np.zeros((of_threads, FEW * longest // GROUP_SIZES[0]), np.float32),
-                v=np.zeros((of_threads, FEW * longest // GROUP_SIZES[0]), np.float32),
+                normed=np.zeros((of_threads, MOST * numbers.dim), np.float32),
+                n=np.zeros((of_threads, MOST * longest), np.int16),
+                u=np.zeros((of_threads, MOST * longest // GROUP_SIZES[0]), np.float32),
+                v=np.zeros((of_threads, MOST * longest // GROUP_SIZES[0]), np.float32),
                 tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
                 scores=np.zeros((of_threads, max(2 * seen, numbers.experts + TILE)), np.float32),

@@ -9,7 +9,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.weight_names import KINDS
-from menny.engine.cpu.block_runner import BlockRunner, PackedBlock
+from menny.engine.cpu.block_runner import MOST, BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
 from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
 from menny.engine.cpu.memory import Arena
@@ -17,10 +17,8 @@ from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedL
 from menny.engine.cpu.pool import Pool
 from menny.engine.model import Block, Mistral, Sequences
 from menny.engine.moe import MoEFeedForward
-from menny.engine.passes import FEW
 
 SWIGLU = ("w1", "w2", "w3")
-ATTENTION_BLOCK = 64  # positions: a BLAS rounds otherwise with other numbers of queries and keys
 
 
 class PackedMistral(Mistral):
@@ -41,7 +39,6 @@ class PackedMistral(Mistral):
             ]
             attention = self.layers[0].attention
             self._runner = BlockRunner(self.args, whole, np.array(norms, np.float32), attention, pool)
-            self.attention_block = ATTENTION_BLOCK
 
     def parameters(self) -> dict[str, Any]:
         """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""
@@ -71,8 +68,15 @@ class PackedMistral(Mistral):
 
     @property
     def shares_passes(self) -> bool:
-        """True where kernels compute all blocks: a token's numbers are then the same whoever shares its pass."""
-        return self._runner is not None
+        """True where kernels compute all products: a token's numbers are then the same whoever shares its pass."""
+        last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
+        return self._runner is not None and isinstance(last, PackedLinear)
+
+    @property
+    def is_exact(self) -> bool:
+        """True where kernels compute every pass: beyond a window they don't take long ones."""
+        windows = [self.args.window_of(layer) for layer in range(self.args.n_layers)]
+        return self.shares_passes and not any(windows)
 
     def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
         """[B, L, dim] before the blocks → [B, L, dim] behind them, by kernels where those take the tokens."""
@@ -93,7 +97,7 @@ class PackedMistral(Mistral):
             taken = self._runner is not None and self._runner.takes(length, cache)
             if not taken or length > room:
                 groups.append([])
-                room = FEW if taken else 0
+                room = MOST if taken else 0
             groups[-1].append((cache, length))
             room -= length
         return groups

@@ -40,7 +40,7 @@ def test_half_precision_gets_more_room() -> None:
 def test_a_broken_mask_disagrees_loudly(
     cache: type[KVCache | RollingCache], window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "mask", lambda self, n_tokens, ahead: None)
+    monkeypatch.setattr(cache, "mask", lambda self, n_tokens: None)
     result = verify_model(tiny(sliding_window=window))
     assert not result.agrees
     assert min(one.relative for one in result.differences) > 10 * EXACT

@@ -20,7 +20,7 @@ from menny.engine import Engine, SamplingParams, load_engine
 from menny.engine.distributed.pipeline import follow
 from menny.engine.distributed.ring import join
 from menny.engine.distributed.setup import Shared
-from menny.engine.generate import PREFILL_CHUNK
+from menny.engine.passes import PREFILL_CHUNK
 
 HERE = Path(__file__)
 LAUNCHER = Path(sys.executable).with_name("mlx.launch")
