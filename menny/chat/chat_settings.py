@@ -35,6 +35,10 @@ class ChatSettings:
     memory_all_chats: bool | None = None
     thinking: Choice | None = None
     thought_tokens: int | None = None
+    profile: str = ""  # of the user, by its id, where one was chosen for this chat
+    known_as: str = ""  # the profile that was in force when the chat began
+    draws: str = ""  # the seed of what macros draw
+    begun: str = ""  # the time that macros read, in ISO 8601
     folder: str = ""  # in the list of chats
 
     @classmethod

@@ -30,6 +30,7 @@ class StoredChat:
         self.is_temporary = is_temporary
         store = None if is_temporary else store
         self.id = chat_id or new_id()
+        self.opened = time.time()
         self.unkept = self.unread = ""
         self._read_again = 0.0
         self._new_settings: dict[str, Any] = {}  # of a chat without a message, which isn't stored yet
@@ -67,6 +68,10 @@ class StoredChat:
         kept = {**self._new_settings, **settings}
         self._new_settings = {key: value for key, value in kept.items() if value is not None}
         self._keep(lambda store: store.set_settings(self.id, **settings))
+
+    def prepare(self, **settings: Any) -> None:
+        """Set values of the settings that a chat without a message is stored with."""
+        self._new_settings |= settings
 
     def begin_with(self, opening: Opening | None) -> None:
         """Let a persona say the first message: it is stored with the user's first one. None: the user begins."""

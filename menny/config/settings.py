@@ -37,6 +37,10 @@ class Settings(StrictModel):
     persona: str | None = Field(
         default=None, max_length=200, description="The id of the persona that new chats begin with."
     )
+    profile: str | None = Field(
+        default=None, max_length=80, description="The id of the profile by which personas know you; empty for none."
+    )
+    titles: bool = Field(default=True, description="Whether the model writes the titles of chats.")
     guardrail: str | None = Field(
         default=None, max_length=200, description="The id of the guardrail before every persona; `none` for none."
     )

@@ -15,6 +15,7 @@ from menny.personas.persona import Persona, picture_path, within_images
 from menny.text import is_blank
 
 MAX_DESCRIPTION = 8000  # characters
+NOBODY = "-"  # the choice of a chat in which the user has no name
 
 
 class ProfileFile(StrictModel):
@@ -92,7 +93,12 @@ def load_profiles(folder: Path | None = None) -> tuple[list[Profile], list[Confi
 
 
 def nearest(profiles: Sequence[Profile], persona_id: str, chat_choice: str = "", default: str = "") -> Profile | None:
-    """The profile in force: the chat's, else the persona's, else the default one; None where there is none of these."""
+    """The profile in force: the chat's, else the persona's, else the default one; None where there is none of these.
+
+    A chat that chose NOBODY has none.
+    """
+    if chat_choice == NOBODY:
+        return None
     by_id = {profile.id: profile for profile in profiles}
     of_persona = next((profile for profile in profiles if persona_id in profile.personas), None)
     return by_id.get(chat_choice) or of_persona or by_id.get(default)

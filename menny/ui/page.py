@@ -14,7 +14,7 @@ from menny.ui.chat.changes import draw_watch, state_of
 from menny.ui.chat.conversation import draw_conversation
 from menny.ui.chat.sending import Sending
 from menny.ui.chat.speakers import Speakers, spoken_by
-from menny.ui.chat.start_page import draw_start_page
+from menny.ui.chat.start_page import draw_start_page, prepare_chat
 from menny.ui.chat.tab_closed import has_left
 from menny.ui.chat.unsent_list import ask_with_files, draw_unsent
 from menny.ui.models.page import draw_models
@@ -89,6 +89,8 @@ def draw_page(session: Session) -> None:
         {model.id: model.host for model in models if model.host},
     )
     choices, chats = draw_sidebar(session, options)
+    if not session.chat.entries:
+        prepare_chat(session, choices)
     _send_what_was_typed(session, choices, lambda sending: spoken_by(sending, choices, session, options, models))
     session.show_address()
     draw_watch(session.chat.id, state_of(session.chats, shared_settings(), session.chat.id))
@@ -102,7 +104,7 @@ def draw_page(session: Session) -> None:
         draw_conversation(session, speakers, choices.usage)
     else:
         with start.container():
-            draw_start_page(session, choices, options.personas)
+            draw_start_page(session, choices, options)
     if (sent := session.sent) and sent.chat is session.chat:
         sent.join(0.5)  # it wasn't drawn: refused, over already, or another version is shown
         if sent.is_over:

@@ -22,6 +22,7 @@ from menny.ui.chat.sending import Sending
 from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, hold_unsent, remove_unsent, unsent_of
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import ABOVE_BOX, Feedback
+from menny.ui.shared.you import settled
 
 if TYPE_CHECKING:
     from menny.ui.models.add import ServerForm
@@ -67,7 +68,7 @@ class Session:
     is_in_bin: bool = False  # whether the bin is open
     is_deleting_all: bool = False  # whether the question before all is deleted is open
     exporting: str = ""  # the id of the chat that is being saved
-    greetings: dict[str, str] = field(default_factory=dict)  # the greeting that is shown, by persona
+    greetings: dict[str, int] = field(default_factory=dict)  # the number of the greeting that is shown, by persona
     address: str | None = None  # the chat in the address as last seen; None at first, and after another page
     is_just_opened: bool = False  # until it is known whether the model of an opened chat is here
     stand_in: str = ""  # the id of the model that answers in an opened chat whose own isn't here
@@ -167,7 +168,7 @@ class Session:
     @property
     def chosen(self) -> ChatSettings:
         """The settings of the open chat."""
-        return ChatSettings.read(self.chat.settings)
+        return settled(ChatSettings.read(self.chat.settings), self.chat)
 
     def choose(self, **settings: Any) -> None:
         """Keep settings of the open chat; None removes one."""

@@ -5,18 +5,30 @@ from collections.abc import Sequence
 import streamlit as st
 
 from menny.models.catalogue import ModelSpec
-from menny.personas.cards import alternate_greetings
+from menny.personas.cards import greetings_of
 from menny.personas.persona import Persona
+from menny.storage import Opening
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.models.hint import draw_model_hint
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import Session
+from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import avatar_of, draw_avatar, picture
+from menny.ui.shared.you import keep_settled
 from menny.ui.sidebar.choices import Choices
 from menny.ui.sidebar.persona_panel import choose_persona
+from menny.ui.sidebar.profile_panel import draw_question
 
 
-def draw_start_page(session: Session, choices: Choices, personas: Sequence[Persona]) -> None:
+def prepare_chat(session: Session, choices: Choices) -> None:
+    """Let a chat without a message begin with the persona's greeting, once the user sends their first."""
+    keep_settled(session.chat, session.chosen, choices.you.profile)
+    greetings = _greetings(choices)
+    at = _shown(session, choices.persona, greetings)
+    session.chat.begin_with(Opening(tuple(greetings), at, choices.persona.id) if greetings else None)
+
+
+def draw_start_page(session: Session, choices: Choices, options: Options) -> None:
     """Draw picture, headline, persona cards, then the chosen persona's greeting and suggestions."""
     family = "Mixtral" if choices.model and "mixtral" in choices.model.name.lower() else "Mistral"
     with st.container(key="hero"):
@@ -28,9 +40,12 @@ def draw_start_page(session: Session, choices: Choices, personas: Sequence[Perso
         with right:
             draw_model_hint(session)
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
-        for persona in personas:
+        for persona in options.personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
-    _greeting(session, choices.persona, can_ask=choices.can_answer)
+    _greeting(session, choices)
+    if not options.profiles and options.settings.profile is None:
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="your-name"):
+            draw_question(session, can_decline=True)
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:
@@ -52,28 +67,43 @@ def _card(persona: Persona, is_chosen: bool) -> None:
         )
 
 
-def _greeting(session: Session, persona: Persona, can_ask: bool) -> None:
-    if persona.greeting:
+def _greetings(choices: Choices) -> list[str]:
+    return greetings_of(choices.persona, choices.you.name, choices.you.draws)
+
+
+def _shown(session: Session, persona: Persona, greetings: Sequence[str]) -> int:
+    """The number of the greeting that is shown."""
+    at = session.greetings.get(persona.id, 0)
+    return at if at < len(greetings) else 0
+
+
+def _greeting(session: Session, choices: Choices) -> None:
+    persona = choices.persona
+    if greetings := _greetings(choices):
         with st.chat_message(persona.name, avatar=avatar_of(persona)):
-            _draw_greeting(session, persona)
+            st.markdown(f"**{as_label(persona.name)}**")
+            _draw_greeting(session, persona, greetings)
     # Buttons, though pills look the same: while a reply is drawn the browser keeps sending the chosen pill, and after
     # each reset it counts as a new choice.
     with st.container(horizontal=True, gap="xsmall", key="suggestions"):
         for number, text in enumerate(persona.suggestions):
             key = f"suggestion-{number}"
-            st.button(as_label(text), key=key, disabled=not can_ask, on_click=session.ask, args=(text,))
+            st.button(as_label(text), key=key, disabled=not choices.can_answer, on_click=session.ask, args=(text,))
 
 
-def _draw_greeting(session: Session, persona: Persona) -> None:
-    """Draw the greeting, with arrows where a card brought others."""
-    greetings = [persona.greeting, *alternate_greetings(persona)]
+def _draw_greeting(session: Session, persona: Persona, greetings: Sequence[str]) -> None:
+    """Draw the greeting, with a button to edit it, and with arrows where there are others."""
+    at = _shown(session, persona, greetings)
+
+    def use(name: str, value: str) -> None:
+        match name:
+            case "step":
+                session.greetings[persona.id] = int(value)
+            case "edit":
+                entry = session.chat.store_opening()
+                session.editing = entry.id if entry else ""
+
+    draw_markdown(greetings[at])
     places = [str(place) for place in range(len(greetings))]
-    at = session.greetings.get(persona.id, "0")
-    greeting = greetings[places.index(at) if at in places else 0]
-
-    def use(_: str, value: str) -> None:
-        session.greetings[persona.id] = value
-
-    draw_markdown(persona.greeting_text(greeting=greeting))
-    if len(greetings) > 1:
-        message_bar(Bar("", "", alternatives=places, this=at), f"greeting-{persona.id}", use)
+    bar = Bar(greetings[at], "Copy the greeting", [("Edit", "Edit the greeting")], places, str(at))
+    message_bar(bar, f"greeting-{persona.id}", session.attempting(use))

@@ -15,6 +15,7 @@ from menny.models.catalogue import ModelSpec, here_first, load_catalogue
 from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.guardrails import Guardrail, load_guardrails
 from menny.personas.persona import Persona, load_all, own_folder
+from menny.personas.profiles import Profile, load_profiles, profiles_folder
 from menny.ui.shared.app_settings import shared_settings
 
 PLAIN = Persona(
@@ -33,6 +34,7 @@ class Options:
     moderation: ModerationFile | None = None  # None: there is no such file, or it can't be used
     error: str = ""  # why nothing may be sent as the files are
     settings: Settings = field(default_factory=Settings)
+    profiles: Sequence[Profile] = ()
 
     @property
     def default_persona(self) -> Persona:
@@ -62,6 +64,8 @@ def presets_folder() -> Path:
 def read_options() -> Options:
     """Read the files, again only when one of them changed; models come and go, so they are looked for each time."""
     personas, guardrails, errors = _read_texts(CONFIGS, own_folder(), _fingerprint(CONFIGS, own_folder()))
+    mine = profiles_folder()
+    profiles, profile_errors = _read_profiles(mine, _fingerprint_of(_in(mine)))
     file = CONFIGS / "moderation.yaml"
     moderation, unreadable = _read_moderation(file, _fingerprint_of([file]))
     models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
@@ -70,8 +74,9 @@ def read_options() -> Options:
     settings = shared_settings()
     chosen = settings.now
     broken = [settings.error] if settings.error else []
-    all_errors = [*homeless, *broken, *errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
-    return Options(personas or [PLAIN], guardrails, here_first(models), all_errors, moderation, error, chosen)
+    errors = [*homeless, *broken, *errors, *profile_errors]
+    all_errors = [*errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
+    return Options(personas or [PLAIN], guardrails, here_first(models), all_errors, moderation, error, chosen, profiles)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -82,6 +87,12 @@ def _read_texts(
     personas, persona_errors = load_all(configs / "personas", own)
     guardrails, guardrail_errors = load_guardrails(configs / "guardrails")
     return personas, guardrails, [*persona_errors, *guardrail_errors]
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _read_profiles(folder: Path, fingerprint: tuple[object, ...]) -> tuple[list[Profile], list[ConfigError]]:
+    del fingerprint
+    return load_profiles(folder)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

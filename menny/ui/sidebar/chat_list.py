@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import groupby
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -15,6 +14,7 @@ from menny.storage import ChatStore, Conversation, SearchResult
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, Undo
 from menny.ui.shared.options import Options
+from menny.ui.shared.you import browser_zone
 
 LISTED = 40
 SEARCH = "search"
@@ -96,7 +96,7 @@ def _list_more() -> None:
 def _draw_days(
     session: Session, store: ChatStore, conversations: Sequence[Conversation], hosts: Mapping[str, str]
 ) -> None:
-    for day, group in by_day(conversations, datetime.now(_zone())):
+    for day, group in by_day(conversations, datetime.now(browser_zone())):
         st.caption(day)
         for conversation in group:
             _draw_row(session, store, conversation, hosts.get(ChatSettings.read(conversation.settings).model, ""))
@@ -220,11 +220,3 @@ def day_of(day: date, today: date) -> str:
     if ago <= 30:
         return "Last 7 days" if ago <= 7 else "Last 30 days"
     return day.strftime("%B" if day.year == today.year else "%B %Y")
-
-
-def _zone() -> tzinfo | None:
-    """Return the browser's time zone, else this machine's."""
-    try:
-        return ZoneInfo(st.context.timezone or "")
-    except (ValueError, OSError, KeyError):
-        return datetime.now().astimezone().tzinfo

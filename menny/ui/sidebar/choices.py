@@ -1,7 +1,7 @@
 """What the next reply is made by: the chat's settings, the persona's and the app's, brought together in one place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from menny.chat.chat_settings import SAMPLING, ChatSettings
 from menny.chat.memory import Memory
@@ -13,7 +13,9 @@ from menny.models.loader import ModelSource
 from menny.moderation.guardrails import Guardrail, combine
 from menny.moderation.policy import Moderation
 from menny.personas.persona import Persona
+from menny.personas.profiles import system_text
 from menny.ui.shared.options import Options
+from menny.ui.shared.you import You, you_in
 from menny.ui.sidebar.moderation_panel import moderation_of
 from menny.ui.sidebar.sampling_panel import sampling_params
 from menny.ui.sidebar.thinking_panel import thinking_of
@@ -39,6 +41,7 @@ class Choices:
     source: ModelSource | None
     instructions: ActiveInstructions
     settings: ReplySettings
+    you: You = field(default_factory=You)
     usage: Usage | None = None  # of the model's context, once it is known
     error: str = ""  # why nothing can be sent, if nothing can
 
@@ -54,7 +57,8 @@ def reply_settings(
 
     What the chat doesn't set is the persona's; guardrail and moderation are the app's.
     """
-    active = instructions_of(persona, options.guardrails, options.settings.guardrail or DEFAULT_GUARDRAIL)
+    you = you_in(chosen, persona, options)
+    active = instructions_of(persona, options.guardrails, options.settings.guardrail or DEFAULT_GUARDRAIL, you)
     params = sampling_params(chosen.over(persona.parameters.model_dump(include=set(SAMPLING))), chosen.seed)
     turns = persona.memory.turns if chosen.memory_turns is None else chosen.memory_turns
     all_chats = persona.memory.all_chats if chosen.memory_all_chats is None else chosen.memory_all_chats
@@ -65,8 +69,8 @@ def reply_settings(
     return ReplySettings(params, active.instructions, template, memory, moderation, thinking=thinking), active
 
 
-def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail: str) -> ActiveInstructions:
-    """Return the text before a conversation: the app's guardrail, those that the persona adds, and the persona's.
+def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail: str, you: You) -> ActiveInstructions:
+    """Return the text before a conversation: the app's guardrail, the persona's, its text, and who the user is.
 
     A guardrail whose file is missing or broken is an error; nothing is sent until it can be read or another is chosen.
     """
@@ -74,5 +78,7 @@ def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail:
         in_force = combine(guardrail, persona.guardrails, available)
     except ConfigError as error:
         return ActiveInstructions(Instructions(), error=str(error))
-    instructions = Instructions.of([one.text for one in in_force], persona.system_text(), persona.example_messages())
+    told = system_text(persona, you.profile, you.draws)
+    examples = persona.example_messages(you.name, you.draws)
+    instructions = Instructions.of([one.text for one in in_force], told, examples)
     return ActiveInstructions(instructions, in_force)

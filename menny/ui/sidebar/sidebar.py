@@ -11,12 +11,14 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, show
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.you import you_in
 from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
 from menny.ui.sidebar.guardrail_panel import choose_guardrail
 from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.model_panel import ModelChoice, chosen_model, draw_model
 from menny.ui.sidebar.moderation_panel import choose_moderation
 from menny.ui.sidebar.persona_panel import chosen_persona, draw_persona
+from menny.ui.sidebar.profile_panel import choose_profile
 from menny.ui.sidebar.retention_panel import choose_deletion
 from menny.ui.sidebar.sampling_panel import draw_sampling
 from menny.ui.sidebar.thinking_panel import choose_thinking
@@ -29,7 +31,8 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
     choice, persona = chosen_model(session, options), chosen_persona(session, options)
     settings, active = reply_settings(session.chosen, persona, choice.model, options)
     error = active.error or options.error or choice.error
-    choices = Choices(persona, choice.model, choice.source, active, settings, error=error)
+    you = you_in(session.chosen, persona, options)
+    choices = Choices(persona, choice.model, choice.source, active, settings, you, error=error)
     with st.sidebar:
         st.button(
             "New chat",
@@ -59,6 +62,7 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     """Draw the settings: first those of the open chat, then those of the app. Returns the choices with their usage."""
     draw_model(session, choice)
     draw_persona(options, choices.persona)
+    choose_profile(session, options, choices.you)
     values = {name: getattr(choices.settings.params, name) for name in SAMPLING}
     thinking = choices.settings.thinking
     choose_thinking(session, thinking, choice.model)

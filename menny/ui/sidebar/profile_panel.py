@@ -1,0 +1,61 @@
+"""The choice of who the user is in the open chat, and the question for their name."""
+
+import streamlit as st
+
+from menny.errors import MennyError
+from menny.personas.profiles import NOBODY, ProfileFile
+from menny.text import is_blank, sanitize
+from menny.ui.personas.profile_store import keep_profile
+from menny.ui.safe_markdown import as_label
+from menny.ui.session import Session, show
+from menny.ui.shared.feedback import ABOVE_BOX
+from menny.ui.shared.options import Options
+from menny.ui.shared.you import You, names_of
+
+NAME = "your_name"  # the key of the field for it
+QUESTION = "What should Menny call you?"
+
+
+def choose_profile(session: Session, options: Options, you: You) -> None:
+    """Draw the choice of a profile for the open chat; where there is none yet, the question for a name."""
+    if not options.profiles:
+        draw_question(session)
+        return
+    names = {NOBODY: "No name", **names_of(options.profiles)}
+    show({"profile": you.profile.id if you.profile else NOBODY})
+    st.selectbox(
+        "You",
+        list(names),
+        key="profile",
+        format_func=lambda profile_id: as_label(names[profile_id]),
+        help="Who you are in this chat. Profiles are made on the Personas page, under “You”.",
+        on_change=lambda: session.choose(profile=st.session_state["profile"]),
+    )
+
+
+def draw_question(session: Session, *, can_decline: bool = False) -> None:
+    """Draw the field for the user's name, which makes their first profile."""
+    key = f"{NAME}_start" if can_decline else NAME
+
+    def answer() -> None:
+        name = " ".join(sanitize(st.session_state[key] or "").split())
+        if is_blank(name):
+            return
+        try:
+            profile_id = keep_profile(ProfileFile(name=name))
+        except MennyError as error:
+            session.feedback.error(ABOVE_BOX, str(error))
+            return
+        session.set_app(profile=profile_id)
+
+    st.text_input(
+        QUESTION,
+        key=key,
+        max_chars=60,
+        placeholder="Your name",
+        on_change=answer,
+        width=260 if can_decline else "stretch",
+        help="Personas will use it. You can say more about yourself on the Personas page, under “You”.",
+    )
+    if can_decline:
+        st.button("Not now", key="no_name", type="tertiary", on_click=lambda: session.set_app(profile=""))
