@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
@@ -89,6 +90,7 @@ def draw_page(session: Session) -> None:
         {model.id: model.host for model in models if model.host},
     )
     choices, chats = draw_sidebar(session, options)
+    speakers = replace(speakers, you=choices.you)
     if not session.chat.entries:
         prepare_chat(session, choices)
     _send_what_was_typed(session, choices, lambda sending: spoken_by(sending, choices, session, options, models))

@@ -134,7 +134,12 @@ class Visitor:
 
     @property
     def messages(self) -> Locator:
-        return self.page.get_by_test_id("stChatMessage")
+        """What was said, without the greeting before it."""
+        return self.page.locator('[data-testid="stChatMessage"]:not([class*="st-key-opening"] *)')
+
+    @property
+    def greeting(self) -> Locator:
+        return self.page.locator('[class*="st-key-opening"] [data-testid="stChatMessage"]')
 
     @property
     def stop_button(self) -> Locator:

@@ -100,7 +100,7 @@ def test_rows_of_chats_keep_apart_and_choices_are_shown_whole(desk: Visitor) -> 
     desk.say("show code")
     desk.wait_for_reply()
     page.get_by_role("button", name="New chat").click()
-    expect(desk.messages).to_have_count(1)  # the greeting
+    expect(desk.greeting).to_have_count(1)
     desk.say("show table")
     desk.wait_for_reply()
     expect(page.locator("[class*=st-key-chat-row-]").nth(1)).to_be_visible()

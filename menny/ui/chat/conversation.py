@@ -19,6 +19,7 @@ from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
 from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.pictures import avatar_of, human_avatar
+from menny.ui.shared.you import NAMELESS
 from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
 from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folded_away
 
@@ -56,8 +57,8 @@ def _draw_more(session: Session, hidden: int) -> None:
 
 
 def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
-    with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar()):
-        _draw_author(speakers.user)
+    with st.container(key=f"user-{entry.id}"), st.chat_message("user", avatar=human_avatar(speakers.you.profile)):
+        _draw_author(speakers.you.name or NAMELESS)
         _draw_files(session, entry)
         if session.editing == entry.id:
             edit, leave = partial(session.edit, entry.id), partial(_leave_editor, session)
@@ -133,7 +134,8 @@ def _leave_editor(session: Session) -> None:
 
 def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_last: bool) -> None:
     persona = speakers.personas.get(entry.persona)
-    with st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
+    opening = nullcontext() if entry.parent else st.container(key=f"opening-{entry.id}")
+    with opening, st.chat_message(speakers.name(entry.persona), avatar=avatar_of(persona) if persona else "assistant"):
         _draw_author(speakers.name(entry.persona))
         job = session.job
         if job is not None and job.reply.id == entry.id:

@@ -8,6 +8,7 @@ from menny.personas.persona import Persona
 from menny.ui.chat.sending import Sending
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
+from menny.ui.shared.you import You
 from menny.ui.sidebar.choices import Choices, reply_settings
 
 
@@ -20,7 +21,7 @@ class Speakers:
     present: Sequence[str] = ()
     why_no_continuing: Callable[[str], str] = lambda model_id: ""  # noqa: ARG005 - every model here can
     hosts: Mapping[str, str] = field(default_factory=dict)  # of the models that run on servers
-    user: str = "You"
+    you: You = field(default_factory=You)
 
     def name(self, persona_id: str) -> str:
         persona = self.personas.get(persona_id)

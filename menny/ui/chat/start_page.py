@@ -39,13 +39,13 @@ def draw_start_page(session: Session, choices: Choices, options: Options) -> Non
         right.caption(as_label(f"Your own chatbot. {_where_chats_go(choices.model)}"))
         with right:
             draw_model_hint(session)
+        if not options.profiles and options.settings.profile is None:
+            with right.container(horizontal=True, vertical_alignment="center", gap="small", key="your-name"):
+                draw_question(session, can_decline=True)
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in options.personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
     _greeting(session, choices)
-    if not options.profiles and options.settings.profile is None:
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="your-name"):
-            draw_question(session, can_decline=True)
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:
@@ -80,8 +80,7 @@ def _shown(session: Session, persona: Persona, greetings: Sequence[str]) -> int:
 def _greeting(session: Session, choices: Choices) -> None:
     persona = choices.persona
     if greetings := _greetings(choices):
-        with st.chat_message(persona.name, avatar=avatar_of(persona)):
-            st.markdown(f"**{as_label(persona.name)}**")
+        with st.container(key="opening"), st.chat_message(persona.name, avatar=avatar_of(persona)):
             _draw_greeting(session, persona, greetings)
     # Buttons, though pills look the same: while a reply is drawn the browser keeps sending the chosen pill, and after
     # each reset it counts as a new choice.
@@ -92,18 +91,13 @@ def _greeting(session: Session, choices: Choices) -> None:
 
 
 def _draw_greeting(session: Session, persona: Persona, greetings: Sequence[str]) -> None:
-    """Draw the greeting, with a button to edit it, and with arrows where there are others."""
+    """Draw the greeting, with arrows where there are others."""
     at = _shown(session, persona, greetings)
 
-    def use(name: str, value: str) -> None:
-        match name:
-            case "step":
-                session.greetings[persona.id] = int(value)
-            case "edit":
-                entry = session.chat.store_opening()
-                session.editing = entry.id if entry else ""
+    def use(_: str, value: str) -> None:
+        session.greetings[persona.id] = int(value)
 
     draw_markdown(greetings[at])
-    places = [str(place) for place in range(len(greetings))]
-    bar = Bar(greetings[at], "Copy the greeting", [("Edit", "Edit the greeting")], places, str(at))
-    message_bar(bar, f"greeting-{persona.id}", session.attempting(use))
+    if len(greetings) > 1:
+        places = [str(place) for place in range(len(greetings))]
+        message_bar(Bar("", "", alternatives=places, this=str(at)), f"greeting-{persona.id}", use)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from menny.config.paths import PROJECT
 from menny.personas.persona import Persona
+from menny.personas.profiles import Profile
 
 IMAGES = PROJECT / "images"
 
@@ -31,6 +32,8 @@ def draw_avatar(persona: Persona, width: int) -> None:
         st.markdown(avatar)
 
 
-def human_avatar() -> str:
-    """Return the file of the user's avatar, or an icon."""
+def human_avatar(profile: Profile | None = None) -> str:
+    """Return the file of the user's avatar, their profile's if it has one, or an icon."""
+    if profile and (path := profile.avatar_path()):
+        return str(path)
     return picture("human-avatar") or ":material/person:"

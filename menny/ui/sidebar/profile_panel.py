@@ -28,7 +28,7 @@ def choose_profile(session: Session, options: Options, you: You) -> None:
         list(names),
         key="profile",
         format_func=lambda profile_id: as_label(names[profile_id]),
-        help="Who you are in this chat. Profiles are made on the Personas page, under “You”.",
+        help="Who you are in this chat.",
         on_change=lambda: session.choose(profile=st.session_state["profile"]),
     )
 
@@ -52,10 +52,11 @@ def draw_question(session: Session, *, can_decline: bool = False) -> None:
         QUESTION,
         key=key,
         max_chars=60,
-        placeholder="Your name",
+        placeholder=QUESTION if can_decline else "Your name",
+        label_visibility="collapsed" if can_decline else "visible",
         on_change=answer,
-        width=260 if can_decline else "stretch",
-        help="Personas will use it. You can say more about yourself on the Personas page, under “You”.",
+        width=270 if can_decline else "stretch",
+        help=None if can_decline else "Personas will use it.",
     )
     if can_decline:
         st.button("Not now", key="no_name", type="tertiary", on_click=lambda: session.set_app(profile=""))
