@@ -124,6 +124,16 @@ class StoredChat:
         self.is_temporary = False
         self.keep_in(store)
 
+    @property
+    def title(self) -> str:
+        """The chat's title; empty before its first message."""
+        conversation = self._read(lambda store: store.conversation(self.id), None)
+        return conversation.title if conversation else ""
+
+    def retitle(self, title: str, before: str) -> None:
+        """Give the chat another title in the place of `before`, if nobody has changed that."""
+        self._keep(lambda store: store.retitle(self.id, title, before))
+
     def copy(self, entry_id: str) -> str:
         """Copy the chat up to a message into a new one; returns its id. UnkeptError where that can't be stored."""
         self._return_home()

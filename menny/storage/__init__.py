@@ -6,6 +6,7 @@ from menny.storage.facts import Fact, Facts
 from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
+from menny.storage.rows import title_of
 from menny.storage.store import ChatStore, store_file
 from menny.storage.values import Conversation, MessageNode, Opening, ReplyStats, SearchResult, Transcript, new_id
 
@@ -26,5 +27,6 @@ __all__ = [
     "new_id",
     "pack",
     "store_file",
+    "title_of",
     "unpack",
 ]

@@ -305,6 +305,10 @@ class Session:
         if job := self.job:
             job.cancel()
 
+    def branch(self, entry_id: str) -> None:
+        """Open a new chat that is a copy of this one up to a message."""
+        self.open(self.chat.copy(entry_id))
+
     # Deleting
 
     def delete(self, entry_id: str) -> None:

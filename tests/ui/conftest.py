@@ -1,5 +1,6 @@
 """A page of its own for every test: an empty home, a configs folder, and an engine that says what the test wants."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     home, configs = tmp_path / "home", tmp_path / "configs"
     (home / "models").mkdir(parents=True)
     shutil.copytree(PROJECT / "configs", configs)
+    for file in (configs / "personas").iterdir():  # so that a chat's first message is the test's
+        file.write_text(re.sub(r"^greeting:.*\n", "", file.read_text(), flags=re.MULTILINE))
     (home / "models" / "little.gguf").write_bytes(b"GGUF")
     (configs / "models.yaml").write_text(
         "models:\n"
@@ -72,7 +75,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def menny(browser: Browser, home: Path) -> Iterator[str]:
-    """Menny as it is served, with the model that comes along: its address."""
+    """Menny as it is served, with the model that comes along: its address. Chats keep the titles of their questions."""
+    (home / "menny").mkdir(exist_ok=True)
+    (home / "menny" / "settings.yaml").write_text("titles: false\n")
     with serve("app.py", home) as address:
         yield address
 

@@ -104,6 +104,7 @@ class FakeEngine:
     closed: bool = False
     judge: Callable[[str], str] = lambda text: ACCEPTABLE  # tells a text's label, or "<fail>"
     judged: list[str] = field(default_factory=list)
+    title: str = ""  # of any chat; none, and it keeps the one that it has
 
     def score(
         self,
@@ -127,7 +128,9 @@ class FakeEngine:
     def stream(
         self, prompt_ids: list[int], params: Any = None, on_progress: Callable[[Any], None] | None = None
     ) -> FakeStream:
-        self.prompts.append(self.tokenizer.read(prompt_ids))
+        if (text := self.tokenizer.read(prompt_ids)).count("Write the title of this chat."):
+            return FakeStream(self, [self.title] if self.title else [], on_progress)
+        self.prompts.append(text)
         self.params.append(params)
         return FakeStream(self, self.answer(self.prompts[-1]), on_progress)
 

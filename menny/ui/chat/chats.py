@@ -13,6 +13,8 @@ from menny.errors import StorageError
 from menny.models.loader import ModelSource
 from menny.storage import ChatStore, store_file
 from menny.ui.chat.reply_job import ReplyJob
+from menny.ui.chat.title_job import TitleJob
+from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.shared_engine import shared_engine
 
 TIDY_EVERY = 3600.0  # seconds
@@ -34,6 +36,7 @@ class Chats:
         self._next_tidying = 0.0
         self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
         self._jobs: dict[str, ReplyJob] = {}
+        self._titling: TitleJob | None = None
         self.guard = threading.RLock()
 
     @property
@@ -115,7 +118,14 @@ class Chats:
         """Start a job that writes the reply, and return it."""
         with self.guard:
             job = self._jobs[chat.id] = ReplyJob(chat, reply, model_name, source, settings, shared_engine())
-        return job.start()
+            if self._titling:
+                self._titling.drop()
+            titled = TitleJob(job, source, settings, shared_engine()) if shared_settings().now.titles else None
+            self._titling = titled
+        job.start()
+        if titled:
+            titled.start()
+        return job
 
 
 def shared_chats() -> Chats:

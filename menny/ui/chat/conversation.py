@@ -12,6 +12,7 @@ from menny.moderation.policy import MODERATION_KEY, ModerationResult
 from menny.storage import MessageNode, ReplyStats
 from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
+from menny.ui.chat.origin import draw_origin
 from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.chat.speakers import Speakers
 from menny.ui.chat.thought import GrowingThought, draw_thought, duration
@@ -23,6 +24,7 @@ from menny.ui.shared.you import NAMELESS
 from menny.ui.sidebar.memory_panel import draw_end_of_memory, unseen_entries
 from menny.ui.sidebar.moderation_panel import draw_warning, draw_withheld, folded_away
 
+BRANCH = ("Branch", "New chat from here")
 CURSOR = " ▍"
 STATUS_INTERVAL = 0.2  # seconds between two updates of the line below a growing reply
 
@@ -33,6 +35,7 @@ def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None)
     Messages that no longer fit the model's context are drawn faded.
     """
     _draw_open_file(session)
+    draw_origin(session)
     entries = session.chat.entries
     hidden = max(0, len(entries) - session.shown)
     if hidden:
@@ -68,7 +71,7 @@ def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_
             st.text(entry.text, width="stretch")
         if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
             draw_warning(result)
-        tools = [("Edit", "Edit the message"), ("Delete", "Delete from here")]
+        tools = [("Edit", "Edit the message"), BRANCH, ("Delete", "Delete from here")]
         if is_last:  # its reply was deleted, or never came
             tools.insert(0, ("Regenerate", "Answer the message"))
 
@@ -78,6 +81,8 @@ def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_
                     session.editing, session.edited = entry.id, ""
                 case "regenerate":
                     session.regenerate(entry.id)
+                case "branch":
+                    session.branch(entry.id)
                 case "delete":
                     session.delete(entry.id)
                 case "step":
@@ -201,6 +206,8 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
                 session.editing = entry.id
             case "original":
                 session.rewrite(entry.id, entry.other_text)
+            case "branch":
+                session.branch(entry.id)
             case "delete":
                 session.delete(entry.id)
             case "step":
@@ -210,13 +217,13 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
         ("Another persona", [(f"persona:{one.id}", one.name) for one in speakers.personas.values()]),
         ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
     ]
-    tools = [("Regenerate", "Regenerate the reply"), ("Delete", "Delete from here")]
+    tools = [("Regenerate", "Regenerate the reply"), BRANCH, ("Delete", "Delete from here")]
     if entry.parent is None:  # some imported chats begin with a reply
         tools, choices = tools[1:], []
     if entry.text and not is_withheld:
-        tools.insert(-1, ("Edit", "Edit the reply"))
+        tools.insert(-2, ("Edit", "Edit the reply"))
     if entry.other_text:
-        tools.insert(-1, ("Original", "Show the original" if entry.is_edited else "Show the edited reply"))
+        tools.insert(-2, ("Original", "Show the original" if entry.is_edited else "Show the edited reply"))
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from menny.chat.chat_settings import ChatSettings
 from menny.errors import MennyError
 from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
 from menny.ui.personas.persona_store import own_personas
@@ -12,6 +13,7 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.feedback import IMPORT
 from menny.ui.shared.options import read_options
+from menny.ui.shared.you import NAMELESS, names_of
 
 MOST_MEGABYTES = 200
 
@@ -85,8 +87,12 @@ def draw_export(store: ChatStore, chat_id: str) -> None:
     """Draw the two exports of a chat: Markdown to read, and JSON with everything."""
     transcript = store.transcript(chat_id)
     name = file_stem(transcript.conversation.title)
-    names = {persona.id: persona.name for persona in read_options().personas}
-    _draw_download("Markdown, to read", as_markdown(transcript, names), f"{name}.md", "text/markdown", "article")
+    options = read_options()
+    names = {persona.id: persona.name for persona in options.personas}
+    chosen = ChatSettings.read(transcript.conversation.settings)
+    you = names_of(options.profiles).get(chosen.profile or chosen.known_as, NAMELESS)
+    text = as_markdown(transcript, names, you)
+    _draw_download("Markdown, to read", text, f"{name}.md", "text/markdown", "article")
     document = as_json(transcript)
     _draw_download("JSON, with all its versions", document, f"{name}.json", "application/json", "data_object")
     st.caption("Menny can import the JSON again.")
