@@ -77,14 +77,6 @@ class StoredChat:
         """Let a persona say the first message: it is stored with the user's first one. None: the user begins."""
         self._opening = opening
 
-    def store_opening(self) -> MessageNode | None:
-        """Store a persona's first message by itself, for it to be edited; None where there is none."""
-        opening = self._opening
-        if opening is None or self.entries:
-            return None
-        self._return_home()
-        return self._keep(lambda store: store.open(self.id, opening, self._new_settings))
-
     def choose(self, entry_id: str) -> None:
         """Switch to another alternative."""
         self._keep(lambda store: store.choose(entry_id))

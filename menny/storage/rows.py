@@ -141,15 +141,6 @@ def add_opening(db: Connection, conversation_id: str, opening: Opening) -> str:
     return ids[opening.chosen]
 
 
-def retitle_opened(db: Connection, conversation_id: str, opening_id: str, title: str) -> None:
-    """Title a conversation by its first question, where it has the title that its opening gave it."""
-    db.execute(
-        "UPDATE conversations SET title = ? WHERE id = ? AND title = ? "
-        "AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id AND role = 'user')",
-        (title, conversation_id, title_of(message_row(db, opening_id)["text"])),
-    )
-
-
 def retitle(db: Connection, conversation_id: str, title: str, before: str) -> bool:
     """Replace one title of a conversation by another; return whether it had that one."""
     changed = db.execute(

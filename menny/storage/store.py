@@ -30,7 +30,6 @@ from menny.storage.rows import (
     remove_for_good,
     restart,
     retitle,
-    retitle_opened,
     revise,
     rewrite,
     set_chosen,
@@ -86,13 +85,6 @@ class ChatStore(ChatReader):
 
     # Asking and replying
 
-    def open(self, conversation_id: str, opening: Opening, settings: Mapping[str, Any] | None = None) -> MessageNode:
-        """Begin a conversation with a persona's first message alone; returns the version that is chosen."""
-        with self._database.write() as db:
-            self._begin(db, conversation_id, title_of(opening.texts[opening.chosen]), settings)
-            entry_id = add_opening(db, conversation_id, opening)
-        return self.entry(entry_id)
-
     def ask(
         self,
         conversation_id: str,
@@ -115,8 +107,8 @@ class ChatStore(ChatReader):
             if parent is None:
                 self._begin(db, conversation_id, title, settings)
                 parent = add_opening(db, conversation_id, opening) if opening else None
-            elif touch(db, conversation_id):
-                retitle_opened(db, conversation_id, parent, title)
+            else:
+                touch(db, conversation_id)
             question = add_message(db, conversation_id, parent, "user", text)
             add_notes(db, question, extra or {})
             reply = self._add_reply(db, conversation_id, question, persona, model)

@@ -20,6 +20,7 @@ from menny.ui.chat.tab_closed import has_left
 from menny.ui.chat.unsent_list import ask_with_files, draw_unsent
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
+from menny.ui.personas.profile_editor import draw_profile_dialog
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
 from menny.ui.shared.app_settings import shared_settings
@@ -100,6 +101,7 @@ def draw_page(session: Session) -> None:
         draw_chat_list(session, options, speakers.hosts)
         draw_files(session)
     draw_dialogs(session)
+    draw_profile_dialog(session, options)
     start = st.empty()
     if session.chat.entries:
         start.empty()  # at once: else the start page would stay, faded, until the reply ends

@@ -86,19 +86,6 @@ def test_a_refused_first_message_leaves_nothing_behind_and_can_be_sent_again() -
     assert said(chat)[0] == ("assistant", "Mira looks up.")
 
 
-def test_stored_by_itself_it_can_be_edited_and_the_first_question_gives_the_title() -> None:
-    store = ChatStore()
-    chat = Chat(store)
-    chat.begin_with(OPENED)
-    entry = chat.store_opening()
-    assert entry is not None
-    assert entry.text == store.conversations()[0].title == "Mira looks up."
-    assert chat.store_opening() is None
-    list(chat.reply("Hello", Scripted([saying("Sit.")]), ReplySettings(Sampling())))
-    assert store.conversations()[0].title == "Hello"
-    assert len(store.conversations()) == 1
-
-
 def test_after_examples_it_is_no_part_of_the_last_answer() -> None:
     chat, engine = Chat(), Scripted([saying("Sit.")])
     chat.begin_with(OPENED)

@@ -5,6 +5,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.personas.profiles import NOBODY, ProfileFile
 from menny.text import is_blank, sanitize
+from menny.ui.personas.profile_editor import open_profile
 from menny.ui.personas.profile_store import keep_profile
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, show
@@ -31,6 +32,12 @@ def choose_profile(session: Session, options: Options, you: You) -> None:
         help="Who you are in this chat.",
         on_change=lambda: session.choose(profile=st.session_state["profile"]),
     )
+    with st.container(horizontal=True, gap="small"):
+        if you.profile:
+            st.button(
+                "Edit profile", key="edit_profile", type="tertiary", on_click=open_profile, args=(you.profile.id,)
+            )
+        st.button("New profile", key="new_profile", type="tertiary", on_click=open_profile, args=("",))
 
 
 def draw_question(session: Session, *, can_decline: bool = False) -> None:

@@ -14,24 +14,9 @@ from tests.ui.browsing import Visitor, serve
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-MIRA = """
-name: Mira
-system_prompt: You are Mira.
-greeting: Come in, {{user}}.
-extensions:
-  card:
-    name: Mira
-    description: A cook
-    first_mes: Come in, {{user}}.
-    alternate_greetings: ["{{char}} looks up.", ""]
-"""
-
-
 @pytest.fixture(scope="module")
 def staged(browser: Browser, home: Path) -> Iterator[str]:
     """The page over an engine that says some words and "The end.", or goes on until it is told that it's enough."""
-    (home / "menny" / "personas").mkdir(parents=True)
-    (home / "menny" / "personas" / "mira.yaml").write_text(MIRA)
     with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="5") as address:
         yield address
 
@@ -304,32 +289,6 @@ def test_an_address_that_leads_nowhere_says_so(visitor: Visitor, staged: str) ->
     expect(visitor.page.get_by_text("There is no such chat")).to_be_visible()
     visitor.say("hello")
     visitor.wait_for_reply()
-
-
-def test_a_greeting_that_a_card_brought_is_chosen_answered_and_kept(visitor: Visitor, staged: str) -> None:
-    page = visitor.page
-    page.get_by_placeholder("What should Menny call you?").fill("Ada")
-    page.get_by_placeholder("What should Menny call you?").press("Enter")
-    expect(page.get_by_placeholder("What should Menny call you?")).to_have_count(0)
-    page.get_by_role("button", name="Talk to Mira").click()
-    greeting = visitor.greeting
-    expect(greeting).to_contain_text("Come in, Ada.")
-    expect(greeting).to_contain_text("1/2")
-    use(greeting, "Next version")
-    expect(greeting).to_contain_text("Mira looks up.")
-    visitor.say("hello")
-    visitor.wait_for_reply()
-    expect(greeting).to_contain_text("2/2")
-    page.reload()
-    expect(greeting).to_contain_text("Mira looks up.")
-    page.get_by_role("button", name="Mistral").click()  # what the model is told
-    expect(page.get_by_text("The user's name is Ada.")).to_be_visible()
-    page.keyboard.press("Escape")
-    use(greeting, "Previous version")  # which nobody has answered
-    expect(greeting).to_contain_text("Come in, Ada.")
-    expect(visitor.messages).to_have_count(0)
-    use(greeting, "Next version")
-    expect(visitor.messages).to_have_count(2)
 
 
 def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None:
