@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,16 @@ from menny.cli.input_lines import typed_lines
 from menny.cli.replies import moderation_in_force, print_reply
 from menny.config.command import command
 from menny.config.paths import CONFIGS
+from menny.config.settings import load_settings
 from menny.engine import SamplingParams
 from menny.errors import MennyError, ModelError, PipelineError, PromptError
 from menny.models.loader import AnyEngine
 from menny.moderation.guardrails import combine, load_guardrails
+from menny.personas.cards import greetings_of
+from menny.personas.macros import Draws
 from menny.personas.persona import Persona, choose, load_all
-from menny.storage import as_json, as_markdown
+from menny.personas.profiles import Profile, load_profiles, nearest, system_text
+from menny.storage import Opening, as_json, as_markdown
 from menny.text import close_matches, sanitize
 
 COMMAND = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?", re.DOTALL)  # no path, which has another slash
@@ -88,6 +93,7 @@ class TerminalChat:
         self._guardrails = load_guardrails(CONFIGS / "guardrails")[0]
         self._own_text: str | None = None  # in place of the persona's
         self._chat = Chat()
+        self._draws = Draws(self._chat.id, datetime.now().astimezone())
         self._saved: set[Path] = set()
         self._loaded = ExitStack()
         self._model, self._template = "", ""
@@ -123,8 +129,17 @@ class TerminalChat:
         self._settings = self._settings_of(self._who)
 
     def greet(self) -> None:
-        """Print the persona's greeting."""
-        typer.echo(f"{self._who.name}: {self._who.greeting_text()}\n" if self._who.greeting else "")
+        """Print the persona's greeting; it is the first message of a chat that has none yet."""
+        said = next(iter(greetings_of(self._who, self._your_name(self._who), self._draws)), "")
+        typer.echo(f"{self._who.name}: {sanitize(said)}\n" if said else "")
+        self._chat.begin_with(Opening((said,), persona=self._who.id) if said else None)
+
+    def _profile(self, who: Persona) -> Profile | None:
+        return nearest(load_profiles()[0], who.id, default=load_settings().profile or "")
+
+    def _your_name(self, who: Persona) -> str:
+        profile = self._profile(who)
+        return profile.name if profile else ""
 
     def take(self, line: str) -> None:
         """Do what a line asks for: a command, or a message to be answered."""
@@ -221,7 +236,8 @@ class TerminalChat:
         options = self._options
         texts = [one.text for one in combine(options.guardrail, who.guardrails, self._guardrails)]
         own = self._own_text if keeps_text else None
-        told = Instructions.of(texts, who.system_text() if own is None else own, who.example_messages())
+        text = system_text(who, self._profile(who), self._draws) if own is None else own
+        told = Instructions.of(texts, text, who.example_messages(self._your_name(who), self._draws))
         params = SamplingParams(**{**who.parameters.model_dump(), **options.sampling})
         memory = memory_of(who, options.strategy, options.turns)
         thoughts = thinking_of(self._model, options.thinking or who.thinking) if self._model else None

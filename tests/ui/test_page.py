@@ -11,6 +11,8 @@ from tests.ui.fake_engine import FakeEngine, parrot
 
 
 def test_the_start_shows_who_there_is_to_talk_to(stage: Stage) -> None:
+    with (stage.configs / "personas" / "menny.yaml").open("a") as file:
+        file.write("greeting: Ugh. What?\n")
     page = stage.open_page()
     assert page.button(key="talk-menny").label == "Talk to Menny"
     assert len([button for button in page.button if str(button.key).startswith("talk-")]) >= 6

@@ -28,6 +28,7 @@ class Draft:
     avatar: str | None = None
     picture: bytes | None = None  # a new avatar, kept when the persona is
     extensions: Mapping[str, Any] = field(default_factory=dict)
+    alternate_greetings: tuple[str, ...] | None = None
     rows: list[int] = field(default_factory=list)  # the numbers of the examples' fields
     errors: dict[str, str] = field(default_factory=dict)  # by field
     error: str = ""  # one that concerns no field
@@ -69,13 +70,18 @@ def open_new() -> None:
 def open_copy(persona: Persona) -> None:
     """Begin a new persona as a copy of another."""
     copy = persona.model_copy(update={"name": own_personas().free_name(persona.name)})
-    _open(Draft(base=_text_of(persona)[0], avatar=persona.avatar, extensions=persona.extensions), copy)
+    _open(Draft(base=_text_of(persona)[0], avatar=persona.avatar, **_kept(persona)), copy)
 
 
 def open_existing(persona: Persona) -> None:
     """Open a persona; saving a preset makes an own one, which takes its place."""
     base, expected = _text_of(persona)
-    _open(Draft(persona.id, base, expected, persona.avatar, extensions=persona.extensions), persona)
+    _open(Draft(persona.id, base, expected, persona.avatar, **_kept(persona)), persona)
+
+
+def _kept(persona: Persona) -> dict[str, Any]:
+    """What the form has no fields for, and an edited persona keeps."""
+    return {"extensions": persona.extensions, "alternate_greetings": persona.alternate_greetings}
 
 
 def values(draft: Draft) -> dict[str, Any]:
@@ -97,6 +103,7 @@ def values(draft: Draft) -> dict[str, Any]:
         "thinking": of("thinking") or "auto",
         "order": of("order"),
         "extensions": dict(draft.extensions),
+        "alternate_greetings": draft.alternate_greetings,
     }
 
 

@@ -113,7 +113,11 @@ def _draw_words(draft: Draft) -> None:
     )
     _draw_field_error(draft, "system_prompt")
     st.text_area(
-        "Greeting", key=key_of("greeting"), height=80, help="Shown at the start, and never sent to the model.", **KEPT
+        "Greeting",
+        key=key_of("greeting"),
+        height=80,
+        help="The first message of a chat.",
+        **KEPT,
     )
     _draw_field_error(draft, "greeting")
     st.text_area(
