@@ -138,7 +138,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(stage: Stag
 def test_a_preset_is_edited_as_a_copy_of_ones_own_and_can_be_reset(stage: Stage, personas: AppTest) -> None:
     page = personas
     page.button(key="edit-menny").click().run()
-    assert "came along" in shown(page)
+    assert "is built in" in shown(page)
     page.text_input(key="persona_tagline").set_value("Mine now").run()
     page.button(key="save_persona").click().run()
     preset, own = (stage.configs / "personas" / "menny.yaml").read_text(), own_file(stage, "menny").read_text()
