@@ -41,7 +41,7 @@ ThinkingOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ChatOptions:
     """What was chosen when the chat was started, and holds whoever answers; None: as the persona has it."""
 
     guardrail: str
@@ -76,7 +76,7 @@ def chat(
     """Chat with a persona. Ctrl-C stops a reply, /help lists what else can be typed, Ctrl-D or /bye ends."""
     chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     sampling = {name: value for name, value in chosen.items() if value is not None}
-    options = Options(guardrail, sampling, memory, memory_turns, thinking, context, force, threads)
+    options = ChatOptions(guardrail, sampling, memory, memory_turns, thinking, context, force, threads)
     with TerminalChat(options, persona) as talk:
         talk.load(model)
         talk.greet()
@@ -87,7 +87,7 @@ def chat(
 class TerminalChat:
     """A chat in the terminal: who answers, by which model, and the commands that change it."""
 
-    def __init__(self, options: Options, persona: str) -> None:
+    def __init__(self, options: ChatOptions, persona: str) -> None:
         self._options = options
         self._personas = load_all()[0]
         self._guardrails = load_guardrails(CONFIGS / "guardrails")[0]

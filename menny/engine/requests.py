@@ -1,16 +1,48 @@
-"""Requests to the engine's thread, and the consumer's end of them: streams and scores, awaited in another thread."""
+"""Requests to the engine's thread, the check of their prompts, and the consumer's end of them: streams and scores."""
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Protocol
 
 from menny.engine.sampling import SamplingParams
 from menny.engine_protocols import Chunk, OnProgress, Progress, Score
-from menny.errors import MennyError
+from menny.errors import EngineError, MennyError, PromptTooLongError
 
 HEARTBEAT = 0.2  # seconds after which a silent request reports its progress again
+
+
+def checked_prompt(
+    prompt_ids: Sequence[int], reserved: int, context_length: int, whose: str = "model", about: str = ""
+) -> tuple[list[int], int]:
+    """Return a prompt as a list, and the number of tokens that the context leaves after it: `reserved` or more.
+
+    Raises EngineError for what isn't ids, or none of them, and PromptTooLongError, which names the context of `whose`
+    it is; `about` stands before a number of tokens that isn't exact.
+    """
+    try:
+        prompt = [index(token) for token in prompt_ids]
+    except TypeError as error:
+        raise EngineError("The prompt must be a list of token ids: encode the text first.") from error
+    room = context_length - len(prompt)
+    if not prompt:
+        raise EngineError("The prompt is empty: it needs at least one token.")
+    if room < reserved:
+        raise PromptTooLongError(
+            f"The prompt has {about}{len(prompt)} tokens, but the {whose}'s context holds {context_length}: "
+            f"shorten it by {reserved - room} or more.",
+            tokens=len(prompt),
+            limit=context_length - reserved,
+        )
+    return prompt, room
+
+
+def check_vocabulary(tokens: Iterable[int], vocab_size: int) -> None:
+    """Raise EngineError for an id that isn't the model's."""
+    if not all(0 <= token < vocab_size for token in tokens):
+        raise EngineError(f"The prompt has a token id outside the model's vocabulary of {vocab_size}.")
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,15 @@ from menny.engine.memory_plan import Plan
 from menny.engine.model import Mistral
 from menny.engine.passes import Cancelled
 from menny.engine.prefix_cache import PrefixCache
-from menny.engine.prompt_check import check_vocabulary, checked_prompt
-from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
+from menny.engine.requests import (
+    GenerateWork,
+    PendingRequest,
+    Request,
+    ScoreWork,
+    Stream,
+    check_vocabulary,
+    checked_prompt,
+)
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.scheduler import Row, Scheduler

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from menny.cli import chat as chat_command
-from menny.cli.chat import Options, TerminalChat
+from menny.cli.chat import ChatOptions, TerminalChat
 from menny.errors import ModelError
 from menny.storage import unpack
 from tests.ui.fake_engine import FakeEngine, last_question, parrot
 
-OPTIONS = Options("mistral", {"max_tokens": 20}, None, None, None, None, False, None)
+OPTIONS = ChatOptions("mistral", {"max_tokens": 20}, None, None, None, None, False, None)
 
 
 class Terminal:

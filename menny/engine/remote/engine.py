@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import httpx2
 
-from menny.engine.prompt_check import checked_prompt
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, messages_of
 from menny.engine.remote.connection import Call, Connection, is_page, pieces_of
 from menny.engine.remote.continuing import Overlap, continued, learn_continuing
@@ -35,7 +34,7 @@ from menny.engine.remote.messages import alternating
 from menny.engine.remote.reply import ReplyReader
 from menny.engine.remote.scoring import RemoteScorer
 from menny.engine.remote.server import LIST_SECONDS, Server, choose_model, list_models, served_models
-from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream
+from menny.engine.requests import GenerateWork, PendingRequest, Request, ScoreWork, Stream, checked_prompt
 from menny.engine.sampling import SamplingParams
 from menny.engine.stop_strings import StopFinder
 from menny.engine_protocols import Chunk, FinishReason, OnProgress, Progress, Score

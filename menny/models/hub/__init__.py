@@ -2,7 +2,7 @@
 
 from menny.models.hub.download import Download, DownloadProgress
 from menny.models.hub.fetch import Job, remove_leftovers
-from menny.models.hub.search import Choice, Hit, SearchResult, search
+from menny.models.hub.search import Choice, Hit, HubSearchResult, search
 from menny.models.hub.token import forget_token, has_token, keep_token
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "Download",
     "DownloadProgress",
     "Hit",
+    "HubSearchResult",
     "Job",
-    "SearchResult",
     "forget_token",
     "has_token",
     "keep_token",

@@ -39,14 +39,14 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class HubSearchResult:
     """The repositories that were found, and the number of those that Menny can't load or the hub doesn't show."""
 
     hits: tuple[Hit, ...]
     left_out: int
 
 
-def search(words: str) -> SearchResult:
+def search(words: str) -> HubSearchResult:
     """Search the hub. Raises ModelError with a sentence where it can't be reached or doesn't answer."""
     environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
@@ -70,4 +70,4 @@ def search(words: str) -> SearchResult:
     if told["error"]:
         raise ModelError(told["error"])
     hits = (Hit(**{**one, "choices": tuple(Choice(**choice) for choice in one["choices"])}) for one in told["hits"])
-    return SearchResult(tuple(hits), told["left_out"])
+    return HubSearchResult(tuple(hits), told["left_out"])

@@ -22,7 +22,7 @@ from menny.model_files import CONFIG_FILES, MAX_CONFIG_BYTES, is_computed, parse
 from menny.models.hub.errors import TroubleError, describe_search_error, refuse_trouble
 from menny.models.hub.fetch import TIMEOUT, listing
 from menny.models.hub.files import RemoteFile, chosen, gguf_choices
-from menny.models.hub.search import Choice, Hit, SearchResult
+from menny.models.hub.search import Choice, Hit, HubSearchResult
 
 MOST_LISTED = 30  # repositories that the hub is asked for
 MOST_SHOWN = 8  # that are looked into
@@ -40,7 +40,7 @@ def main() -> None:
     try:
         found, error = _search(words), ""
     except Exception as failed:  # whatever the hub's library raises is told in a sentence
-        found, error = SearchResult((), 0), describe_search_error(failed)
+        found, error = HubSearchResult((), 0), describe_search_error(failed)
     sys.stdout.write(json.dumps({**asdict(found), "error": error}) + "\n")
 
 
@@ -55,7 +55,7 @@ class AskOnce(httpx2.Client):
             raise TroubleError(describe_search_error(error)) from error
 
 
-def _search(words: str) -> SearchResult:
+def _search(words: str) -> HubSearchResult:
     listed = list(
         HfApi().list_models(
             search=words, sort="downloads", limit=MOST_LISTED, expand=["config", "downloads", "gguf", "tags"]
@@ -64,7 +64,7 @@ def _search(words: str) -> SearchResult:
     known = [info for info in listed if _may_be_computed(info)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         hits = [hit for hit in pool.map(_look_into, known[:MOST_SHOWN]) if hit]
-    return SearchResult(tuple(hits), len(listed) - len(known) + len(known[:MOST_SHOWN]) - len(hits))
+    return HubSearchResult(tuple(hits), len(listed) - len(known) + len(known[:MOST_SHOWN]) - len(hits))
 
 
 def _may_be_computed(info: ModelInfo) -> bool:
