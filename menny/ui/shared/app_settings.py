@@ -22,6 +22,7 @@ class AppSettings:
 
     def __init__(self, file: Path) -> None:
         self.error: ConfigError | None = None
+        self.is_lost = False  # nothing of the file could ever be read: what the user had set isn't known
         self._file = file
         self._seen: Stamp | str = "unread"
         self._read = Settings()
@@ -33,11 +34,13 @@ class AppSettings:
         """The settings as they are at this moment."""
         with self._lock:
             if (stamp := _stamp(self._file)) != self._seen:
-                self._seen = stamp
+                is_first, self._seen = self._seen == "unread", stamp
                 try:
-                    self._read, self.error = load_settings(), None
+                    self._read, self.error, self.is_lost = load_settings(), None, False
                 except ConfigError as error:
-                    self._read, self.error = usable_settings() or self._read, error
+                    usable = usable_settings()
+                    self.is_lost = usable is None and (is_first or self.is_lost)
+                    self._read, self.error = usable or self._read, error
             if not self._unwritten:
                 return self._read
             return Settings.model_validate(merged(self._read.model_dump(exclude_unset=True), self._unwritten))

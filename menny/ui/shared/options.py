@@ -73,6 +73,8 @@ def read_options() -> Options:
     error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
     settings = shared_settings()
     chosen = settings.now
+    if settings.is_lost and not error:
+        error = f"Nothing can be sent, as it isn't known what Moderation should block: {settings.error}"
     broken = [settings.error] if settings.error else []
     errors = [*homeless, *broken, *errors, *profile_errors]
     all_errors = [*errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
