@@ -62,6 +62,7 @@ class Session:
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
     editing: str = ""  # the id of the message that is being edited
     edited: str = ""  # a text for that, in place of the message's own
+    unsent_rows: int = 0  # the number of unsent messages that are on the page
     reading: tuple[str, int] | None = None  # the message whose file is open, and the number of the file
     renaming: str = ""  # the id of the chat whose title is being edited
     moving: str = ""  # the id of the chat that is being put into a folder

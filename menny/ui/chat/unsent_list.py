@@ -22,17 +22,28 @@ LONGEST_LINE = 200  # characters that are shown of a message
 
 
 def draw_unsent(session: Session) -> None:
-    """Draw the messages that aren't sent yet, each to be edited, sent or removed."""
+    """Draw the messages that aren't sent yet, each to be edited, sent or removed.
+
+    The one that is being edited comes first, so that it stays in its place when others are sent. Rows that have gone
+    are emptied at once: else they would stay, faded, until the reply under way ends.
+    """
     messages = unsent_of(session.chat)
-    if not messages:
+    edited = next((one for one in messages if one.id == session.editing), None)
+    others = [one for one in messages if one is not edited]
+    if not messages and not session.unsent_rows:
         return
     with st.container(key="unsent", gap="xxsmall"):
-        for message in messages:
+        if edited is None:
+            st.empty()
+        else:
+            with st.container(key=f"waiting-{edited.id}", gap="xxsmall"):
+                _draw_editor(session, edited)
+        for message in others:
             with st.container(key=f"waiting-{message.id}", gap="xxsmall"):
-                if session.editing == message.id:
-                    _draw_editor(session, message)
-                else:
-                    _draw_row(session, message)
+                _draw_row(session, message)
+        for _ in range(len(others), session.unsent_rows):
+            st.empty()
+    session.unsent_rows = max(len(others), session.unsent_rows if session.job else 0)  # a run may be cut short
 
 
 def ask_with_files(session: Session, text: str, files: Sequence[UploadedFile]) -> None:
