@@ -41,7 +41,7 @@ def test_nothing_is_sent_where_it_is_not_known_what_was_to_be_blocked(file: Path
     settings = AppSettings(file)
     assert settings.now.moderation.replies == {}
     assert settings.is_lost
-    assert "isn't known what Moderation should block: settings.yaml, line" in read_options().error
+    assert "isn't known what Moderation should block: menny/settings.yaml, line" in read_options().error
     file.write_text(GOOD + "\n", encoding="utf-8")
     assert settings.now.moderation.replies == {"hateful": "block"}
     assert not settings.is_lost
