@@ -80,34 +80,38 @@ def serve(entry: str, home: Path, **environment: str) -> Iterator[str]:
 @contextmanager
 def running(entry: str, home: Path, **environment: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """As `serve`, in the home as it is; yields the process too."""
-    port = _free_port()
-    env = os.environ | {"HOME": str(home), "MENNY_HOME": str(home / "menny"), "PYTHONPATH": str(PROJECT)} | environment
+    port = free_port()
     log = home / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", entry, f"--server.port={port}", "--server.headless=true"],
             cwd=PROJECT,
-            env=env,
+            env=environment_of(home) | environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_for(address, server, log)
+            wait_for_server(address, server, log)
             yield address, server
         finally:
             server.terminate()
             server.wait(timeout=20)
 
 
-def _free_port() -> int:
+def environment_of(home: Path) -> dict[str, str]:
+    """What a server with this home is started with."""
+    return os.environ | {"HOME": str(home), "MENNY_HOME": str(home / "menny"), "PYTHONPATH": str(PROJECT)}
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for_server(address: str, server: "subprocess.Popen[Any]", log: Path) -> None:
     for _ in range(600):
         if server.poll() is not None:
             pytest.fail(f"The server ended by itself:\n{log.read_text()}")
@@ -155,6 +159,10 @@ class Visitor:
         expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=120_000)
         expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         return reply.inner_text()
+
+    def new_chat(self) -> None:
+        """Begin a new chat, by the sidebar's button: messages have one too, to begin from there."""
+        self.page.get_by_test_id("stSidebar").get_by_role("button", name="New chat").click()
 
     def open_settings(self) -> None:
         """Show the settings in the sidebar, in place of the chats."""

@@ -99,7 +99,7 @@ def test_rows_of_chats_keep_apart_and_choices_are_shown_whole(desk: Visitor) -> 
     page = desk.page
     desk.say("show code")
     desk.wait_for_reply()
-    page.get_by_role("button", name="New chat").click()
+    desk.new_chat()
     expect(desk.greeting).to_have_count(1)
     desk.say("show table")
     desk.wait_for_reply()

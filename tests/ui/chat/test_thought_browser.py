@@ -21,7 +21,7 @@ def visitor(browser: Browser, staged: str) -> Iterator[Visitor]:
 
 
 def new_chat(visitor: Visitor) -> None:
-    visitor.page.get_by_role("button", name="New chat").click()
+    visitor.new_chat()
     expect(visitor.page.get_by_role("button", name="Talk to Nora")).to_be_visible()
     expect(visitor.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 

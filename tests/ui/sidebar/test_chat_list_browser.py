@@ -146,7 +146,7 @@ def test_two_tabs_on_one_chat_see_the_same_and_either_stops_a_reply(
 def test_another_chat_can_be_opened_while_a_reply_grows(visitor: Visitor, bell: Path) -> None:
     visitor.say(f"come back until {bell.name}")
     expect(visitor.messages.nth(1)).to_contain_text("word1 ")
-    visitor.page.get_by_role("button", name="New chat").click()
+    visitor.new_chat()
     expect(visitor.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
     row(visitor.page, "come back").get_by_role("button").first.click()
     expect(visitor.messages.nth(1)).to_contain_text("word1 ")
@@ -158,7 +158,7 @@ def test_back_and_forward_go_from_chat_to_chat(visitor: Visitor) -> None:
     visitor.say("the earlier one")
     visitor.wait_for_reply()
     earlier = visitor.page.url
-    visitor.page.get_by_role("button", name="New chat").click()
+    visitor.new_chat()
     expect(visitor.messages.filter(has_text="the earlier one")).to_have_count(0)
     visitor.say("the later one")
     visitor.wait_for_reply()
@@ -304,7 +304,7 @@ def test_everything_is_reached_on_a_phone(browser: Browser, staged: str) -> None
         use(row(visitor.page, "on a phone"), "More for")
         expect(visitor.page.get_by_text("Pin", exact=True)).to_be_visible()
         visitor.page.keyboard.press("Escape")
-        visitor.page.get_by_role("button", name="New chat").click()
+        visitor.new_chat()
         expect(sidebar).to_have_attribute("data-collapsed", "true")
         expect(visitor.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
         more.click()

@@ -70,7 +70,7 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             expect_settings(later.page)
             later.say("[hateful]")
             expect(later.page.get_by_text("This message wasn't sent")).to_be_visible()
-            later.page.get_by_role("button", name="New chat").click()
+            later.new_chat()
             expect(later.page.get_by_role("spinbutton", name="Temperature, typed")).not_to_have_value("0.25")
 
 
@@ -96,7 +96,7 @@ def test_a_page_at_rest_exchanges_nothing_and_sees_what_another_tab_does(browser
         here.open_settings()
         expect(page.get_by_role("spinbutton", name="Temperature, typed")).to_have_value("1.50", timeout=WITHIN)
         page.get_by_role("tab", name="Chats").click()
-        page.get_by_role("button", name="New chat").click()
+        here.new_chat()
         expect(here.box).to_be_focused()
 
 
