@@ -47,20 +47,7 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
         expect(visitor.box).to_be_focused()
         expect(visitor.box).to_have_value("kept")
         visitor.box.fill("")
-
-        visitor.messages.nth(1).get_by_role("button", name="Edit the reply").click()
-        expect(page.locator('textarea[aria-label="Edit the reply"]')).to_be_focused()
-        expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-        keyboard.press("Escape")
-        expect(page.locator('textarea[aria-label="Edit the reply"]')).to_have_count(0)
-        visitor.messages.nth(3).get_by_role("button", name="Edit the reply").click()
-        expect(page.locator('textarea[aria-label="Edit the reply"]')).to_be_focused()
-        keyboard.press("Control+a")
-        keyboard.type("My own words.")
-        keyboard.press("Control+Enter")
-        expect(visitor.messages.nth(3)).to_contain_text(re.compile(r"My own words\..*edited", re.DOTALL))
-        visitor.messages.nth(3).get_by_role("button", name="Show the original").click()
-        expect(visitor.messages.nth(3)).to_contain_text("You said the second, edited.")
+        edit_replies(visitor)
 
         visitor.messages.nth(3).get_by_role("button", name="Regenerate by another").click()
         page.get_by_role("menuitem", name="Nora").click()
@@ -76,3 +63,21 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
             page.wait_for_timeout(500)
         visitor.messages.nth(2).get_by_role("button", name="Answer the message").click()
         assert "The end." in visitor.wait_for_reply(2)
+
+
+def edit_replies(visitor: Visitor) -> None:
+    """Edit the first reply and leave it; edit the second one."""
+    page, keyboard = visitor.page, visitor.page.keyboard
+    visitor.messages.nth(1).get_by_role("button", name="Edit the reply").click()
+    expect(page.locator('textarea[aria-label="Edit the reply"]')).to_be_focused()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    keyboard.press("Escape")
+    expect(page.locator('textarea[aria-label="Edit the reply"]')).to_have_count(0)
+    visitor.messages.nth(3).get_by_role("button", name="Edit the reply").click()
+    expect(page.locator('textarea[aria-label="Edit the reply"]')).to_be_focused()
+    keyboard.press("Control+a")
+    keyboard.type("My own words.")
+    keyboard.press("Control+Enter")
+    expect(visitor.messages.nth(3)).to_contain_text(re.compile(r"My own words\..*edited", re.DOTALL))
+    visitor.messages.nth(3).get_by_role("button", name="Show the original").click()
+    expect(visitor.messages.nth(3)).to_contain_text("You said the second, edited.")

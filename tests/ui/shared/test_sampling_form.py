@@ -40,7 +40,9 @@ def test_every_parameter_is_drawn_in_both_places_and_is_the_engines(stage: Stage
         ("{top_k: 1000}", {"top_k": 1000}),
     ],
 )
-def test_a_value_holds_that_a_slider_does_not_reach_or_the_nearest_that_a_field_can(stage: Stage, given: str, used: dict[str, float]) -> None:
+def test_a_value_holds_that_a_slider_does_not_reach_or_the_nearest_that_a_field_can(
+    stage: Stage, given: str, used: dict[str, float]
+) -> None:
     (stage.configs / "personas" / "odd.yaml").write_text(f"name: Odd\nsystem_prompt: x\nparameters: {given}\n")
     page = stage.open_page()
     page.selectbox(key="persona").select("odd").run()
