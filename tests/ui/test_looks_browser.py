@@ -42,12 +42,13 @@ def faults(page: Page) -> list[str]:
 def test_a_keyboard_gets_to_personas_without_passing_their_pictures(desk: Visitor) -> None:
     page = desk.page
     expect(page.get_by_role("button", name="Talk to Luna")).to_be_visible()
-    page.get_by_role("link", name="Models").focus()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Talk to Menny")).to_be_focused()
+    page.get_by_test_id("stTopNavLink").filter(has_text="Models").focus()
+    passed: list[str] = []
+    while len(passed) < 10 and passed[-1:] != ["Talk to Menny"]:
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText.trim()"))
+    assert passed[-1] == "Talk to Menny"
+    assert "" not in passed  # as a picture would be
     expect(page.get_by_role("button", name="Fullscreen")).to_have_count(0)
 
 
@@ -66,7 +67,7 @@ def test_a_chat_can_be_read_and_its_controls_have_names(visitor: Visitor) -> Non
 @pytest.mark.parametrize("where", ["personas", "models"])
 def test_a_page_and_what_pops_up_on_it_can_be_read(visitor: Visitor, where: str) -> None:
     page = visitor.page
-    page.get_by_role("link", name=where.capitalize()).click()
+    page.get_by_test_id("stTopNavLink").filter(has_text=where.capitalize()).click()
     expect(page.get_by_role("heading", name=where.capitalize())).to_be_visible()
     assert faults(page) == []
     page.get_by_role("button", name="Import" if where == "personas" else "Add a model").click()

@@ -44,6 +44,7 @@ def session(engine: Engine) -> list[Any]:
 
 
 def said(engine: Engine, prompt: list[int], stop_after: int = 1 << 30, **params: Any) -> dict[str, Any]:
+    """A reply. For one by a seed, a machine alone may take more from its cache, where its kernels compute exactly."""
     stream = engine.stream(prompt, SamplingParams(**params))
     chunks = []
     for chunk in stream:
@@ -54,7 +55,7 @@ def said(engine: Engine, prompt: list[int], stop_after: int = 1 << 30, **params:
     return {
         "tokens": tokens[: min(stop_after, 99)],
         "end": chunks[-1].finish_reason,
-        "cached": chunks[-1].cached_tokens,
+        "cached": None if "seed" in params else chunks[-1].cached_tokens,
     }
 
 

@@ -75,10 +75,10 @@ def test_an_edited_message_and_a_regenerated_reply_are_versions_that_arrows_step
     use(reply, "Regenerate by another")
     visitor.page.get_by_role("menuitem", name="Nora").click()
     expect(reply).to_contain_text("3/3")
-    expect(visitor.page.get_by_role("group", name="Chat message from Nora")).to_be_visible()
+    expect(reply.get_by_role("group", name="Chat message from Nora")).to_be_visible()
     use(reply, "Previous version")
     expect(reply).to_contain_text("2/3")
-    expect(visitor.page.get_by_role("group", name="Chat message from Menny")).to_be_visible()
+    expect(reply.get_by_role("group", name="Chat message from Menny")).to_be_visible()
 
 
 def test_a_stopped_reply_is_continued(visitor: Visitor, bell: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_stopped_reply_is_continued(visitor: Visitor, bell: Path) -> None:
     expect(reply).to_contain_text("word3 ")
     visitor.stop_button.click()
     expect(reply).to_contain_text("stopped")
-    said = reply.inner_text().split("\n")[0].strip()
+    said = reply.get_by_text("You said").inner_text().strip()
     bell.touch()
     visitor.page.get_by_role("button", name="Continue", exact=True).click()
     expect(reply).to_contain_text(f"{said} You said hello until {bell.name}. The end.")
