@@ -7,13 +7,15 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = (".menny-", ".tmp")  # a file's name while it is being written
 FORMER_UNFINISHED = re.compile(r"\.(?=[a-z0-9_]*[0-9_])[a-z0-9_]{8}")  # as tempfile names them
 FORMER_AGE = 60.0  # seconds after which such a file, which bears no lock, is surely dead
+MAX_ID = 40  # characters of a file's name that is made of a title
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -22,6 +24,17 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def file_id(name: str, taken: Container[str], otherwise: str) -> str:
+    """Return a file's name, without the ending, for a name: plain letters, digits and hyphens, and not taken.
+
+    `otherwise` is taken for a name that has none of these.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-") or otherwise
+    tries = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
+    return next(one for one in tries if one not in taken)
 
 
 def read_file(path: Path, limit: int | None = None) -> bytes:

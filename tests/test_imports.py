@@ -34,7 +34,7 @@ KNOWS = {
     "files": (),
     "config": PLAIN,
     "prompts": PLAIN,
-    "personas": SETTINGS,
+    "personas": (*SETTINGS, "menny.lorebooks"),
     "storage": SETTINGS,
     "lorebooks": SETTINGS,
     "models/catalogue": SETTINGS,

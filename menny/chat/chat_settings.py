@@ -39,12 +39,13 @@ class ChatSettings:
     known_as: str = ""  # the profile that was in force when the chat began
     draws: str = ""  # the seed of what macros draw
     begun: str = ""  # the time that macros read, in ISO 8601
+    lorebooks: tuple[str, ...] = ()  # ids of those of this chat, beside the persona's
     folder: str = ""  # in the list of chats
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "ChatSettings":
         """Read what is kept; a value that isn't of its kind, as in a damaged file, is left out."""
-        return cls(**{one.name: kept[one.name] for one in fields(cls) if _fits(one.type, kept.get(one.name))})
+        return cls(**{one.name: _frozen(kept[one.name]) for one in fields(cls) if _fits(one.type, kept.get(one.name))})
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Return these defaults, such as a persona's, with the chat's own values in place of them."""
@@ -52,8 +53,15 @@ class ChatSettings:
         return {name: default if own[name] is None else own[name] for name, default in defaults.items()}
 
 
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _fits(kind: Any, value: Any) -> bool:
-    """Return whether a value read from JSON is of a field's kind: one of the words of a Literal, a number, a text."""
+    """Return whether a value read from JSON is of a field's kind: one of the words of a Literal, a number, a text,
+    a list of texts."""
+    if get_origin(kind) is tuple:  # of texts
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     for option in get_args(kind) or (kind,):
         if get_origin(option) is Literal:
             is_fit = isinstance(value, str) and value in get_args(option)

@@ -1,29 +1,34 @@
 """The command to chat in the terminal, and what can be typed there besides messages: /retry, /persona, /save …"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from menny.chat import Chat, Instructions, ReplySettings
+from menny.chat.lore import Lore
 from menny.chat.memory import Memory, Strategy
 from menny.chat.thinking import Choice
 from menny.cli.common import Context, Force, ModelName, Seed, Threads, complain, is_judge, open_engine, thinking_of
-from menny.cli.files import check_target, write_given
+from menny.cli.files import check_target, read_given, write_given
 from menny.cli.input_lines import typed_lines
 from menny.cli.replies import moderation_in_force, print_reply
 from menny.config.command import command
 from menny.config.paths import CONFIGS
 from menny.config.settings import load_settings
 from menny.engine import SamplingParams
-from menny.errors import MennyError, ModelError, PipelineError, PromptError
+from menny.errors import ConfigError, MennyError, ModelError, PipelineError, PromptError
+from menny.lorebooks.files import MAX_BYTES
+from menny.lorebooks.own import OwnLorebooks, books_for
 from menny.models.loader import AnyEngine
 from menny.moderation.guardrails import combine, load_guardrails
+from menny.personas.card_books import read_lorebook
 from menny.personas.cards import greetings_of
 from menny.personas.macros import Draws
 from menny.personas.persona import Persona, choose, load_all
@@ -52,6 +57,7 @@ class ChatOptions:
     context: int | None
     force: bool
     threads: int | None
+    lorebooks: Sequence[str] = ()
 
 
 def chat(
@@ -69,6 +75,10 @@ def chat(
         int | None, typer.Option(min=0, max=1000, help="Turns to keep, for the memories turns and summary-and-turns.")
     ] = None,
     thinking: ThinkingOption = None,
+    lorebook: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID|FILE", help="A lorebook besides the persona's, by its id or a file; can be repeated."),
+    ] = None,
     context: Context = None,
     force: Force = False,
     threads: Threads = None,
@@ -76,7 +86,7 @@ def chat(
     """Chat with a persona. Ctrl-C stops a reply, /help lists what else can be typed, Ctrl-D or /bye ends."""
     chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     sampling = {name: value for name, value in chosen.items() if value is not None}
-    options = ChatOptions(guardrail, sampling, memory, memory_turns, thinking, context, force, threads)
+    options = ChatOptions(guardrail, sampling, memory, memory_turns, thinking, context, force, threads, lorebook or ())
     with TerminalChat(options, persona) as talk:
         talk.load(model)
         talk.greet()
@@ -90,6 +100,9 @@ class TerminalChat:
     def __init__(self, options: ChatOptions, persona: str) -> None:
         self._options = options
         self._personas = load_all()[0]
+        self._lorebooks, self._given = OwnLorebooks().load()[0], list[str]()
+        for one in options.lorebooks:
+            self._add_lorebook(one)
         self._guardrails = load_guardrails(CONFIGS / "guardrails")[0]
         self._own_text: str | None = None  # in place of the persona's
         self._chat = Chat()
@@ -241,8 +254,22 @@ class TerminalChat:
         params = SamplingParams(**{**who.parameters.model_dump(), **options.sampling})
         memory = memory_of(who, options.strategy, options.turns)
         thoughts = thinking_of(self._model, options.thinking or who.thinking) if self._model else None
-        settings = ReplySettings(params, told, self._template, memory, self._moderation)
+        books = books_for(self._lorebooks, (*who.lorebooks, *self._given))
+        lore = Lore(books, partial(who.lore_text, user=self._your_name(who), draws=self._draws))
+        settings = ReplySettings(params, told, self._template, memory, self._moderation, lore)
         return replace(settings, thinking=thoughts) if thoughts else settings
+
+    def _add_lorebook(self, given: str) -> None:
+        """Add a lorebook by its id, or one that is read from a file."""
+        if given not in self._lorebooks and Path(given).suffix:
+            book, notices = read_lorebook(Path(given).name, read_given(Path(given), MAX_BYTES))
+            self._lorebooks = {**self._lorebooks, given: book}
+            for notice in notices:
+                typer.echo(f"({sanitize(notice)})", err=True)
+        elif given not in self._lorebooks:
+            ids = ", ".join(self._lorebooks) or "none yet"
+            raise ConfigError(f"There is no lorebook '{given}': name a file, or one of yours ({sanitize(ids)}).")
+        self._given.append(given)
 
 
 def memory_of(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:

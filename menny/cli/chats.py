@@ -24,6 +24,7 @@ from menny.cli.files import (
 )
 from menny.config.command import command
 from menny.errors import StorageError
+from menny.lorebooks.own import OwnLorebooks
 from menny.personas.own import OwnPersonas
 from menny.personas.persona import load_all
 from menny.storage import ChatStore, Conversation, Transcript, as_markdown, store_file, unpack
@@ -98,14 +99,18 @@ def export(chat_id: ChatId, file: FileOut, overwrite: Overwrite = False, as_json
 def import_(file: FileIn, as_json: AsJson = False) -> None:
     """Import chats: Menny's JSON or archive, ChatGPT's export, SillyTavern's .jsonl."""
     unpacked = unpack(file.name, read_given(file, MOST_BYTES))
-    with _store(is_to_write=True) as store, OwnPersonas().from_archive(unpacked.files) as personas:
+    with (
+        _store(is_to_write=True) as store,
+        OwnPersonas().from_archive(unpacked.files) as personas,
+        OwnLorebooks().from_archive(unpacked.files) as lorebooks,
+    ):
         added = store.merge(unpacked.transcripts)
     if as_json:
         ids = [transcript.conversation.id for transcript in unpacked.transcripts]
-        told: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas}
+        told: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas, "lorebooks": lorebooks}
         typer.echo(json_text({**told, "left_out": list(unpacked.notices)}))
     else:
-        typer.echo(sanitize(unpacked.report(added, len(personas))))
+        typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks))))
 
 
 def _document(transcript: Transcript) -> str:

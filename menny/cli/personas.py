@@ -10,7 +10,7 @@ from menny.config.command import command
 from menny.errors import ConfigError
 from menny.personas import cards
 from menny.personas.imports import MAX_FILE, read_import
-from menny.personas.own import OwnPersonas, picture_of
+from menny.personas.own import OwnPersonas, books_of, picture_of
 from menny.personas.persona import Persona, load_all
 from menny.text import sanitize
 
@@ -59,7 +59,16 @@ def import_(file: FileIn, as_json: AsJson = False) -> None:
     found = read_import(file.name, read_given(file, MAX_FILE))
     persona = OwnPersonas().import_(found)
     if as_json:
-        typer.echo(json_text({"id": persona.id, "name": persona.name, "left_out": list(found.notices)}))
+        typer.echo(
+            json_text(
+                {
+                    "id": persona.id,
+                    "name": persona.name,
+                    "lorebooks": list(persona.lorebooks),
+                    "left_out": list(found.notices),
+                }
+            )
+        )
         return
     talk = command("chat", "--persona", persona.id)
     typer.echo(sanitize(f"Imported: {persona.name}. Talk to it by: {talk}"))
@@ -89,9 +98,9 @@ def export(
 def _content(persona: Persona, ending: str, card_version: int) -> bytes:
     version: cards.Version = 2 if card_version == 2 else 3
     if ending == ".png":
-        return cards.as_png(persona, version, picture_of(persona))
+        return cards.as_png(persona, version, picture_of(persona), books_of(persona))
     if ending == ".json":
-        return cards.as_json(persona, version)
+        return cards.as_json(persona, version, books_of(persona))
     if ending == ".charx":
-        return cards.as_charx(persona, picture_of(persona))
+        return cards.as_charx(persona, picture_of(persona), books_of(persona))
     return OwnPersonas().texts_of(persona.id)[0].encode()

@@ -59,6 +59,11 @@ def read(path: Path) -> str:
         raise PlainYamlError(
             0, reason if reason.startswith("it isn't") else f"the file can't be read ({reason})"
         ) from None
+    return decoded(raw)
+
+
+def decoded(raw: bytes) -> str:
+    """Return the text in a file's bytes; raises PlainYamlError where it isn't a small file of UTF-8."""
     if len(raw) > MAX_BYTES:
         raise PlainYamlError(
             0, f"the file is larger than {MAX_BYTES // 1024} KiB; a config file is a few pages of text"

@@ -15,7 +15,9 @@ from menny.lorebooks.lorebook import MAX_CONTENT, MAX_ENTRIES, MAX_KEY, MAX_KEYS
 from menny.text import sanitize
 
 CARD, WORLD_INFO = "card", "world_info"  # where an entry's or a book's original is kept
+NAMED = "named"  # what a book without a name of its own was called
 LOGIC: tuple[Literal["and any", "not all", "not any", "and all"], ...] = ("and any", "not all", "not any", "and all")
+MAX_DEPTH = 14  # levels within what is kept for other programs
 UNUSED = {  # what changes when SillyTavern calls an entry up, and is kept here without being used
     "group": "inclusion groups",
     "sticky": "sticky",
@@ -42,12 +44,14 @@ def lorebook_of(found: Raw, fallback_name: str) -> tuple[Lorebook, list[str]]:
     read = [entry for raw in listed if (entry := _entry_of(raw, kind, left_out)) is not None]
     if len(read) > MAX_ENTRIES:
         left_out.add(f"{len(read) - MAX_ENTRIES:,} of its {len(read):,} entries were left out, as they are too many")
-    rest = {key: value for key, value in found.items() if key != "entries"}
+    rest = {**found, "entries": None}  # whose place among the keys is kept
+    own_name = _line(found.get("name"))
+    name = own_name or _line(fallback_name) or "Lorebook"
     values: dict[str, Any] = {
-        "name": _line(found.get("name")) or _line(fallback_name) or "Lorebook",
+        "name": name,
         "description": sanitize(str(found.get("description") or ""))[:20_000].strip(),
         "entries": read[:MAX_ENTRIES],
-        "extensions": {kind: _plain(rest)},
+        "extensions": {kind: _plain(rest)} | ({} if own_name else {NAMED: name}),
     }
     if (depth := _whole(found.get("scan_depth"), 0, 1000)) is not None:
         values["scan_depth"] = depth
@@ -62,7 +66,8 @@ def card_book_of(book: Lorebook) -> dict[str, Any]:
     """A lorebook as the `character_book` of a card: what it came from where that is still true."""
     kept = book.extensions.get(CARD)
     rest: dict[str, Any] = copy.deepcopy(kept) if isinstance(kept, dict) else {}
-    was = lorebook_of({**rest, "entries": []}, "")[0]
+    named = book.extensions.get(NAMED)
+    was = lorebook_of({**rest, "entries": []}, named if isinstance(named, str) else "")[0]
     written: dict[str, Any] = {**rest}
     for key in ("name", "description", "scan_depth", "token_budget", "recursive_scanning"):
         value = getattr(book, key)
@@ -73,16 +78,11 @@ def card_book_of(book: Lorebook) -> dict[str, Any]:
 
 
 def _card_entry(entry: LoreEntry, number: int) -> dict[str, Any]:
+    if same := unchanged(entry, CARD):
+        return same
     kept = entry.extensions.get(CARD)
-    if isinstance(kept, dict):
-        raw = {**copy.deepcopy(kept), "content": entry.content}
-        if raw.get("content_as_it_came") is not None:
-            raw["content"] = raw.pop("content_as_it_came")
-        was = _entry_of(raw, CARD, _LeftOut())
-        if was is not None and was == _values_of(entry):
-            return raw
-    else:
-        raw = {"id": number}
+    raw: dict[str, Any] = {**copy.deepcopy(kept), "content": ""} if isinstance(kept, dict) else {"id": number}
+    raw.pop("content_as_it_came", None)
     world = entry.extensions.get(WORLD_INFO)
     inner = raw.get("extensions")
     extensions = {
@@ -114,6 +114,18 @@ def _card_entry(entry: LoreEntry, number: int) -> dict[str, Any]:
             "delay_until_recursion": entry.delay_until_recursion,
         },
     }
+
+
+def unchanged(entry: LoreEntry, kind: str) -> dict[str, Any] | None:
+    """What an entry came from, in the format of that kind; None where it came from none, or was edited since."""
+    kept = entry.extensions.get(kind)
+    if not isinstance(kept, dict):
+        return None
+    raw = {**copy.deepcopy(kept), "content": entry.content}
+    if raw.get("content_as_it_came") is not None:
+        raw["content"] = raw.pop("content_as_it_came")
+    was = _entry_of(raw, kind, _LeftOut())
+    return raw if was is not None and was == _values_of(entry) else None
 
 
 class _LeftOut:
@@ -200,12 +212,30 @@ def _values_of(entry: LoreEntry) -> dict[str, Any]:
     return entry.model_dump(mode="json")
 
 
+RENAMED = {  # what a card keeps in an entry's extensions, by its names in world info
+    "position": "position",
+    "depth": "depth",
+    "group": "group",
+    "sticky": "sticky",
+    "cooldown": "cooldown",
+    "delay": "delay",
+    "role": "role",
+    "vectorized": "vectorized",
+    "groupWeight": "group_weight",
+    "groupOverride": "group_override",
+    "automationId": "automation_id",
+    "displayIndex": "display_index",
+}
+
+
 def _of_world_info(raw: Raw) -> dict[str, Any]:
     """A world info entry's values that a card keeps in an entry's extensions, under the card's names."""
-    renamed = {"position": "position", "depth": "depth", "group": "group", "sticky": "sticky", "cooldown": "cooldown"}
-    renamed |= {"delay": "delay", "role": "role", "vectorized": "vectorized", "groupWeight": "group_weight"}
-    renamed |= {"groupOverride": "group_override", "automationId": "automation_id", "displayIndex": "display_index"}
-    return {theirs: raw[ours] for ours, theirs in renamed.items() if ours in raw}
+    return {theirs: raw[ours] for ours, theirs in RENAMED.items() if ours in raw}
+
+
+def from_card_names(extensions: Raw) -> dict[str, Any]:
+    """The same, the other way round."""
+    return {ours: extensions[theirs] for ours, theirs in RENAMED.items() if theirs in extensions}
 
 
 def _keys(value: Any, left_out: _LeftOut) -> list[str]:
@@ -238,12 +268,14 @@ def _whole(value: Any, least: int, most: int, default: int | None = None) -> int
     return min(most, max(least, int(value))) if _is_number(value) else default
 
 
-def _plain(value: Any) -> Any:
-    """A value that can be written down: texts without halves of characters, no number beyond JSON."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """A value that can be written down: texts without halves of characters, no number beyond JSON, no endless tree."""
+    if isinstance(value, dict | list) and depth > MAX_DEPTH:
+        return None
     if isinstance(value, dict):
-        return {sanitize(str(key)): _plain(inner) for key, inner in value.items()}
+        return {sanitize(str(key)): _plain(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner, depth + 1) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return sanitize(value) if isinstance(value, str) else value

@@ -1,6 +1,7 @@
 """Files of lorebooks, one YAML file each. A large one is written as JSON, which is YAML too and is read much faster."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from pydantic import ValidationError
 from menny.config.json_reader import read_json_object
 from menny.config.paths import home
 from menny.config.yaml_editor import write_yaml
-from menny.config.yaml_models import field_errors, from_data, load_folder, load_yaml, yaml_files
+from menny.config.yaml_models import field_errors, from_data, load_folder, parse_yaml, yaml_files
 from menny.config.yaml_reader import MAX_BYTES as MAX_YAML
+from menny.config.yaml_reader import PlainYamlError, decoded
 from menny.errors import ConfigError, StorageError
 from menny.files import file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
 from menny.lorebooks.convert import lorebook_of
-from menny.lorebooks.lorebook import Lorebook
+from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 3_000_000
@@ -27,7 +29,9 @@ def own_folder() -> Path:
     return home() / "lorebooks"
 
 
-def load_lorebooks(folder: Path | None = None) -> tuple[dict[str, Lorebook], list[ConfigError]]:
+def load_lorebooks(
+    folder: Path | None = None, load: Callable[[Path], Lorebook] | None = None
+) -> tuple[dict[str, Lorebook], list[ConfigError]]:
     """Load every lorebook of a folder, by its id, and the errors of the rest. One broken file is an error, no more."""
     folder = folder or own_folder()
     try:
@@ -37,7 +41,7 @@ def load_lorebooks(folder: Path | None = None) -> tuple[dict[str, Lorebook], lis
         return {}, []
     except OSError as error:
         return {}, [ConfigError(f"{file_name(folder)}: the folder can't be read ({error.strerror}).")]
-    loaded, errors = load_folder(folder, load_lorebook)
+    loaded, errors = load_folder(folder, load or load_lorebook)
     return {path.stem: book for path, book in loaded.items()}, errors
 
 
@@ -47,17 +51,25 @@ def load_lorebook(path: Path) -> Lorebook:
         data = read_file(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file_name(path)}: the file can't be read ({error}).") from None
+    return parse_lorebook(data, file_name(path))
+
+
+def parse_lorebook(data: bytes, name: str) -> Lorebook:
+    """Read the content of a file of that name. Raises ConfigError."""
     if not data.lstrip().startswith(b"{"):
-        return load_yaml(path, Lorebook)
+        try:
+            return parse_yaml(decoded(data), Lorebook, name)
+        except PlainYamlError as error:
+            raise ConfigError(f"{name}{f', line {error.line}' if error.line else ''}: {error.text}.") from None
     try:
         found = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
         return from_data(found, Lorebook)
     except ConfigError as error:
-        raise ConfigError(f"{file_name(path)}: {error}.") from None
+        raise ConfigError(f"{name}: {error}.") from None
     except ValidationError as error:
         (place, message), *_ = field_errors(error, Lorebook)
         where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
-        raise ConfigError(f"{file_name(path)}: {where}: {message}") from None
+        raise ConfigError(f"{name}: {where}: {message}") from None
 
 
 def import_lorebook(name: str, data: bytes) -> tuple[Lorebook, list[str]]:
@@ -65,8 +77,11 @@ def import_lorebook(name: str, data: bytes) -> tuple[Lorebook, list[str]]:
 
     `name` is the file's name, after which a book without one is called.
     """
-    found = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
-    inner: Any = found
+    if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+        return parse_lorebook(data, Path(name).name), []
+    inner: Any = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
+    if _is_own(inner):
+        return parse_lorebook(data, Path(name).name), []
     for key in ("data", "character_book"):  # of a whole card, its book
         if isinstance(inner, dict) and "entries" not in inner and isinstance(inner.get(key), dict):
             inner = inner[key]
@@ -77,8 +92,8 @@ def save_lorebook(path: Path, book: Lorebook) -> None:
     """Write a lorebook's file, all or nothing. Raises StorageError."""
     values = book.model_dump(mode="json", exclude_defaults=True)
     text = json.dumps(values, ensure_ascii=False, indent=1)
-    if len(text.encode()) <= MAX_YAML // 2:
-        text = HEADER + write_yaml(values)
+    if len(text.encode()) <= MAX_YAML // 2 and _reads_as(written := HEADER + write_yaml(values), book):
+        text = written
     try:
         make_folder(path.parent)
         with lock_folder(path.parent):
@@ -88,3 +103,18 @@ def save_lorebook(path: Path, book: Lorebook) -> None:
             f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
             f"{shown_path(path.parent)}."
         ) from None
+
+
+def _is_own(found: dict[str, Any]) -> bool:
+    """True for a large file of Menny's own, which is JSON too: all of its keys and of its first entry's are ours."""
+    entries = found.get("entries")
+    first = entries[0] if isinstance(entries, list) and entries else {}
+    return "name" in found and set(found) <= set(Lorebook.model_fields) and set(first) <= set(LoreEntry.model_fields)
+
+
+def _reads_as(text: str, book: Lorebook) -> bool:
+    """True if a text in YAML is read as this lorebook: what other programs keep in it may be beyond our YAML."""
+    try:
+        return parse_lorebook(text.encode(), "") == book
+    except ConfigError:
+        return False

@@ -8,13 +8,15 @@ none of a card's business: it can't name, add or remove one.
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from menny.config.yaml_models import field_errors, from_data
 from menny.errors import ConfigError
+from menny.lorebooks.convert import card_book_of
+from menny.lorebooks.lorebook import Lorebook
 from menny.personas.card_fields import (
     LABELS,
     MAX_NAME,
@@ -104,8 +106,11 @@ def greetings_of(persona: Persona, user: str = "", draws: Draws | None = None) -
     return [text for text in dict.fromkeys(texts) if not is_blank(text)]
 
 
-def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
-    """A persona as a card: the one it came from where that is still true, and Menny's own values where it isn't."""
+def card_of(persona: PersonaFile, version: Version, books: Sequence[Lorebook] = ()) -> dict[str, Any]:
+    """A persona as a card: the one it came from where that is still true, and Menny's own values where it isn't.
+
+    A card has room for one lorebook, so that of several `books` all entries stand in the first.
+    """
     kept = persona.extensions.get("card")
     card: dict[str, Any] = copy.deepcopy(kept) if isinstance(kept, dict) else {}
     found = card.get("data")
@@ -124,6 +129,9 @@ def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
     if was["examples"] != now["examples"]:
         data["mes_example"] = _dialogue(persona.examples)
     data["creator_notes"] = data["creator_notes"] or persona.tagline
+    if books:
+        entries = tuple(entry for book in books for entry in book.entries)
+        data["character_book"] = card_book_of(books[0].model_copy(update={"entries": entries}))
     _carry(data, persona, now)
     if version == 3:
         data.setdefault("group_only_greetings", [])
@@ -133,19 +141,19 @@ def card_of(persona: PersonaFile, version: Version) -> dict[str, Any]:
     return {**outside, **repeated, **spec, "data": data}
 
 
-def as_json(persona: PersonaFile, version: Version) -> bytes:
+def as_json(persona: PersonaFile, version: Version, books: Sequence[Lorebook] = ()) -> bytes:
     """A card's JSON file."""
-    return json.dumps(card_of(persona, version), ensure_ascii=False, indent=2).encode()
+    return json.dumps(card_of(persona, version, books), ensure_ascii=False, indent=2).encode()
 
 
-def as_png(persona: PersonaFile, version: Version, picture: bytes) -> bytes:
+def as_png(persona: PersonaFile, version: Version, picture: bytes, books: Sequence[Lorebook] = ()) -> bytes:
     """A card's PNG file, from the persona's picture."""
-    return picture_with_card(picture, "ccv3" if version == 3 else "chara", as_json(persona, version))
+    return picture_with_card(picture, "ccv3" if version == 3 else "chara", as_json(persona, version, books))
 
 
-def as_charx(persona: PersonaFile, picture: bytes) -> bytes:
+def as_charx(persona: PersonaFile, picture: bytes, books: Sequence[Lorebook] = ()) -> bytes:
     """A card's zip, which version 3 has, with the persona's picture."""
-    return zip_with_card(picture, card_of(persona, 3))
+    return zip_with_card(picture, card_of(persona, 3, books))
 
 
 def checked(values: Mapping[str, Any]) -> PersonaFile:

@@ -3,8 +3,6 @@
 What comes out of the editor is read back by the strict reader before it takes its place.
 """
 
-import re
-import unicodedata
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from menny.config.yaml_editor import edit_yaml, write_yaml
 from menny.config.yaml_models import parse_yaml, yaml_files
 from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse, read
 from menny.errors import ConfigError, FileChangedError, StorageError
-from menny.files import file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
+from menny.files import file_id, file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
 from menny.personas.persona import PersonaFile
 from menny.personas.profiles import ProfileFile
 
@@ -22,15 +20,11 @@ Kept = PersonaFile | ProfileFile
 Kind = type[PersonaFile] | type[ProfileFile]
 
 SCHEMAS: Mapping[Kind, str] = {PersonaFile: "persona.json", ProfileFile: "profile.json"}
-MAX_ID = 40
 
 
 def new_id(name: str, taken: Container[str]) -> str:
     """A file's name, without the ending, for a name: plain letters, digits and hyphens, and not taken."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    stem = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-") or "persona"
-    tries = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
-    return next(one for one in tries if one not in taken)
+    return file_id(name, taken, "persona")
 
 
 def find(folder: Path, file_id: str) -> Path | None:

@@ -11,7 +11,9 @@ from typing import Any
 
 from menny.config.yaml_reader import FILE_ENDINGS, MAX_BYTES, PlainYamlError, parse, texts_cut_by_comments
 from menny.errors import ConfigError
+from menny.lorebooks.lorebook import Lorebook
 from menny.personas.avatars import as_avatar
+from menny.personas.card_books import without_book
 from menny.personas.card_fields import cleaned, exchanges, joined, marked, shortened
 from menny.personas.card_files import card_in_json, picture_in_json, read_card_file
 from menny.personas.cards import MAX_PROMPT, checked, fitting_examples, fitting_text, read_card
@@ -20,7 +22,7 @@ from menny.personas.persona import MAX_EXTENSIONS, MAX_GREETING, PersonaFile
 from menny.text import sanitize
 
 MAX_FILE = 64 * 1024 * 1024  # a .charx brings its pictures
-NOT_TO_BE_SET = ("guardrails", "avatar", "order")  # the user's own business, whatever a file says
+NOT_TO_BE_SET = ("guardrails", "lorebooks", "avatar", "order")  # the user's own business, whatever a file says
 
 WEBUI = "text-generation-webui"
 WEBUI_KEYS = {  # what each of our values is called there, in the order of its versions
@@ -55,11 +57,12 @@ PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A persona from a file, the picture that came with it, and a sentence for everything that was left out."""
+    """A persona from a file, its picture and lorebook, and a sentence for everything that was left out."""
 
     persona: PersonaFile
     picture: bytes | None = None
     notices: tuple[str, ...] = ()
+    lorebook: Lorebook | None = None
 
 
 def read_import(name: str, data: bytes) -> Imported:
@@ -70,16 +73,16 @@ def read_import(name: str, data: bytes) -> Imported:
             raise ConfigError(f"it is larger than {MAX_FILE // 1024**2} MB")
         if file := read_card_file(data):
             notices += file.notices
-            persona, picture = _from_cards(file.cards, name, notices), file.picture
+            (persona, book), picture = _from_cards(file.cards, name, notices), file.picture
         else:
-            persona, picture = _from_text(name, data, notices)
+            persona, book, picture = _from_text(name, data, notices)
     except ConfigError as error:
         sentence = str(error).rstrip(".")
         raise ConfigError(f"{shortened(name, 60) or 'The file'} couldn't be imported: {sentence}.") from None
     if picture is not None and not _is_usable(picture):
         picture = None
         notices.append("its picture was left out, as it can't be used")
-    return Imported(persona, picture, tuple(f"{persona.name}: {notice}." for notice in dict.fromkeys(notices)))
+    return Imported(persona, picture, tuple(f"{persona.name}: {notice}." for notice in dict.fromkeys(notices)), book)
 
 
 def _is_usable(picture: bytes) -> bool:
@@ -90,23 +93,25 @@ def _is_usable(picture: bytes) -> bool:
     return True
 
 
-def _from_cards(cards: Sequence[bytes], file_name: str, notices: list[str]) -> PersonaFile:
+def _from_cards(cards: Sequence[bytes], file_name: str, notices: list[str]) -> tuple[PersonaFile, Lorebook | None]:
     """The first of a file's cards that can be read."""
     errors: list[ConfigError] = []
     for data in cards:
         try:
-            persona = _from_card(card_in_json(data), file_name, notices)
+            found = _from_card(card_in_json(data), file_name, notices)
         except ConfigError as error:
             errors.append(error)
         else:
             if errors:
                 notices.append("the newer of its two cards can't be read, so the older one was taken")
-            return persona
+            return found
     raise errors[0]
 
 
-def _from_card(card: Mapping[str, Any], file_name: str, notices: list[str]) -> PersonaFile:
-    """A card's character, of which so much is kept that it fits a persona's file."""
+def _from_card(card: Mapping[str, Any], file_name: str, notices: list[str]) -> tuple[PersonaFile, Lorebook | None]:
+    """A card's character, of which so much is kept that it fits a persona's file, and its lorebook."""
+    of_book: list[str] = []
+    card, book = without_book(card, _name_of(file_name), of_book)
     for share in (1, 2, 4, 8, 0):
         persona, found = read_card(card, _name_of(file_name), MAX_EXTENSIONS // share if share else 0)
         if len(render(persona).encode()) <= MAX_BYTES:
@@ -114,18 +119,18 @@ def _from_card(card: Mapping[str, Any], file_name: str, notices: list[str]) -> P
     else:
         persona = persona.model_copy(update={"examples": ()})
         found.append("its example exchanges were left out, as there isn't room for them")
-    notices += found
-    return persona
+    notices += [*found, *of_book]
+    return persona, book
 
 
-def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile, bytes | None]:
+def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile, Lorebook | None, bytes | None]:
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         data = data.decode("utf-16", "replace").encode()
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         card = card_in_json(data)
         if "char_name" in card:
-            return _from_webui(card, notices), None
-        return _from_card(card, name, notices), picture_in_json(card)
+            return _from_webui(card, notices), None, None
+        return *_from_card(card, name, notices), picture_in_json(card)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"it is no picture and no JSON, and larger than {MAX_BYTES // 1024} KiB")
     try:
@@ -137,7 +142,7 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
     is_yaml = PurePath(name).suffix.lower() in FILE_ENDINGS
     first, _ = _parted(next((line for line in text.splitlines() if not _is_empty(line)), ""))
     if not is_yaml and first.lower() in INSTRUCTIONS:  # a key of YAML would have a colon
-        return _from_modelfile(name, text, notices), None
+        return _from_modelfile(name, text, notices), None, None
     try:
         found = parse(text).data
     except PlainYamlError as error:
@@ -149,8 +154,8 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
     if "system_prompt" in found:
         if ignored := [key for key in NOT_TO_BE_SET if key in found]:
             notices.append(f"its {' and '.join(ignored)} {'were' if len(ignored) > 1 else 'was'} left out")
-        return checked({key: value for key, value in found.items() if key not in NOT_TO_BE_SET}), None
-    return _from_webui(found, notices), None
+        return checked({key: value for key, value in found.items() if key not in NOT_TO_BE_SET}), None, None
+    return _from_webui(found, notices), None, None
 
 
 def _from_webui(found: dict[str, Any], notices: list[str]) -> PersonaFile:

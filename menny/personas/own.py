@@ -11,6 +11,9 @@ from menny.config.yaml_models import parse_yaml
 from menny.config.yaml_reader import MAX_BYTES
 from menny.errors import ConfigError, MennyError
 from menny.files import read_file
+from menny.lorebooks.files import load_lorebook
+from menny.lorebooks.lorebook import Lorebook
+from menny.lorebooks.own import OwnLorebooks
 from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
 from menny.personas.files import find, new_id, put, remove, save, text_of
 from menny.personas.imports import Imported
@@ -50,11 +53,24 @@ class OwnPersonas:
         return chosen
 
     def import_(self, imported: Imported) -> Persona:
-        """Keep a persona from elsewhere, under a name that no other has."""
+        """Keep a persona from elsewhere, under a name that no other has, and its lorebook as a file of its own."""
         picture = None if imported.picture is None else as_avatar(imported.picture)
-        persona = imported.persona.model_copy(update={"name": self.free_name(imported.persona.name)})
-        persona_id = self.keep(persona, "", picture, base="", expected=None)
+        name = self.free_name(imported.persona.name)
+        book_ids = (OwnLorebooks().keep(imported.lorebook, name=name),) if imported.lorebook else ()
+        persona = imported.persona.model_copy(update={"name": name, "lorebooks": book_ids})
+        try:
+            persona_id = self.keep(persona, "", picture, base="", expected=None)
+        except MennyError:
+            for book_id in book_ids:
+                OwnLorebooks().delete(book_id)
+            raise
         return next(one for one in self._all() if one.id == persona_id)
+
+    def take_back(self, persona: Persona) -> None:
+        """Delete a persona that was just imported, and the lorebook that came with it."""
+        self.delete(persona.id)
+        for book_id in persona.lorebooks:
+            OwnLorebooks().delete(book_id)
 
     def free_name(self, name: str) -> str:
         """Return the name itself, or with a number where another persona has it."""
@@ -105,6 +121,18 @@ class OwnPersonas:
         """Return the ids that are taken, also by files that can't be read."""
         folders = [folder for folder in (own_folder(), self.presets) if folder.is_dir()]
         return {path.stem for folder in folders for path in folder.iterdir()}
+
+
+def books_of(persona: Persona) -> list[Lorebook]:
+    """Return the persona's lorebooks, for a card. Raises ConfigError for one that isn't there or is broken."""
+    own = OwnLorebooks()
+    paths = [(book_id, own.path_of(book_id)) for book_id in persona.lorebooks]
+    if gone := [book_id for book_id, path in paths if path is None]:
+        raise ConfigError(
+            f"{persona.name} names the lorebook '{gone[0]}', which isn't there: put it back, or take it out of the "
+            "persona."
+        )
+    return [load_lorebook(path) for _, path in paths if path]
 
 
 def picture_of(persona: Persona) -> bytes:

@@ -116,6 +116,9 @@ class PersonaFile(StrictModel):
         default="auto",
         description="Whether the model thinks before it answers; auto lets reasoning models think, and no others.",
     )
+    lorebooks: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
+        default=(), max_length=100, description="Lorebooks, by the names of their files without the ending."
+    )
     order: int = Field(
         default=100, ge=1, le=1000, description="The place among the cards: small numbers first, then by name."
     )
@@ -171,6 +174,10 @@ class Persona(PersonaFile):
             for role, text in example.turns():
                 messages.append(Message(role, self._filled(text, user or YOU, draws, f"example {number}")))
         return messages
+
+    def lore_text(self, text: str, user: str = "", draws: Draws | None = None) -> str:
+        """A key or the content of a lorebook's entry, its macros expanded."""
+        return self._filled(text, user or THE_USER, draws, "lore")
 
     def avatar_path(self, root: Path | None = None) -> Path | None:
         """The avatar's file; None where there isn't one."""

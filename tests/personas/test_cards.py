@@ -13,11 +13,14 @@ from PIL import Image
 
 from menny.chat import Instructions
 from menny.config.yaml_models import from_data
-from menny.errors import MennyError
+from menny.errors import ConfigError, MennyError
+from menny.lorebooks import Lorebook, LoreEntry
+from menny.lorebooks.own import OwnLorebooks
 from menny.personas.avatars import as_avatar, blank_avatar
-from menny.personas.cards import Version, alternate_greetings, as_png, card_of, greetings_of, persona_of
+from menny.personas.cards import Version, alternate_greetings, as_json, as_png, card_of, greetings_of, persona_of
 from menny.personas.files import render
 from menny.personas.imports import read_import
+from menny.personas.own import OwnPersonas, books_of
 from menny.personas.persona import Persona, PersonaFile
 from tests.personas import card_files as cards
 
@@ -87,11 +90,13 @@ def test_a_card_without_a_system_prompt_is_told_who_it_is() -> None:
 def test_a_card_goes_in_and_out_unchanged_also_by_way_of_a_persona_file(card: dict[str, Any], wrap: str) -> None:
     version: Version = 2 if card is cards.V2 else 3
     file = cards.as_png({"ccv3" if version == 3 else "chara": cards.packed(card)})
-    imported = read_import(f"card.{wrap}", file if wrap == "png" else cards.as_json(card)).persona
+    found = read_import(f"card.{wrap}", file if wrap == "png" else cards.as_json(card))
+    imported, books = found.persona, [found.lorebook] if found.lorebook else []
+    assert books
     assert render(imported).startswith("# yaml-language-server")
     kept = from_data(json.loads(imported.model_dump_json()), PersonaFile)
-    assert card_of(kept, version) == card
-    again = read_import("again.png", as_png(kept, version, blank_avatar()))
+    assert card_of(kept, version, books) == card
+    again = read_import("again.png", as_png(kept, version, blank_avatar(), books))
     assert again.persona == imported
 
 
@@ -267,3 +272,30 @@ def test_any_card_that_is_taken_in_goes_out_as_it_came_and_fits_a_persona_file(d
         elif "menny" not in data["extensions"]:
             assert ours == (as_it_came["extensions"] or {})
     assert persona_of(out).model_dump(exclude={"extensions"}) == persona.model_dump(exclude={"extensions"})
+
+
+@pytest.mark.parametrize("card", [cards.V2, cards.V3], ids=["V2", "V3"])
+def test_a_card_with_a_lorebook_goes_out_to_the_letter_as_it_came(card: dict[str, Any]) -> None:
+    book = {**card["data"]["character_book"], "name": "", "token_budget": 0, "scan_depth": 50}
+    entries = [{"id": number, "keys": [f"word{number}"], "content": "x" * 100, "enabled": True, "insertion_order": 1,
+                "extensions": {"position": 1, "ours": [None]}} for number in range(2_000)]  # fmt: skip
+    card = {**card, "data": {**card["data"], "character_book": {**book, "entries": [*book["entries"], *entries]}}}
+    imported = read_import("card.png", cards.as_png({"chara": cards.packed(card)}))
+    assert imported.notices == ()
+    persona = OwnPersonas().import_(imported)
+    assert len(json.dumps(persona.extensions)) < 5_000
+    assert persona.lorebooks == ("seraphina",)
+    out = as_json(persona, 2 if card["spec"] == "chara_card_v2" else 3, books_of(persona))
+    assert out.decode() == json.dumps(card, ensure_ascii=False, indent=2)
+    OwnPersonas().take_back(persona)
+    assert OwnLorebooks().load() == ({}, [])
+
+
+def test_several_lorebooks_go_out_as_one_and_one_that_is_gone_is_named() -> None:
+    for name in ("one", "two"):
+        OwnLorebooks().keep(Lorebook(name=name, entries=(LoreEntry(keys=(name,), content=name),)), name)
+    persona = Persona(id="p", name="P", system_prompt="x", lorebooks=("one", "two"))
+    book = card_of(persona, 2, books_of(persona))["data"]["character_book"]
+    assert (book["name"], [entry["keys"] for entry in book["entries"]]) == ("one", [["one"], ["two"]])
+    with pytest.raises(ConfigError, match="P names the lorebook 'three', which isn't there"):
+        books_of(persona.model_copy(update={"lorebooks": ("one", "three")}))

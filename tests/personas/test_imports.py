@@ -39,7 +39,7 @@ def test_a_character_that_begins_like_a_modelfile_is_none() -> None:
     [
         ('SYSTEM "You are Mario\nPARAMETER top_k 5\n', "line 1: the \" that opens here isn't closed"),
         ("SYSTEM Hi\nnonsense here\n", "line 2: nonsense is no instruction"),
-        ("name: X\nsystem_prompt: Y\nfoo: 1\n", "taken in: unknown key 'foo'; the keys are name,"),
+        ("name: X\nsystem_prompt: Y\nfoo: 1\n", "imported: unknown key 'foo'; the keys are name,"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_line_or_key(text: str, reason: str) -> None:

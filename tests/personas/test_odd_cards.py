@@ -85,7 +85,15 @@ TAKEN_IN: dict[str, tuple[bytes, str]] = {  # the file, and the notice; none whe
         "1 of its 1 example exchanges were left out",
     ),
     "many exchanges": (of_data("mes_example", "{{user}}: a\n{{char}}: b\n" * 40), "of its 40 example exchanges"),
-    "a heavy lorebook": (of_data("character_book", BOOK), r"its lorebook was left out, as it takes 3\d\d\.\d kB"),
+    "a heavy lorebook": (of_data("character_book", BOOK), ""),
+    "a heavy lorebook of nothing": (
+        of_data("character_book", {"entries": ["x" * 300_000]}),
+        "its lorebook was left out",
+    ),
+    "a lorebook with an empty key": (
+        of_data("character_book", {"entries": [{"keys": [""]}]}),
+        "in its lorebook, an empty",
+    ),
     "heavy assets": (
         of_data("assets", [{"type": "background", "uri": "data:image/png;base64," + "A" * 3_000_000}]),
         "its list of assets was left out, as it takes 3.0 MB",
@@ -134,16 +142,10 @@ def test_an_odd_card_is_taken_in_with_a_notice_of_what_was_left_out(data: bytes,
 
 
 def test_what_is_left_out_is_the_largest_and_the_rest_is_kept() -> None:
-    persona = read_import("x.json", of_data("character_book", BOOK)).persona
-    out = card_of(persona, 2)["data"]
-    assert "character_book" not in out
-    assert {key: out[key] for key in out if key in cards.V2["data"]} == {
-        key: value for key, value in cards.V2["data"].items() if key != "character_book"
-    }
-    small = {"entries": BOOK["entries"][:90]}  # under 128 KiB: kept
-    assert (
-        card_of(read_import("x.json", of_data("character_book", small)).persona, 2)["data"]["character_book"] == small
-    )
+    assets = [{"type": "background", "uri": "A" * 300_000}]
+    out = card_of(read_import("x.json", of_data("assets", assets)).persona, 2)["data"]
+    assert "assets" not in out
+    assert {key: out[key] for key in out if key in cards.V2["data"]} == {**cards.V2["data"], "character_book": None}
     greeting = read_import("x.json", of_data("alternate_greetings", ["x" * 2000] * 100)).persona
     assert 20 < len(card_of(greeting, 2)["data"]["alternate_greetings"]) < 100
 

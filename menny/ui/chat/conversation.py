@@ -16,6 +16,7 @@ from menny.ui.chat.origin import draw_origin
 from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.chat.speakers import Speakers
 from menny.ui.chat.thought import GrowingThought, draw_thought, duration
+from menny.ui.chat.turn_mark import draw_turn_mark
 from menny.ui.safe_markdown import as_label, draw_markdown
 from menny.ui.session import ENTRIES_SHOWN, Session
 from menny.ui.shared.feedback import ABOVE_BOX
@@ -71,6 +72,7 @@ def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_
             st.text(entry.text, width="stretch")
         if result := ModerationResult.from_dict(entry.extra.get(MODERATION_KEY)):
             draw_warning(result)
+        draw_turn_mark(entry)
         tools = [("Edit", "Edit the message"), BRANCH, ("Delete", "Delete from here")]
         if is_last:  # its reply was deleted, or never came
             tools.insert(0, ("Regenerate", "Answer the message"))

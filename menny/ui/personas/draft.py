@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from menny.config.yaml_models import field_errors, from_data
 from menny.errors import FileChangedError, MennyError
+from menny.lorebooks.lorebook import LoreEntry
 from menny.personas.persona import MemorySettings, Parameters, Persona, PersonaFile
 from menny.text import sanitize
 from menny.ui.personas.persona_store import own_personas
@@ -35,6 +36,16 @@ class Draft:
 
 
 @dataclass(slots=True, eq=False)
+class OpenBook:
+    """A lorebook that is open, and the entry of it that is being edited, if one is."""
+
+    book_id: str
+    place: int | None = None  # of the entry; its number of entries for a new one
+    entry: LoreEntry | None = None  # as it was when it was opened; None for a new one
+    errors: dict[str, str] = field(default_factory=dict)  # by field
+
+
+@dataclass(slots=True, eq=False)
 class Desk:
     """The state of the page of personas between two runs."""
 
@@ -44,6 +55,7 @@ class Desk:
     notices: list[str] = field(default_factory=list)
     undo: Callable[[], None] | None = None
     latest: str = ""  # the persona that a chat is offered with
+    book: OpenBook | None = None  # a lorebook that is open
     imports: int = 0  # how often files were taken in: each time, the field for them is a new one
 
     @classmethod
@@ -97,6 +109,7 @@ def values(draft: Draft) -> dict[str, Any]:
         "avatar": draft.avatar,
         "suggestions": [line.strip() for line in (of("suggestions") or "").splitlines() if line.strip()],
         "guardrails": of("guardrails") or [],
+        "lorebooks": of("lorebooks") or [],
         "examples": examples,
         "parameters": {name: of(name) for name in NUMBERS},
         "memory": _memory(of("strategy"), of("turns")),
@@ -165,6 +178,7 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
     state: dict[str, Any] = {name: getattr(persona, name) for name in (*TEXTS, "thinking", "order")}
     state |= persona.parameters.model_dump()
     state |= {"suggestions": "\n".join(persona.suggestions), "guardrails": list(persona.guardrails)}
+    state |= {"lorebooks": list(persona.lorebooks)}
     state |= {"strategy": persona.memory.strategy, "turns": persona.memory.turns}
     for row, example in enumerate(persona.examples):
         state |= {f"user_{row}": example.user, f"assistant_{row}": example.assistant}

@@ -177,6 +177,7 @@ def _draw_rules(draft: Draft, options: Options) -> None:
         **KEPT,
     )
     _draw_field_error(draft, "guardrails")
+    _draw_lorebooks(draft, options)
     with st.expander("Generation settings", icon=":material/tune:"), st.grid(2):
         for name in NUMBERS:
             with st.container(gap="xsmall"):
@@ -203,6 +204,24 @@ def _draw_rules(draft: Draft, options: Options) -> None:
             st.caption("Other fields of an imported file. The model doesn't see them; an export contains them again.")
             st.json(dict(draft.extensions), expanded=1)
     _draw_field_error(draft, "extensions")
+
+
+def _draw_lorebooks(draft: Draft, options: Options) -> None:
+    """The choice of lorebooks; one that the persona names and that isn't there stays in it until it is taken out."""
+    books = {book_id: book.name for book_id, book in options.lorebooks.items()}
+    chosen = st.session_state.get(key_of("lorebooks")) or []
+    if not books and not chosen:
+        return
+    st.multiselect(
+        "Lorebooks",
+        list(dict.fromkeys([*books, *chosen])),
+        key=key_of("lorebooks"),
+        format_func=lambda one: as_label(books.get(one, f"{one} (not there)")),
+        help="Knowledge that the model gets when a chat mentions it. Make and import them under *Lorebooks*.",
+        placeholder="None",
+        **KEPT,
+    )
+    _draw_field_error(draft, "lorebooks")
 
 
 def _draw_end(draft: Draft) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.personas.cards import Version, as_json, as_png
 from menny.personas.imports import read_import
-from menny.personas.own import picture_of
+from menny.personas.own import books_of, picture_of
 from menny.personas.persona import Persona, own_folder
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
 from menny.ui.personas.persona_store import own_personas
@@ -26,7 +26,7 @@ def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
             st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
             with st.popover("Import", icon=":material/upload:", key=f"importing_{desk.imports}"):
                 _draw_import(desk)
-    _draw_report(desk, options, session)
+    draw_report(desk, options, session)
     for error in options.errors:
         if str(error).startswith("personas"):
             st.warning(as_label(str(error)), icon=":material/warning:")
@@ -35,7 +35,7 @@ def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
             _draw_card(persona, session)
 
 
-def _draw_report(desk: Desk, options: Options, session: Session) -> None:
+def draw_report(desk: Desk, options: Options, session: Session) -> None:
     """Draw what was done, with a button to undo it and one to go on to a chat."""
     for error in desk.errors:
         st.error(as_label(error), icon=":material/error:")
@@ -141,7 +141,7 @@ def _import(desk: Desk, key: str) -> None:
 
     def undo() -> None:
         for persona in imported:
-            own_personas().delete(persona.id)
+            own_personas().take_back(persona)
 
     if imported:
         names = ", ".join(persona.name for persona in imported)
@@ -157,9 +157,10 @@ def _draw_export(persona: Persona) -> None:
     chosen = st.segmented_control("Version of the card", [3, 2], default=3, key=f"version-{persona.id}", required=True)
     try:
         version: Version = 2 if chosen == 2 else 3
+        books = books_of(persona)
         files = {
-            "Card as PNG": (as_png(persona, version, picture_of(persona)), "png", "image/png"),
-            "Card as JSON": (as_json(persona, version), "json", "application/json"),
+            "Card as PNG": (as_png(persona, version, picture_of(persona), books), "png", "image/png"),
+            "Card as JSON": (as_json(persona, version, books), "json", "application/json"),
             "Menny's YAML": (own_personas().texts_of(persona.id)[0].encode(), "yaml", "application/yaml"),
         }
     except (MennyError, OSError) as error:

@@ -65,6 +65,17 @@ def count_tokens(instructions: Instructions, tokenizer: Tokenizer, template: str
     return len(whole) - len(encode_chat([QUESTION], used, tokenizer))
 
 
+def token_counter(session: Session, options: Options) -> tuple[ModelSpec, Tokenizer] | None:
+    """The model that counts tokens on this page, and its vocabulary; None where no model is here that can."""
+    model, path = _model(session, options)
+    if model is None or path is None:
+        return None
+    try:
+        return model, _tokenizer(path, _age(path))
+    except MennyError:
+        return None
+
+
 def _count(instructions: Instructions, session: Session, options: Options) -> str:
     model, path = _model(session, options)
     if model is None or path is None:

@@ -1,7 +1,7 @@
 """The personas, guardrails, models and moderation to choose from, and the errors in their files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from menny.config.paths import CONFIGS, home_error, models_folder, own_models_fi
 from menny.config.settings import Settings
 from menny.config.yaml_models import comment_notices
 from menny.errors import ConfigError
+from menny.lorebooks.lorebook import Lorebook
+from menny.lorebooks.own import OwnLorebooks, missing_books
 from menny.models.catalogue import ModelSpec, here_first, load_catalogue
 from menny.moderation.categories import ModerationFile, load_moderation
 from menny.moderation.guardrails import Guardrail, load_guardrails
@@ -35,6 +37,7 @@ class Options:
     error: str = ""  # why nothing may be sent as the files are
     settings: Settings = field(default_factory=Settings)
     profiles: Sequence[Profile] = ()
+    lorebooks: Mapping[str, Lorebook] = field(default_factory=dict)  # by id
 
     @property
     def default_persona(self) -> Persona:
@@ -69,6 +72,7 @@ def read_options() -> Options:
     file = CONFIGS / "moderation.yaml"
     moderation, unreadable = _read_moderation(file, _fingerprint_of([file]))
     models, model_errors = load_catalogue(CONFIGS / "models.yaml", models_folder(), own_file=own_models_file())
+    lorebooks, lore_errors = own_lorebooks().load()
     homeless = [ConfigError(home_error())] if home_error() else []
     error = f"Nothing can be sent, as the moderation settings can't be read: {unreadable}" if unreadable else ""
     settings = shared_settings()
@@ -76,9 +80,26 @@ def read_options() -> Options:
     if settings.is_lost and not error:
         error = f"Nothing can be sent, as it isn't known what Moderation should block: {settings.error}"
     broken = [settings.error] if settings.error else []
-    errors = [*homeless, *broken, *errors, *profile_errors]
+    lore_errors = [*lore_errors, *_missing(personas, lorebooks)]
+    errors = [*homeless, *broken, *errors, *profile_errors, *lore_errors]
     all_errors = [*errors, *([unreadable] if unreadable else comment_notices(file)), *model_errors]
-    return Options(personas or [PLAIN], guardrails, here_first(models), all_errors, moderation, error, chosen, profiles)
+    all_models, everybody = here_first(models), personas or [PLAIN]
+    return Options(everybody, guardrails, all_models, all_errors, moderation, error, chosen, profiles, lorebooks)
+
+
+@st.cache_resource(show_spinner=False)
+def own_lorebooks() -> OwnLorebooks:
+    """The user's own lorebooks, of which all tabs read the same."""
+    return OwnLorebooks()
+
+
+def _missing(personas: Sequence[Persona], lorebooks: Mapping[str, Lorebook]) -> list[ConfigError]:
+    """A sentence for each lorebook that a persona names and that isn't there."""
+    return [
+        ConfigError(f"personas: {persona.name} names the lorebook '{book_id}', which isn't there or can't be read.")
+        for persona in personas
+        for book_id in missing_books(lorebooks, persona.lorebooks)
+    ]
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

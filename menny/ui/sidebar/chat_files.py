@@ -12,7 +12,7 @@ from menny.ui.personas.persona_store import own_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.feedback import IMPORT
-from menny.ui.shared.options import read_options
+from menny.ui.shared.options import own_lorebooks, read_options
 from menny.ui.shared.you import NAMELESS, names_of
 
 MOST_MEGABYTES = 200
@@ -69,18 +69,21 @@ def _import(session: Session, store: ChatStore) -> None:
         return
     try:
         unpacked = unpack(file.name, file.getvalue())
-        with own_personas().from_archive(unpacked.files) as personas:
+        with (
+            own_personas().from_archive(unpacked.files) as personas,
+            own_lorebooks().from_archive(unpacked.files) as lorebooks,
+        ):
             added = store.merge(unpacked.transcripts)
     except MennyError as error:
         session.feedback.error(IMPORT, str(error))
         return
-    session.feedback.notice(IMPORT, unpacked.report(added, len(personas)))
+    session.feedback.notice(IMPORT, unpacked.report(added, len(personas), len(lorebooks)))
     if len(unpacked.transcripts) == 1:
         session.open(next(iter(unpacked.transcripts)).conversation.id)
 
 
 def _archive(store: ChatStore) -> bytes:
-    return pack(store.transcripts(), own_personas().to_archive())
+    return pack(store.transcripts(), own_personas().to_archive() | own_lorebooks().to_archive())
 
 
 def draw_export(store: ChatStore, chat_id: str) -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from menny.chat.chat_settings import SAMPLING, ChatSettings
+from menny.chat.lore import Lore
 from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Usage
 from menny.chat.settings import Instructions, ReplySettings
 from menny.errors import ConfigError
+from menny.lorebooks.own import books_for
 from menny.models.catalogue import ModelSpec
 from menny.models.loader import ModelSource
 from menny.moderation.guardrails import Guardrail, combine
@@ -66,7 +69,14 @@ def reply_settings(
     moderation: Moderation | None = moderation_of(options)
     template = model.template if model else None
     thinking = thinking_of(chosen, persona, model, options.settings.thought_tokens)
-    return ReplySettings(params, active.instructions, template, memory, moderation, thinking=thinking), active
+    lore = lore_of(chosen, persona, options, you)
+    return ReplySettings(params, active.instructions, template, memory, moderation, lore, thinking), active
+
+
+def lore_of(chosen: ChatSettings, persona: Persona, options: Options, you: You) -> Lore:
+    """Return the lorebooks of a chat with these settings: the persona's, its own, and those of all chats."""
+    books = books_for(options.lorebooks, (*persona.lorebooks, *chosen.lorebooks))
+    return Lore(books, partial(persona.lore_text, user=you.name, draws=you.draws))
 
 
 def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail: str, you: You) -> ActiveInstructions:
