@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from menny.errors import StorageError
 from menny.models.catalogue import ModelSpec
 from menny.personas.cards import greetings_of
 from menny.personas.persona import Persona
@@ -38,14 +39,29 @@ def draw_start_page(session: Session, choices: Choices, options: Options) -> Non
         right.title("Who do you want to talk to?", anchor=False)
         right.caption(as_label(f"Your own chatbot. {_where_chats_go(choices.model)}"))
         with right:
-            draw_model_hint(session)
-        if not options.profiles and options.settings.profile is None:
-            with right.container(horizontal=True, vertical_alignment="center", gap="small", key="your-name"):
-                draw_question(session, can_decline=True)
+            _draw_questions(session, options)
     with st.grid("auto", min_column_width=150, gap="xsmall", key="cards"):
         for persona in options.personas:
             _card(persona, is_chosen=persona.id == choices.persona.id)
     _greeting(session, choices)
+
+
+def _draw_questions(session: Session, options: Options) -> None:
+    """Draw the question for the user's name or the model hint, one at a time: with both, the greeting is out of sight.
+
+    The name is asked for first; once there are chats, the hint comes first, for whoever ignored the question.
+    """
+    asks = not options.profiles and options.settings.profile is None
+    if not draw_model_hint(session, only_download=asks and not _has_chats(session)) and asks:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key="your-name"):
+            draw_question(session, can_decline=True)
+
+
+def _has_chats(session: Session) -> bool:
+    try:
+        return bool(session.chats.store and session.chats.store.conversations(limit=1))
+    except StorageError:  # the list of chats says so
+        return False
 
 
 def _where_chats_go(model: ModelSpec | None) -> str:

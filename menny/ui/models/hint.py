@@ -16,8 +16,11 @@ from menny.ui.shared.options import read_options
 EVERY = 0.7  # seconds between two updates of a download
 
 
-def draw_model_hint(session: Session) -> None:
-    """Draw it while the built-in model is the only one, until it is dismissed; then, that its download is ready."""
+def draw_model_hint(session: Session, *, only_download: bool = False) -> bool:
+    """Draw it while the built-in model is the only one, until it is dismissed; then, that its download is ready.
+
+    With `only_download`, only a download under way or done. Returns whether there was anything to draw.
+    """
     models, work = read_options().chat_models, shared_work()
     here = [spec for spec in models if session.place_of(spec)]
     got = [spec for spec in here if (job := work.downloads.get(spec.id)) and job.progress.doing == "done"]
@@ -25,13 +28,16 @@ def draw_model_hint(session: Session) -> None:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key="model-hint"):
             st.markdown(f":material/check_circle: **{as_label(got[-1].name)}** is ready.", width="stretch")
             st.button("Use it", key="hint-use", type="primary", on_click=_use, args=(session, got[-1]))
-    elif here and all(isinstance(spec.source, PackageSource) for spec in here):
+        return True
+    if here and all(isinstance(spec.source, PackageSource) for spec in here):
         best = advise(session, models).recommendation
         download = work.downloads.get(best.model.id) if best else None
-        if shared_settings().now.model_hint or download:
+        if download or (shared_settings().now.model_hint and not only_download):
             is_coming = download is not None and not download.progress.is_over
             run_every = EVERY if is_coming else None
             st.fragment(_draw_offer, run_every=run_every)(session, here[0], best, work, is_coming)
+            return True
+    return False
 
 
 def _draw_offer(
@@ -50,7 +56,7 @@ def _draw_offer(
             return
         on_disk = size(best.model.size_bytes or 0)
         st.caption(
-            as_label(f"{built_in.name} is built-in, for trying Menny: it often gets facts wrong. For this machine: ")
+            as_label(f"{built_in.name} is built-in and often gets facts wrong. For this machine: ")
             + f"**{as_label(best.model.name)}**."
         )
         if is_coming and download:
@@ -70,7 +76,7 @@ def _draw_offer(
                 args=(best.model,),
             )
             if "models" in session.pages:
-                st.page_link(session.pages["models"], label="Other models", icon=":material/deployed_code:")
+                st.page_link(session.pages["models"], label="Other models")
             st.button("Not now", key="hint-close", type="tertiary", on_click=_dismiss, args=(session,))
 
 

@@ -46,6 +46,7 @@ class SharedEngine:
         self._idle_seconds: float | None = None
         self._timer: threading.Timer | None = None
         self.loading: ModelSource | None = None  # the model being loaded at the moment
+        self._loading_phase: Phase = "loading"
 
     @property
     def loaded(self) -> ModelSource | None:
@@ -96,7 +97,10 @@ class SharedEngine:
     def borrow(
         self, path: ModelSource, on_phase: Callable[[Phase], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[Engine]:
-        """Lend the engine of a model; `on_phase` gets "busy" while others use another model, "preparing" or "loading".
+        """Lend the engine of a model.
+
+        `on_phase` gets "busy" while others use another model, and "preparing" or "loading" while this one is loaded,
+        whoever asked for it first.
 
         Raises ModelError where the model can't be loaded (the next borrower tries again), and LoanCancelled where
         `is_cancelled` becomes true while waiting.
@@ -108,7 +112,8 @@ class SharedEngine:
             self._wait_for_turn(ticket, path, on_phase, is_cancelled)
             engine = self._engine if self._path == path else None
             if engine is None:
-                on_phase("preparing" if self._prepares(path) else "loading")
+                self._loading_phase = "preparing" if self._prepares(path) else "loading"
+                on_phase(self._loading_phase)
                 engine = self._replace(path)
             with self._changed:
                 self._users += 1
@@ -131,7 +136,7 @@ class SharedEngine:
             while self._queue[0] is not ticket or (self._path != path and self._users):
                 if is_cancelled():
                     raise LoanCancelled
-                on_phase("busy")
+                on_phase(self._loading_phase if self.loading == path else "busy")
                 self._changed.wait(timeout=0.2)
         if is_cancelled():
             raise LoanCancelled

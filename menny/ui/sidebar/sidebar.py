@@ -74,9 +74,21 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     chosen = options.settings.guardrail or DEFAULT_GUARDRAIL
     choose_guardrail(session, choices.persona, options.guardrails, chosen, choices.instructions)
     choose_moderation(session, options)
+    _choose_titles(session, options)
     choose_deletion(session, options.settings.delete_chats_after)
     _choose_theme(session, options)
     return replace(choices, usage=usage)
+
+
+def _choose_titles(session: Session, options: Options) -> None:
+    """Draw the switch for titles that the model writes."""
+    show({"titles": options.settings.titles})
+    st.toggle(
+        "Name chats after the first reply",
+        key="titles",
+        on_change=lambda: session.set_app(titles=st.session_state["titles"]),
+        help="The model writes a short title when nobody waits for a reply. Otherwise a chat keeps its first words.",
+    )
 
 
 def _choose_theme(session: Session, options: Options) -> None:

@@ -135,6 +135,26 @@ def test_a_reply_stopped_while_it_waits_for_an_engine_asks_for_none() -> None:
     assert loaded == [ONE]
 
 
+@pytest.mark.parametrize("phase", ["loading", "preparing"])
+def test_who_waits_for_a_model_that_another_is_loading_hears_of_the_loading(phase: str) -> None:
+    go_on = threading.Event()
+
+    def load(path: Path) -> FakeEngine:
+        go_on.wait(60)
+        return FakeEngine(parrot)
+
+    engines = SharedEngine(load, lambda path: phase == "preparing")
+    first = reply(Chat(), "hello", engines, ONE)
+    wait_until(lambda: engines.loading == ONE)
+    heard: dict[Path, list[str]] = {ONE: [], TWO: []}
+    for path, phases in heard.items():
+        with pytest.raises(LoanCancelled), engines.borrow(path, phases.append, lambda: bool(phases)):  # noqa: B023
+            raise AssertionError
+    go_on.set()
+    first.join()
+    assert heard == {ONE: [phase], TWO: ["busy"]}
+
+
 def test_a_loan_that_is_cancelled_leaves_the_queue() -> None:
     engines = SharedEngine(lambda path: FakeEngine(parrot))
     with pytest.raises(LoanCancelled), engines.borrow(ONE, hear_nothing, lambda: True):

@@ -14,7 +14,7 @@ from menny.ui.models.jobs import shared_work
 from tests.models.hub.fake_hub import FakeHub, serving
 from tests.models.hub.test_search import BERT, FILES, GGUF, REPO, found
 from tests.ui.chat.test_reply_job import wait_until
-from tests.ui.conftest import Stage
+from tests.ui.conftest import Stage, say
 from tests.ui.models.test_page import page, plain, settled
 
 __all__ = ["page"]
@@ -88,6 +88,7 @@ def first_start(stage: Stage, smollm2_path: object) -> AppTest:
     """The start page where the built-in model is the only one."""
     (stage.home / "models" / "little.gguf").unlink()
     (stage.configs / "models.yaml").write_text(BUILT_IN)
+    (stage.home / "settings.yaml").write_text("profile: ''\n")  # the name, which is asked for before, was declined
     menny.ui.models.advice._advice.clear()
     shared_work.clear()
     return stage.open_page()
@@ -99,7 +100,7 @@ def said(page: AppTest) -> str:
 
 def test_the_start_page_names_the_model_for_this_machine_and_downloads_it(first_start: AppTest, hub: FakeHub) -> None:
     page = first_start
-    assert "Tiny is built-in, for trying Menny: it often gets facts wrong. For this machine: **Fitting**." in said(page)
+    assert "Tiny is built-in and often gets facts wrong. For this machine: **Fitting**." in said(page)
     page.button(key="hint-get").click().run()
     wait_until(lambda: not shared_work().is_under_way)
     assert shared_work().downloads["fitting"].job == Job(
@@ -117,3 +118,18 @@ def test_the_hint_is_shown_no_more_once_it_was_closed(first_start: AppTest, stag
     assert "is built-in" not in said(first_start)
     assert "model_hint: false" in (stage.home / "settings.yaml").read_text()
     assert "is built-in" not in said(stage.open_page())
+
+
+def test_a_first_visit_is_asked_for_a_name_and_hears_of_models_after_that(first_start: AppTest, stage: Stage) -> None:
+    (stage.home / "settings.yaml").unlink()
+    page = stage.open_page()
+    assert "is built-in" not in said(page)
+    page.button(key="no_name").click().run()
+    assert "is built-in" in said(page)
+    (stage.home / "settings.yaml").unlink()
+    say(stage.open_page(), "hello")
+    page = stage.open_page()  # the name was ignored
+    assert "is built-in" in said(page)
+    page.button(key="hint-close").click().run()
+    assert "is built-in" not in said(page)
+    assert page.button(key="no_name")
