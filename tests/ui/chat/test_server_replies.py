@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from menny.config.settings import change_settings
 from menny.models.loader import load
 from tests.engine.remote.fake_server import FakeServer, Write, alternating, event, serving
 from tests.ui.conftest import Stage, say, texts
@@ -36,7 +37,9 @@ def server() -> Iterator[FakeServer]:
 def page(stage: Stage, server: FakeServer) -> AppTest:
     stage.load = lambda source: load(source.place, source.options)  # type: ignore[assignment,return-value]
     (stage.configs / "models.yaml").write_text(f"models:\n  - {{id: far, name: Far, server: '{server.address}'}}\n")
-    return stage.open_page()
+    change_settings(titles=False)  # else the last request may be for a title
+    page = stage.open_page()
+    return page.selectbox(key="model").select("far").run()  # models on this machine come first
 
 
 def continuing(page: AppTest) -> list[Any]:
