@@ -70,7 +70,7 @@ def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visi
     assert "Paris" in first
     assert "tokens/s" in first
     assert "first after" in first
-    visitor.say("How many people live there?")
+    visitor.say("What is that city famous for?")
     assert "Paris" in visitor.wait_for_reply(2)
 
 

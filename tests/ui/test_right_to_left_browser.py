@@ -97,7 +97,7 @@ def test_titles_and_cards_are_set_by_their_own_direction(visitor: Visitor) -> No
     assert is_from_the_right(card.get_by_text("معلمة"))
     assert not is_from_the_right(page.locator("[class*=st-key-card-]:has-text('Penny')").get_by_text("Plain answers"))
     page.get_by_role("button", name="Talk to ليلى").click()
-    assert is_from_the_right(visitor.messages.first.get_by_text("مرحبا"))
+    assert is_from_the_right(visitor.greeting.get_by_text("مرحبا"))
     visitor.say(LONG)
     visitor.wait_for_reply()
     title = page.locator("[class*=st-key-open-] .stMarkdownEllipsis").first

@@ -273,9 +273,11 @@ def test_keys_start_search_stop_and_regenerate(visitor: Visitor, bell: Path) -> 
     page.keyboard.press("Escape")
     visitor.wait_for_reply()
     expect(reply).to_contain_text("stopped")
+    expect(visitor.stop_button).to_have_count(0)
     page.keyboard.press("Control+Shift+Enter")
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    expect(reply).not_to_contain_text("stopped")  # what grows there is the new reply
     expect(reply).to_contain_text("word1 ")
+    expect(visitor.stop_button).to_be_visible()
     page.keyboard.press("Escape")
     expect(reply).to_contain_text("2/2")
     page.keyboard.press("Control+k")
