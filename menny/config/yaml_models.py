@@ -3,13 +3,22 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from menny.config.yaml_reader import FILE_ENDINGS, KeyPath, PlainYamlError, parse, read, texts_cut_by_comments
+from menny.config.yaml_reader import (
+    FILE_ENDINGS,
+    KeyPath,
+    PlainYaml,
+    PlainYamlError,
+    parse,
+    read,
+    texts_cut_by_comments,
+)
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.text import close_matches, sanitize
@@ -49,7 +58,7 @@ def load_yaml(path: Path | str, model: type[ModelT]) -> ModelT:
 def parse_yaml(text: str, model: type[ModelT], name: str) -> ModelT:
     """As `load_yaml`, from the text of a file of that name."""
     try:
-        document = parse(text)
+        document = _parse_once(text)
         if found := _not_finite(document.data):
             loc, number = found
             raise PlainYamlError(_line_of(loc, document.lines), f"{_key(loc)} must be a number, not {_short(number)}")
@@ -59,6 +68,12 @@ def parse_yaml(text: str, model: type[ModelT], name: str) -> ModelT:
         return from_data(document.data, model)
     except ValidationError as error:
         raise ConfigError(f"{name}{_explain(error, model, document.lines)}") from None
+
+
+@lru_cache(maxsize=16)
+def _parse_once(text: str) -> PlainYaml:
+    """Parse a text; the page reads the same files in every run. Callers leave the result as it is."""
+    return parse(text)
 
 
 def from_data(data: Any, model: type[ModelT]) -> ModelT:
