@@ -19,6 +19,7 @@ from menny.text import close_matches, is_blank
 
 IMAGES = "images"
 PICTURE_TYPES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_GREETINGS = 100  # besides the usual one
 MAX_EXAMPLES = 16
 MAX_EXAMPLE = 4000  # characters of a question or an answer
 MAX_EXTENSIONS = 128 * 1024  # bytes of JSON
@@ -98,7 +99,7 @@ class PersonaFile(StrictModel):
     )
     alternate_greetings: tuple[Annotated[Text, Field(min_length=1, max_length=MAX_GREETING)], ...] | None = Field(
         default=None,
-        max_length=100,
+        max_length=MAX_GREETINGS,
         description="Other first messages to choose from; without the key, those of the card that it came from.",
     )
     suggestions: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(

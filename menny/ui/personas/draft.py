@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from menny.config.yaml_models import field_errors, from_data
 from menny.errors import FileChangedError, MennyError
 from menny.lorebooks.lorebook import LoreEntry
+from menny.personas.cards import alternate_greetings
 from menny.personas.persona import MemorySettings, Parameters, Persona, PersonaFile
 from menny.text import sanitize
 from menny.ui.personas.persona_store import own_personas
@@ -29,7 +30,9 @@ class Draft:
     avatar: str | None = None
     picture: bytes | None = None  # a new avatar, kept when the persona is
     extensions: Mapping[str, Any] = field(default_factory=dict)
-    alternate_greetings: tuple[str, ...] | None = None
+    alternate_greetings: tuple[str, ...] | None = None  # as the file has them, for as long as no field of them changes
+    others: tuple[str, ...] = ()  # the other greetings when it was opened, also those that its card brought
+    other_rows: list[int] = field(default_factory=list)  # the numbers of their fields
     rows: list[int] = field(default_factory=list)  # the numbers of the examples' fields
     errors: dict[str, str] = field(default_factory=dict)  # by field
     error: str = ""  # one that concerns no field
@@ -93,7 +96,11 @@ def open_existing(persona: Persona) -> None:
 
 def _kept(persona: Persona) -> dict[str, Any]:
     """What the form has no fields for, and an edited persona keeps."""
-    return {"extensions": persona.extensions, "alternate_greetings": persona.alternate_greetings}
+    return {
+        "extensions": persona.extensions,
+        "alternate_greetings": persona.alternate_greetings,
+        "others": tuple(map(sanitize, alternate_greetings(persona))),
+    }
 
 
 def values(draft: Draft) -> dict[str, Any]:
@@ -103,6 +110,7 @@ def values(draft: Draft) -> dict[str, Any]:
         value = st.session_state.get(key_of(name))
         return sanitize(value) if isinstance(value, str) else value
 
+    others = tuple(of(f"other_{row}") for row in filled_others(draft))
     examples = [{who: of(f"{who}_{row}") or "" for who in ("user", "assistant")} for row in filled(draft)]
     return {
         **{name: of(name) or "" for name in TEXTS},
@@ -116,7 +124,7 @@ def values(draft: Draft) -> dict[str, Any]:
         "thinking": of("thinking") or "auto",
         "order": of("order"),
         "extensions": dict(draft.extensions),
-        "alternate_greetings": draft.alternate_greetings,
+        "alternate_greetings": draft.alternate_greetings if others == draft.others else others,
     }
 
 
@@ -124,6 +132,11 @@ def filled(draft: Draft) -> list[int]:
     """The rows of examples that aren't empty."""
     keys = {row: [key_of(f"{who}_{row}") for who in ("user", "assistant")] for row in draft.rows}
     return [row for row in draft.rows if any((st.session_state.get(key) or "").strip() for key in keys[row])]
+
+
+def filled_others(draft: Draft) -> list[int]:
+    """The rows of other greetings that aren't empty."""
+    return [row for row in draft.other_rows if (st.session_state.get(key_of(f"other_{row}")) or "").strip()]
 
 
 def keep_draft() -> None:
@@ -136,8 +149,10 @@ def keep_draft() -> None:
     try:
         persona = from_data(values(draft), PersonaFile)
     except ValidationError as error:
-        rows = filled(draft)
-        draft.errors = {_field_of(place, rows): text for place, text in reversed(field_errors(error, PersonaFile))}
+        rows, others = filled(draft), filled_others(draft)
+        draft.errors = {
+            _field_of(place, rows, others): text for place, text in reversed(field_errors(error, PersonaFile))
+        }
         persona = None
     if twin := _twin(draft, st.session_state.get(key_of("name"), "")):
         draft.errors.setdefault("name", f"There is a {twin.name} already; choose another name.")
@@ -180,6 +195,8 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
     state |= {"suggestions": "\n".join(persona.suggestions), "guardrails": list(persona.guardrails)}
     state |= {"lorebooks": list(persona.lorebooks)}
     state |= {"strategy": persona.memory.strategy, "turns": persona.memory.turns}
+    draft.other_rows = list(range(len(draft.others)))
+    state |= {f"other_{row}": text for row, text in enumerate(draft.others)}
     for row, example in enumerate(persona.examples):
         state |= {f"user_{row}": example.user, f"assistant_{row}": example.assistant}
     st.session_state.update({key_of(name): value for name, value in state.items()})
@@ -205,11 +222,13 @@ def _twin(draft: Draft, name: str) -> Persona | None:
     return next((one for one in everybody if one.name.casefold() == folded and one.id != draft.persona_id), None)
 
 
-def _field_of(place: tuple[str | int, ...], rows: Sequence[int]) -> str:
+def _field_of(place: tuple[str | int, ...], rows: Sequence[int], others: Sequence[int]) -> str:
     """The field that a place in a persona's file is written in."""
     match place:
         case ("examples", int(index), str(who)):
             return f"{who}_{rows[index]}"
+        case ("alternate_greetings", int(index)):
+            return f"other_{others[index]}"
         case ("parameters", str(name)):
             return name
         case ("memory", *_):

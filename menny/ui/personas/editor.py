@@ -7,7 +7,7 @@ import streamlit as st
 from menny.errors import MennyError
 from menny.moderation.guardrails import NONE
 from menny.personas.avatars import as_avatar
-from menny.personas.persona import MAX_EXAMPLES, Persona
+from menny.personas.persona import MAX_EXAMPLES, MAX_GREETINGS, Persona
 from menny.ui.personas.draft import NUMBERS, Draft, drop_draft, keep_draft, key_of, values
 from menny.ui.personas.persona_store import own_personas
 from menny.ui.personas.preview import draw_preview
@@ -120,6 +120,7 @@ def _draw_words(draft: Draft) -> None:
         **KEPT,
     )
     _draw_field_error(draft, "greeting")
+    _draw_other_greetings(draft)
     st.text_area(
         "Suggestions",
         key=key_of("suggestions"),
@@ -128,6 +129,36 @@ def _draw_words(draft: Draft) -> None:
         **KEPT,
     )
     _draw_field_error(draft, "suggestions")
+
+
+def _draw_other_greetings(draft: Draft) -> None:
+    """The first messages that a chat can begin with instead."""
+
+    def add() -> None:
+        row = max(draft.other_rows, default=-1) + 1
+        draft.other_rows.append(row)
+        st.session_state[key_of(f"other_{row}")] = ""  # a removed row had text
+
+    for place, row in enumerate(draft.other_rows, start=2):
+        st.text_area(f"Greeting {place}", key=key_of(f"other_{row}"), height=80, **KEPT)
+        _draw_field_error(draft, f"other_{row}")
+        st.button(
+            f"Remove greeting {place}",
+            key=f"remove_other_{row}",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=draft.other_rows.remove,
+            args=(row,),
+        )
+    st.button(
+        "Add a greeting",
+        icon=":material/add:",
+        key="add_other",
+        on_click=add,
+        disabled=len(draft.other_rows) >= MAX_GREETINGS,
+        help="On the start page, arrows switch between the greetings.",
+    )
+    _draw_field_error(draft, "alternate_greetings")
 
 
 def _draw_examples(draft: Draft) -> None:

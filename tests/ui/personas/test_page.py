@@ -281,3 +281,36 @@ def test_an_import_says_what_it_left_out_and_a_file_that_is_none_does_not_stop_t
     assert "b.json couldn't be imported: it isn't a character card" in shown(page)
     page.button(key="edit-seraphina").click().run()
     assert "lorebook" not in shown(page)
+
+
+def test_other_greetings_are_added_changed_and_removed_and_a_long_one_is_named(stage: Stage, personas: AppTest) -> None:
+    page = make_basil(personas)
+    page.button(key="edit-basil").click().run()
+    for _ in range(3):
+        page.button(key="add_other").click().run()
+    page.text_area(key="persona_other_1").set_value("x" * 40_000)
+    page.text_area(key="persona_other_2").set_value("Mind the frost.").run()
+    page.button(key="save_persona").click().run()
+    assert list(page.session_state["persona_desk"].draft.errors) == ["other_1"]
+    page.button(key="remove_other_1").click().run()
+    page.button(key="save_persona").click().run()
+    assert yaml.safe_load(own_file(stage).read_text())["alternate_greetings"] == ["Mind the frost."]
+    page.button(key="edit-basil").click().run()
+    assert page.text_area(key="persona_other_0").value == "Mind the frost."
+    page.button(key="remove_other_0").click().run()
+    page.button(key="save_persona").click().run()
+    assert yaml.safe_load(own_file(stage).read_text())["alternate_greetings"] == []
+
+
+def test_greetings_of_a_card_are_in_the_editor_and_stay_its_own_until_changed(stage: Stage, personas: AppTest) -> None:
+    page = upload(personas, ("sera.json", json.dumps(cards.V2).encode()))
+    [file] = (stage.home / "personas").glob("*.yaml")
+    page.button(key=f"edit-{file.stem}").click().run()
+    assert page.text_area(key="persona_other_1").value == "Who is there?"
+    page.text_input(key="persona_tagline").set_value("Changed").run()
+    page.button(key="save_persona").click().run()
+    assert "alternate_greetings" not in yaml.safe_load(file.read_text())
+    page.button(key=f"edit-{file.stem}").click().run()
+    page.text_area(key="persona_other_1").set_value("Who?").run()
+    page.button(key="save_persona").click().run()
+    assert yaml.safe_load(file.read_text())["alternate_greetings"] == ["Good morning.", "Who?"]
