@@ -27,6 +27,7 @@ from menny.errors import StorageError
 from menny.lorebooks.own import OwnLorebooks
 from menny.personas.own import OwnPersonas
 from menny.personas.persona import load_all
+from menny.personas.profile_files import profiles_from_archive
 from menny.storage import ChatStore, Conversation, Transcript, as_markdown, store_file, unpack
 from menny.storage import as_json as json_document
 from menny.storage.formats.archive import MOST_BYTES
@@ -103,14 +104,15 @@ def import_(file: FileIn, as_json: AsJson = False) -> None:
         _store(is_to_write=True) as store,
         OwnPersonas().from_archive(unpacked.files) as personas,
         OwnLorebooks().from_archive(unpacked.files) as lorebooks,
+        profiles_from_archive(unpacked.files) as profiles,
     ):
         added = store.merge(unpacked.transcripts)
     if as_json:
         ids = [transcript.conversation.id for transcript in unpacked.transcripts]
         told: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas, "lorebooks": lorebooks}
-        typer.echo(json_text({**told, "left_out": list(unpacked.notices)}))
+        typer.echo(json_text({**told, "profiles": profiles, "left_out": list(unpacked.notices)}))
     else:
-        typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks))))
+        typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks), len(profiles))))
 
 
 def _document(transcript: Transcript) -> str:

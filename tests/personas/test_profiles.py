@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from menny.errors import ConfigError
+from menny.personas.avatars import blank_avatar
 from menny.personas.files import render, save, text_of
 from menny.personas.macros import Draws
 from menny.personas.persona import Persona
+from menny.personas.profile_files import profiles_from_archive, profiles_to_archive
 from menny.personas.profiles import Profile, ProfileFile, load_profiles, nearest, system_text
+from menny.storage import pack, unpack
 
 BO = Persona(id="bo", name="Bo", system_prompt="You are Bo. {{user}} is your apprentice.")
 
@@ -72,3 +76,32 @@ def test_a_profile_is_written_with_its_comments_kept_and_its_schema_beside_it(tm
     edited = render(ProfileFile(name="Ada", description="She counts."), "# mine\nname: Ada # first\n")
     assert edited == "# mine\nname: Ada # first\ndescription: She counts.\n"
     assert load_profiles(tmp_path / "profiles")[0] == [Profile(id="ada", name="Ada")]
+
+
+def test_profiles_come_back_out_of_an_archive_with_their_comments_and_a_broken_one_brings_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENNY_HOME", str(tmp_path / "old"))
+    (tmp_path / "old").mkdir()
+    text = "name: Ada  # me\navatar: images/a.png\npersonas: [bo]\n"
+    write(tmp_path / "old" / "profiles", ada=text, cy="name: Cy\n")
+    (tmp_path / "old" / "images").mkdir()
+    (tmp_path / "old" / "images" / "a.png").write_bytes(blank_avatar())
+    saved = unpack("all.zip", pack([], profiles_to_archive())).files
+    monkeypatch.setenv("MENNY_HOME", str(tmp_path / "new"))
+    write(tmp_path / "new", unrelated="")
+    write(tmp_path / "new" / "profiles", cy="name: Mine\n")
+    with profiles_from_archive(saved) as kept:
+        assert kept == ["ada"]
+    ada, mine = load_profiles()[0]
+    assert (ada.name, ada.personas, mine.name) == ("Ada", ("bo",), "Mine")
+    assert (path := ada.avatar_path())
+    assert path.is_relative_to(tmp_path / "new")
+    assert "# me" in (tmp_path / "new" / "profiles" / "ada.yaml").read_text()
+    (tmp_path / "new" / "profiles" / "ada.yaml").unlink()
+    broken = {**saved, "profiles/di.yaml": b"nickname: D\n"}
+    with pytest.raises(ConfigError, match="Nothing was imported"), profiles_from_archive(broken):
+        raise AssertionError
+    with pytest.raises(ConfigError, match="full"), profiles_from_archive(saved):
+        raise ConfigError("full")
+    assert [profile.name for profile in load_profiles()[0]] == ["Mine"]

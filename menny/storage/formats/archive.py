@@ -27,7 +27,7 @@ MOST_FILES = 50_000
 MOST_NOTICES = 5
 MANIFEST, CHATS = "menny-archive.json", "chats"
 EXPORT = re.compile(r"conversations(-\d+)?\.json")  # a large export of ChatGPT's is in numbered parts
-BESIDES = ("personas", "images", "lorebooks")  # the folders of what an archive holds besides chats
+BESIDES = ("personas", "images", "lorebooks", "profiles")  # the folders of what an archive holds besides chats
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
@@ -55,12 +55,12 @@ class Unpacked:
     """The content of a file, and what was left out: names of chats, each with the reason in brackets."""
 
     transcripts: Transcripts
-    files: dict[str, bytes] = field(default_factory=dict)  # besides chats, by name: personas/…, images/…, lorebooks/…
+    files: dict[str, bytes] = field(default_factory=dict)  # besides chats, by name: personas/…, images/…
     notices: tuple[str, ...] = ()
 
-    def report(self, added: int, personas: int, lorebooks: int = 0) -> str:
-        """Return the sentence on an import of it that brought so many new messages, personas and lorebooks."""
-        counts = ((personas, "persona"), (lorebooks, "lorebook"))
+    def report(self, added: int, personas: int, lorebooks: int = 0, profiles: int = 0) -> str:
+        """Return the sentence on an import of it that brought so many new messages, personas and other files."""
+        counts = ((personas, "persona"), (lorebooks, "lorebook"), (profiles, "profile"))
         back = " and ".join(_counted(number, what) for number, what in counts if number)
         besides = f", {back} brought back" if back else ""
         left_out = f" Not everything could be used: {'; '.join(self.notices)}." if self.notices else ""
