@@ -171,7 +171,10 @@ class Visitor:
     def choose(self, label: str, option: str) -> None:
         """Choose in the settings."""
         self.open_settings()
-        box = self.page.get_by_role("combobox", name=label)
+        self.pick(self.page.get_by_role("combobox", name=label), option)
+
+    def pick(self, box: Locator, option: str) -> None:
+        """Choose in a box."""
         box.scroll_into_view_if_needed()  # beforehand: a list closes when what it hangs on is scrolled
         self.page.wait_for_timeout(100)
         box.click()

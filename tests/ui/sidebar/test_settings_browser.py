@@ -54,8 +54,7 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             typed(page, "Max tokens", "5000")
             page.get_by_text("Moderation", exact=True).click()
             box = page.get_by_role("combobox", name="Your messages").nth(1)
-            box.click()
-            page.get_by_role("option", name="Block").click()
+            first.pick(box, "Block")
             expect(box).to_have_value("Block")
             chat = page.url
             page.reload()
