@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.tiles import TOKENS, UNROLLED, Generate, typed
+from menny.engine.cpu.memory import LINE
+from menny.engine.cpu.tiles import AHEAD_OF_SEVERAL, TOKENS, UNROLLED, Generate, typed
 from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, halves, i64, ints, shorts
 
 
@@ -26,7 +27,10 @@ def _plain(kind: str, tokens: int) -> Generate:
         with cgutils.for_range(build, build.sdiv(width, ir.Constant(i64, UNROLLED))) as four:
             for unrolled in range(UNROLLED):
                 column = build.add(build.mul(four.index, ir.Constant(i64, UNROLLED)), ir.Constant(i64, unrolled))
-                weight = _as_floats(vectors, kind, vectors.at(weights, (column, WIDTH * nbytes)))
+                place = vectors.at(weights, (column, WIDTH * nbytes))
+                if tokens > 1 and unrolled * WIDTH * nbytes % LINE == 0:
+                    vectors.fetch(vectors.at(place, (AHEAD_OF_SEVERAL, 1)), level=2)
+                weight = _as_floats(vectors, kind, place)
                 for token in range(tokens):
                     number = vectors.load(f32, vectors.at(x, (column, 4), (width, 4 * token)), align=4)
                     vectors.add_product(weight, vectors.splat(number), sums[token][unrolled])

@@ -14,10 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.tiles import TOKENS, UNROLLED, Generate, typed
+from menny.engine.cpu.tiles import AHEAD, AHEAD_OF_SEVERAL, TOKENS, UNROLLED, Generate, typed
 from menny.engine.cpu.vectors import VectorBuilder, f32, floats, halves, i32, i64, ints, pairs
-
-_AHEAD = 4096  # bytes before they are read, that weights are asked of the memory
 
 
 def _quantized(bits: int, tokens: int) -> Generate:
@@ -48,14 +46,17 @@ def _sums_of_group(
     """Each token's sum over a group's columns of q n, whose first word is `first`."""
     build = vectors.builder
     parts = 16 // bits  # numbers in half a word
-    chains = 4 if tokens == 1 else 1  # sums that needn't wait for each other
+    chains = parts if tokens == 1 or vectors.has_wide_registers else 1  # sums that needn't wait for each other
     exact = [[vectors.variable(vectors.zero(ints)) for _ in range(chains)] for _ in range(tokens)]
     with cgutils.for_range(build, build.sdiv(per_group, ir.Constant(i64, UNROLLED))) as four:
         at = build.add(first, build.mul(four.index, ir.Constant(i64, UNROLLED)))
         for unrolled in range(UNROLLED):
             place = vectors.at(words, (at, 64), (unrolled, 64))
             word = vectors.load(pairs, place, align=4)
-            vectors.fetch(vectors.at(place, (_AHEAD, 1)))
+            if tokens == 1:
+                vectors.fetch(vectors.at(place, (AHEAD, 1)))
+            else:
+                vectors.fetch(vectors.at(place, (AHEAD_OF_SEVERAL, 1)), level=2)
             for part, numbers in enumerate(vectors.bits_of(word, bits)):
                 for token in range(tokens):
                     place = vectors.at(n, (at, 4 * parts), (parts * unrolled + part, 4), (width, 2 * token))

@@ -15,6 +15,8 @@ from menny.engine.cpu.vectors import VectorBuilder, i64
 
 TOKENS = 4  # vectors in a tile of several
 UNROLLED = 4  # words, or columns, between two looks at the end of a loop
+AHEAD = 4096  # bytes before they are read, that a tile of one vector asks the memory for weights
+AHEAD_OF_SEVERAL = 16384  # that a tile of several does, into the second cache: the first is full of their vectors
 _N_ARGS = 12
 
 Generate = Callable[[VectorBuilder, Any], None]
@@ -31,7 +33,8 @@ def typed(generate: Generate) -> Any:
     """The type of a tile, and how it is compiled: as Numba asks of an intrinsic."""
 
     def lower(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        generate(VectorBuilder(builder), args)
+        _, _, features = context.codegen().magic_tuple()
+        generate(VectorBuilder(builder, features), args)
         return context.get_dummy_value()
 
     return SIGNATURE, lower

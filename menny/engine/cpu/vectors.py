@@ -26,8 +26,10 @@ _EVEN, _ODD = (ir.Constant(ints, list(range(start, 2 * WIDTH, 2))) for start in 
 class VectorBuilder:
     """Writes vector instructions into a function that is being compiled."""
 
-    def __init__(self, builder: Any) -> None:
+    def __init__(self, builder: Any, features: str = "") -> None:
+        """`features` of the processor are listed as LLVM names them: +avx2,+avx512f,…"""
         self.builder = builder
+        self.has_wide_registers = "+avx512f" in features.split(",")  # 32, each of a whole vector
 
     def at(self, address: Any, *parts: tuple[Any, int]) -> Any:
         """An address moved on by index x bytes, for each pair of these."""
@@ -71,12 +73,12 @@ class VectorBuilder:
         exponent = build.add(build.fptosi(whole, ints), ir.Constant(ints, [127] * WIDTH))
         return build.fmul(power, build.bitcast(build.shl(exponent, ir.Constant(ints, [23] * WIDTH)), floats))
 
-    def fetch(self, address: Any) -> None:
-        """Have the memory at an address brought near, which will be read soon."""
+    def fetch(self, address: Any, level: int = 1) -> None:
+        """Have the memory at an address brought into the first or second cache: it will be read soon."""
         pointer = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        reading, keep, data = (ir.Constant(i32, number) for number in (0, 3, 1))
+        reading, keep, data = (ir.Constant(i32, number) for number in (0, 4 - level, 1))
         self.builder.call(prefetch, [self.builder.inttoptr(address, pointer), reading, keep, data])
 
     def store(self, value: Any, address: Any) -> None:
