@@ -11,6 +11,7 @@ from menny.personas.own import books_of, picture_of
 from menny.personas.persona import Persona, own_folder
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
 from menny.ui.personas.persona_store import own_personas
+from menny.ui.personas.profile_store import copy_to_profiles, delete_profile
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
@@ -86,12 +87,31 @@ def _draw_menu(persona: Persona) -> None:
         match st.session_state[key]:
             case "Duplicate":
                 open_copy(persona)
+            case "Copy to my profiles":
+                _copy_to_profiles(persona)
             case "Delete" | "Reset":
                 _delete(persona, is_preset=preset is not None)
 
-    chosen = st.menu_button("More", ["Duplicate", "Export", *last], key=key, type="tertiary", on_click=act)
+    chosen = st.menu_button(
+        "More", ["Duplicate", "Copy to my profiles", "Export", *last], key=key, type="tertiary", on_click=act
+    )
     if chosen == "Export":
         _draw_export(persona)
+
+
+def _copy_to_profiles(persona: Persona) -> None:
+    desk = Desk.current()
+    desk.report()
+    try:
+        profile_id = copy_to_profiles(persona)
+    except MennyError as error:
+        desk.errors = [str(error)]
+        return
+
+    def undo() -> None:
+        delete_profile(profile_id)
+
+    desk.report(f"{persona.name} is one of your profiles now. Choose it in a chat's settings, under You.", undo)
 
 
 def _delete(persona: Persona, is_preset: bool) -> None:

@@ -8,7 +8,8 @@ from menny.errors import MennyError
 from menny.personas.avatars import as_avatar
 from menny.personas.profiles import MAX_DESCRIPTION, Profile, ProfileFile
 from menny.text import sanitize
-from menny.ui.personas.profile_store import delete_profile, keep_profile
+from menny.ui.personas.persona_store import own_personas
+from menny.ui.personas.profile_store import copy_to_personas, delete_profile, keep_profile
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, Undo
 from menny.ui.shared.options import Options
@@ -69,23 +70,31 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
     is_default = st.toggle("In all other chats", value=default or not options.profiles, key="profile_default")
     with st.container(horizontal=True, gap="small"):
         is_saved = st.button("Save", type="primary", key="profile_save")
+        is_copied = profile is not None and st.button(
+            "Copy to personas", key="profile_copy", help="Saves the profile, and makes a persona that you can talk to."
+        )
         is_deleted = profile is not None and st.button("Delete", key="profile_delete", type="tertiary")
     try:
         if is_deleted:
             put_back = delete_profile(shown.id)
             session.undo = Undo(f"{shown.name} was deleted.", put_back)
-        elif is_saved:
+        elif is_saved or is_copied:
             values = {"name": name, "description": description, "avatar": shown.avatar, "personas": used_with}
             kept = from_data({key: sanitize(v) if isinstance(v, str) else v for key, v in values.items()}, ProfileFile)
             profile_id = keep_profile(kept, shown.id, as_avatar(picture.getvalue()) if picture else None)
             if is_default != default:
                 session.set_app(profile=profile_id if is_default else "")
+            if is_copied:
+                persona_id = copy_to_personas(kept)
+                session.undo = Undo(
+                    f"{kept.name} is one of your personas now.", lambda: own_personas().delete(persona_id)
+                )
     except ValidationError as error:
         (place, text), *_ = field_errors(error, ProfileFile)
         st.error(as_label(f"{str(place[0]).capitalize()}: {text}"), icon=":material/error:")
     except MennyError as error:
         st.error(as_label(str(error)), icon=":material/error:")
     else:
-        if is_saved or is_deleted:
+        if is_saved or is_copied or is_deleted:
             _close()
             st.rerun()

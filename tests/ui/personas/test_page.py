@@ -11,7 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from menny.config.paths import PROJECT
 from menny.config.yaml_models import load_yaml
+from menny.errors import ConfigError
 from menny.personas.persona import PersonaFile
+from menny.personas.profiles import ProfileFile
+from menny.ui.personas.profile_store import copy_to_profiles
 from tests.personas import card_files as cards
 from tests.ui.conftest import Stage, go, say
 
@@ -314,3 +317,25 @@ def test_greetings_of_a_card_are_in_the_editor_and_stay_its_own_until_changed(st
     page.text_area(key="persona_other_1").set_value("Who?").run()
     page.button(key="save_persona").click().run()
     assert yaml.safe_load(file.read_text())["alternate_greetings"] == ["Good morning.", "Who?"]
+
+
+def test_a_persona_is_copied_to_a_profile_and_back(stage: Stage, personas: AppTest) -> None:
+    page = make_basil(personas)
+    file = own_file(stage)
+    file.write_text(file.read_text().replace("You are Basil", "You are {{char}}, who likes {{user}}"))
+    page.run()
+    page.menu_button(key="more-basil").click("Copy to my profiles").run()
+    assert "Basil is one of your profiles now." in shown(page)
+    profile = load_yaml(stage.home / "profiles" / "basil.yaml", ProfileFile)
+    assert profile.name == "Basil"
+    assert profile.description.startswith("You are {{user}}, who likes {{char}}")
+    page = stage.open_page()
+    page.session_state["profile_open"] = "basil"
+    page.run()
+    page.text_area(key="profile_description").set_value("{{user}} sails.")
+    page.button(key="profile_copy").click().run()
+    assert not page.exception
+    copied = load_yaml(own_file(stage, "basil-2"), PersonaFile)
+    assert (copied.name, copied.system_prompt) == ("Basil 2", "{{char}} sails.")
+    with pytest.raises(ConfigError, match="room for 8,000 characters, and this description has 9,000"):
+        copy_to_profiles(PersonaFile(name="Long", system_prompt="x" * 9000))
