@@ -131,7 +131,9 @@ def _draw_entries(opened: OpenBook, book: Lorebook) -> None:
 def _draw_row(opened: OpenBook, place: int, entry: LoreEntry) -> None:
     facts = [] if entry.enabled else ["Off"]
     facts += ["Always there"] if entry.constant else []
-    facts += [", ".join(entry.keys[:8])] if entry.keys and not entry.constant else []
+    keys = [key for key in entry.keys[:8] if key != title_of(entry)]
+    facts += [", ".join(keys)] if keys and not entry.constant else []
+    facts += [] if keys else [entry.content[:100]]
     with st.container(key=f"lore-row-{place}", gap=None):
         st.button(
             as_label(title_of(entry)[:80] or "Untitled"),
@@ -140,7 +142,7 @@ def _draw_row(opened: OpenBook, place: int, entry: LoreEntry) -> None:
             on_click=open_entry,
             args=(opened, place, entry),
         )
-        st.caption(as_label(" · ".join(facts)[:160] or "No key yet"))
+        st.caption(as_label(" · ".join(filter(None, facts))[:160]))
 
 
 def _has(entry: LoreEntry, wanted: str) -> bool:

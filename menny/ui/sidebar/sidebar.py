@@ -14,6 +14,7 @@ from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.you import you_in
 from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
 from menny.ui.sidebar.guardrail_panel import choose_guardrail
+from menny.ui.sidebar.lore_panel import choose_lorebooks
 from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.model_panel import ModelChoice, chosen_model, draw_model
 from menny.ui.sidebar.moderation_panel import choose_moderation
@@ -68,6 +69,7 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     choose_thinking(session, thinking, choice.model)
     draw_sampling(session, values, choices.settings.params.seed, thinking)
     choose_memory(session, choices.settings.memory)
+    choose_lorebooks(session, session.chosen, choices.persona, options)
     engine = shared_engine().engine_of(choices.source) if choices.source else None
     usage = draw_meter(session, engine, choices.settings)
     st.caption("For all chats")

@@ -11,6 +11,7 @@
 //   whole document takes its color scheme.
 // - Texts in Arabic or Hebrew are set from right to left, each block by its own first letter.
 // - The message box keeps the focus, and what is typed into it, when it is replaced.
+// - A text that is tried on a lorebook shows what it calls up while it is typed.
 // - A download that fails while the page is being redrawn is tried once more.
 
 const SEARCH = ".st-key-search input"
@@ -184,6 +185,17 @@ function retryDownload(event, tries = 8) {
   }, 250)
 }
 
+// A text that is tried on a lorebook is sent as it is typed, as by Ctrl Enter.
+let trial = 0
+
+function tryLore(event) {
+  const field = event.target
+  if (!field.matches?.(".st-key-lore_trial textarea")) return
+  clearTimeout(trial)
+  const enter = { key: "Enter", code: "Enter", keyCode: 13, ctrlKey: true, bubbles: true, cancelable: true }
+  trial = setTimeout(() => field.dispatchEvent(new KeyboardEvent("keydown", enter)), 300)
+}
+
 // How the page is set
 
 function followTheme(signal) {
@@ -244,6 +256,7 @@ export default function ({ data }) {
   document.addEventListener("click", event => retryDownload(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
   document.addEventListener("click", beginNewChat, options)
+  document.addEventListener("input", tryLore, options)
   keepBox(signal)
   followTheme(signal)
   followDirection(signal)

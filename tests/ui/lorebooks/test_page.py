@@ -153,3 +153,16 @@ def test_a_lorebook_that_is_gone_is_named(stage: Stage) -> None:
     (stage.home / "personas" / "basil.yaml").write_text("name: Basil\nsystem_prompt: x\nlorebooks: [glade]\n")
     page = stage.open_page()
     assert "Basil names the lorebook 'glade', which isn't there or can't be read." in shown(page)
+
+
+def test_a_chat_has_lorebooks_of_its_own(stage: Stage) -> None:
+    put(stage, "glade", MOSS)
+    page = stage.open_page()
+    say(page, "What is moss?")
+    assert "The moss glows" not in stage.engine.prompts[-1]
+    page.multiselect(key="lorebooks").set_value(["glade"]).run()
+    say(page, "And the moss here?")
+    assert "[Background:\nThe moss glows at night.]" in stage.engine.prompts[-1]
+    page.button(key="new_chat").click().run()
+    assert page.multiselect(key="lorebooks").value == []
+    assert not page.exception
