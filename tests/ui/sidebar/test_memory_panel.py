@@ -111,7 +111,7 @@ def test_what_the_model_no_longer_sees_stands_back_in_the_chat(tmp_path: Path) -
         turns = visitor.page.get_by_label("Turns before the question")
         turns.fill("1")
         turns.press("Enter")
-        expect(standing_back).to_have_count(4)
+        expect(standing_back).to_have_count(5)  # the greeting, and two questions with their replies
         expect(standing_back.first).not_to_have_css("opacity", "1")
         expect(standing_back.last).to_contain_text("You said question 2")
         expect(visitor.page.get_by_text("the model no longer sees what was said")).to_be_visible()
