@@ -1,4 +1,4 @@
-"""The files of a question: their tokens, and what is said where they don't fit the model's context."""
+"""The files of a question: their tokens, and the error where they don't fit the model's context."""
 
 from collections.abc import Sequence
 from dataclasses import replace

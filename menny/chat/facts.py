@@ -1,4 +1,4 @@
-"""Memory across chats: lasting facts about the user, noted after a chat, and told to the persona in the next one.
+"""Memory across chats: lasting facts about the user, noted after a chat, for the persona to know in the next one.
 
 Only two ways lead into it: the user types “Remember that …”, or the model lists facts in a request of its own, made
 when a chat has gone quiet. What a card or a message says of itself is never a fact.

@@ -110,8 +110,8 @@ class Context:
 
     def _encode(self, messages: Sequence[Message]) -> tuple[list[int], Sequence[int]]:
         """The ids of a prompt, and after them those of the answer that it leaves open."""
-        told = opened(messages, self._template)
-        return encode_open_chat(told, self._template, self._tokenizer, self._answer_ids, self._effort, self._words)
+        whole = opened(messages, self._template)
+        return encode_open_chat(whole, self._template, self._tokenizer, self._answer_ids, self._effort, self._words)
 
     def prompt_of(self, messages: Sequence[Message]) -> Prompt:
         """The prompt of all these messages, however long it is."""

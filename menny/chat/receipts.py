@@ -118,7 +118,7 @@ def packed(receipt: Receipt) -> dict[str, Any]:
 def read_receipt(reply: MessageNode, path: Sequence[MessageNode]) -> Receipt | None:
     """Read the receipt beside a reply, by those of the replies before it in its path.
 
-    None where there is none, or where it can't be read: a file of anybody's may have brought it.
+    None without one, or where it can't be read: a file from elsewhere may have brought it.
     """
     by_id = {entry.id: entry for entry in path}
     chain: list[Mapping[str, Any]] = []

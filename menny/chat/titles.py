@@ -52,10 +52,10 @@ def write_title(chat: Chat, engine: Engine, settings: ReplySettings, is_cancelle
 
 def request(question: str, answer: str) -> list[Message]:
     """The messages that ask for a title."""
-    said = f"User: {question[:EXCERPT]}\n\nAssistant: {answer[:EXCERPT]}"
+    exchange = f"User: {question[:EXCERPT]}\n\nAssistant: {answer[:EXCERPT]}"
     return [
         Message("system", "You write titles of chats: two to six words that name the subject, and nothing else."),
-        Message("user", f"{said}\n\nWrite the title of this chat."),
+        Message("user", f"{exchange}\n\nWrite the title of this chat."),
     ]
 
 

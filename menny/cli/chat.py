@@ -143,9 +143,9 @@ class TerminalChat:
 
     def greet(self) -> None:
         """Print the persona's greeting; it is the first message of a chat that has none yet."""
-        said = next(iter(greetings_of(self._who, self._your_name(self._who), self._draws)), "")
-        typer.echo(f"{self._who.name}: {sanitize(said)}\n" if said else "")
-        self._chat.begin_with(Opening((said,), persona=self._who.id) if said else None)
+        greeting = next(iter(greetings_of(self._who, self._your_name(self._who), self._draws)), "")
+        typer.echo(f"{self._who.name}: {sanitize(greeting)}\n" if greeting else "")
+        self._chat.begin_with(Opening((greeting,), persona=self._who.id) if greeting else None)
 
     def _profile(self, who: Persona) -> Profile | None:
         return nearest(load_profiles()[0], who.id, default=load_settings().profile or "")
@@ -250,13 +250,13 @@ class TerminalChat:
         texts = [one.text for one in combine(options.guardrail, who.guardrails, self._guardrails)]
         own = self._own_text if keeps_text else None
         text = system_text(who, self._profile(who), self._draws) if own is None else own
-        told = Instructions.of(texts, text, who.example_messages(self._your_name(who), self._draws))
+        instructions = Instructions.of(texts, text, who.example_messages(self._your_name(who), self._draws))
         params = SamplingParams(**{**who.parameters.model_dump(), **options.sampling})
         memory = memory_of(who, options.strategy, options.turns)
         thoughts = thinking_of(self._model, options.thinking or who.thinking) if self._model else None
         books = books_for(self._lorebooks, (*who.lorebooks, *self._given))
         lore = Lore(books, partial(who.lore_text, user=self._your_name(who), draws=self._draws))
-        settings = ReplySettings(params, told, self._template, memory, self._moderation, lore)
+        settings = ReplySettings(params, instructions, self._template, memory, self._moderation, lore)
         return replace(settings, thinking=thoughts) if thoughts else settings
 
     def _add_lorebook(self, given: str) -> None:

@@ -68,7 +68,9 @@ def search(
         found = store.search(text, MOST_FOUND)
     if as_json:
         excerpts = [(one, "".join(piece for piece, _ in one.excerpt)) for one in found]
-        results = [{**_described(one.conversation), "message": one.entry, "excerpt": said} for one, said in excerpts]
+        results = [
+            {**_described(one.conversation), "message": one.entry, "excerpt": excerpt} for one, excerpt in excerpts
+        ]
         typer.echo(json_text({"text": text, "chats": results}))
         return
     for one in found:
@@ -109,8 +111,8 @@ def import_(file: FileIn, as_json: AsJson = False) -> None:
         added = store.merge(unpacked.transcripts)
     if as_json:
         ids = [transcript.conversation.id for transcript in unpacked.transcripts]
-        told: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas, "lorebooks": lorebooks}
-        typer.echo(json_text({**told, "profiles": profiles, "left_out": list(unpacked.notices)}))
+        result: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas, "lorebooks": lorebooks}
+        typer.echo(json_text({**result, "profiles": profiles, "left_out": list(unpacked.notices)}))
     else:
         typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks), len(profiles))))
 

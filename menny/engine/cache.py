@@ -177,7 +177,7 @@ class KVCache(_Buffers):
 
     @classmethod
     def of(cls, buffers: Sequence[mx.array], offset: int) -> Self:
-        """A cache with these buffers, of which so many slots are filled."""
+        """A cache with these buffers, of which `offset` slots are filled."""
         cache = cls()
         cache._keys, cache._values = buffers
         cache.offset = offset

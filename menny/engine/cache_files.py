@@ -79,7 +79,7 @@ class CacheFiles:
         return max((self._common(kept, prompt) for kept in self._kept), default=0)
 
     def load(self, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> FiledCache | None:
-        """Read the cache that holds most of a prompt; None where there is none that can be used."""
+        """Read the cache that holds most of a prompt; None without one that can be used."""
         while self._kept:
             kept = max(self._kept, key=lambda one: self._common(one, prompt))
             if self._common(kept, prompt) < LEAST_TOKENS:

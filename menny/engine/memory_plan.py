@@ -71,7 +71,7 @@ class Plan:
         return self.cache + max(0, self.room - self.total - self.kept)
 
     def cache_of(self, tokens: int) -> int:
-        """The bytes of a cache that holds up to so many tokens."""
+        """The bytes of a cache that holds up to `tokens` tokens."""
         return self.needs.cache_bytes(min(tokens, self.context))
 
     @property
@@ -96,7 +96,7 @@ class MemoryNeeds:
         return Plan(context, self.weights, self.cache_bytes(context), overhead, self.machine.room, self)
 
     def cache_bytes(self, tokens: int) -> int:
-        """The bytes of a cache with so many tokens."""
+        """The bytes of a cache with this number of tokens."""
         args, buffer = self.args, -(-tokens // BLOCK) * BLOCK
         held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
         return 2 * args.n_kv_heads * args.head_dim * held * self.number

@@ -91,7 +91,7 @@ class PrefixCache:
         return sum(node.cache.nbytes for node in _below(self._root))
 
     def pop(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
-        """Take out the longest kept prefix of a prompt, for the caller to continue; None if there is none.
+        """Take out the longest kept prefix of a prompt, for the caller to continue, if there is one.
 
         At least the prompt's last token is left to compute. With a `chunk`, only whole chunks of this size count, as a
         prefill without this store would compute them: others may differ in their last digits.
@@ -205,7 +205,7 @@ class PrefixCache:
             self.insert(CachedPrefix(found.tokens, found.cache, found.prefilled, may_be_filed=True, is_filed=True))
 
     def file_next(self, files: CacheFiles) -> bool:
-        """Write one cache that may be filed and isn't yet to its file; False where there is none."""
+        """Write one cache that may be filed and isn't yet to its file; False if all are."""
         for node in _below(self._root):
             if node.may_be_filed and not node.is_filed and not node.children:
                 path = node.path

@@ -72,7 +72,7 @@ class Request:
 
     @property
     def is_background(self) -> bool:
-        """True if it gives way to replies that somebody watches."""
+        """True if it gives way to replies that are watched."""
         return isinstance(self.work, ScoreWork) or self.work.params.background
 
     @property

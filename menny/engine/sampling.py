@@ -27,7 +27,7 @@ class SamplingParams:
     lookup: bool = True  # speculative decoding by prompt lookup, where that is faster; the reply is the same
     ignore_eos: bool = False  # go on after the end of turn, up to max_tokens: for benchmarks
     thinking: bool | None = None  # whether a server's model thinks before it answers; None: as the server has it
-    background: bool = False  # give way to replies that somebody watches
+    background: bool = False  # give way to replies that are watched
     keep_cache: bool = False  # the conversation's cache may be kept in a file (cache_files.py)
 
     def __post_init__(self) -> None:

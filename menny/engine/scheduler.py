@@ -76,7 +76,7 @@ class Scheduler:
         return self._most_rows - len(self.rows)
 
     def has_room(self, cache_bytes: int) -> bool:
-        """True if a row whose cache takes up to so many bytes may come now."""
+        """True if a row whose cache takes up to `cache_bytes` may come now."""
         taken = sum(row.cache_bytes for row in self.rows)
         return self.free_rows > 0 and (not self.rows or taken + cache_bytes <= self._cache_bytes)
 
@@ -101,7 +101,7 @@ class Scheduler:
         self.rows = [row for row in self.rows if not row.is_over]
 
     def _next_reader(self) -> Row | None:
-        """The row whose turn it is to read a chunk: one that somebody watches, or else, now and then, another."""
+        """The row whose turn it is to read a chunk: one that is watched, or else, now and then, another."""
         readers = [row for row in self.rows if row.is_reading]
         watched = [row for row in readers if not row.request.is_background]
         if watched:
@@ -141,7 +141,7 @@ class Scheduler:
         n_tokens = sum(row.n_tokens for row in rows)
         try:
             computed = self._runtime.model.together([row.wants for row in rows if row.wants])
-        except Exception as error:  # whose it was can't be told
+        except Exception as error:  # whose it was isn't known
             for row in rows:
                 row.fail(error)
             return

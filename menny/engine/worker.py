@@ -270,7 +270,7 @@ class Engine:
             return bool(self._serving)
 
     def _rest(self, runtime: Runtime) -> None:
-        """Wait for work, with the lock held; while there is none, see to other machines, or to files."""
+        """Wait for work, with the lock held; meanwhile see to other machines, or to files."""
 
         def is_due() -> bool:
             return self._has_work() or self._forgets
@@ -294,7 +294,7 @@ class Engine:
                 runtime.cache_files.clear()
 
     def _in_order(self) -> list[Request]:
-        """The requests that wait, those that somebody watches first."""
+        """The requests that wait, those that are watched first."""
         return sorted(self._waiting, key=lambda request: request.is_background)
 
     def _has_work(self) -> bool:

@@ -55,7 +55,7 @@ def lorebook_of(found: Raw, fallback_name: str) -> tuple[Lorebook, list[str]]:
     }
     if (depth := _whole(found.get("scan_depth"), 0, 1000)) is not None:
         values["scan_depth"] = depth
-    if budget := _whole(found.get("token_budget"), 0, 10**7):  # 0 is what programs write where there is none
+    if budget := _whole(found.get("token_budget"), 0, 10**7):  # programs write 0 for no budget
         values["token_budget"] = budget
     if isinstance(found.get("recursive_scanning"), bool):
         values["recursive_scanning"] = found["recursive_scanning"]

@@ -24,7 +24,7 @@ class LoreEntry(StrictModel):
     keys: tuple[Key, ...] = Field(
         default=(), max_length=MAX_KEYS, description="Words, phrases or /regular expressions/ that call it up."
     )
-    content: Text = Field(max_length=MAX_CONTENT, description="What the model is told.")
+    content: Text = Field(max_length=MAX_CONTENT, description="The text that the model gets.")
     secondary_keys: tuple[Key, ...] = Field(
         default=(), max_length=MAX_KEYS, description="Further keys that decide, once one of the first has matched."
     )
@@ -32,7 +32,7 @@ class LoreEntry(StrictModel):
         default="and any", description="How the secondary keys decide: any or all of them there, or any or all absent."
     )
     enabled: bool = True
-    constant: bool = Field(default=False, description="Always there, in the system text, whatever is said.")
+    constant: bool = Field(default=False, description="Always there, in the system text, in every chat.")
     probability: float = Field(default=100, ge=0, le=100, description="Percent of the matches that call it up.")
     order: int = Field(
         default=100, ge=-(10**9), le=10**9, description="Higher ones come first into the budget, and last in the text."

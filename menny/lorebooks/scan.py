@@ -152,7 +152,7 @@ class _Scan:
         return found
 
     def _key_of(self, candidate: _Candidate) -> str | None:
-        """The key that calls an entry up; "" for a constant one, None where there is none."""
+        """The key that calls an entry up; "" for a constant one, None without a key."""
         entry = candidate.entry
         if entry.constant:
             return ""

@@ -11,7 +11,7 @@ SERVICE = "menny"
 
 
 def key_of(address: str, variable: str | None) -> str | None:
-    """Return a server's key, from the variable that its entry names, else from the keyring; None where there is none.
+    """Return a server's key, from the variable that its entry names, else from the keyring, if it is there.
 
     Raises ConfigError where the named variable isn't set.
     """

@@ -108,7 +108,7 @@ def a_mac(gigabytes: int) -> Machine:
 
 
 def typical_args(n_parameters: int) -> ModelArgs:
-    """Return args that a model with so many weights may have: its width and its cache grow with their square root."""
+    """Return likely args of a model with this number of weights: width and cache grow with its square root."""
     n_layers, head_dim = 32, 128
     dim = max(1, round(math.sqrt(n_parameters / (13 * n_layers))))  # 13: attention and a feed-forward of 3.5 widths
     n_kv_heads = max(1, round(CACHED_NUMBERS * math.sqrt(n_parameters) / (2 * n_layers * head_dim)))

@@ -137,7 +137,7 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(
-            "it is none of what Menny reads: a picture or zip with a card, JSON, YAML, or a Modelfile"
+            "Menny can't read it: it reads pictures and zips with a card, JSON, YAML, and Modelfiles"
         ) from None
     is_yaml = PurePath(name).suffix.lower() in FILE_ENDINGS
     first, _ = _parted(next((line for line in text.splitlines() if not _is_empty(line)), ""))

@@ -57,7 +57,7 @@ class Profile(ProfileFile):
         """The picture's file; None where there isn't one."""
         return picture_path(self.avatar, root)
 
-    def told(self, char: str, draws: Draws | None = None) -> str:
+    def described(self, char: str, draws: Draws | None = None) -> str:
         """What a model is told about the user: the name, and the description, its macros expanded."""
         about = expand(self.description, {"user": self.name, "char": char}, draws, "profile")
         return f"The user's name is {self.name}.{' ' if about else ''}{about}"
@@ -67,7 +67,7 @@ def system_text(persona: Persona, profile: Profile | None, draws: Draws | None =
     """A persona's text, and after it what the model is told about the user."""
     if profile is None:
         return persona.system_text(draws=draws)
-    return f"{persona.system_text(profile.name, draws)}\n\n{profile.told(persona.name, draws)}"
+    return f"{persona.system_text(profile.name, draws)}\n\n{profile.described(persona.name, draws)}"
 
 
 def profiles_folder() -> Path:
@@ -93,7 +93,7 @@ def load_profiles(folder: Path | None = None) -> tuple[list[Profile], list[Confi
 
 
 def nearest(profiles: Sequence[Profile], persona_id: str, chat_choice: str = "", default: str = "") -> Profile | None:
-    """The profile in force: the chat's, else the persona's, else the default one; None where there is none of these.
+    """The profile in force: the chat's, else the persona's, else the default one, if there is any of these.
 
     A chat that chose NOBODY has none.
     """

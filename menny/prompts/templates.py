@@ -134,7 +134,7 @@ def _mistral_v3(messages: Sequence[Message]) -> Iterator[Segment]:
 
 
 def _mistral_v7(messages: Sequence[Message]) -> Iterator[Segment]:
-    """Mistral Large 2411 and Small 3: a system message is a turn of its own, where it was said."""
+    """Mistral Large 2411 and Small 3: a system message is a turn of its own, in its place."""
     turns = list(_joined(messages))
     yield BOS
     for index, turn in enumerate(turns):

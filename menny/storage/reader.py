@@ -58,7 +58,7 @@ class ChatReader:
         return [as_conversation(row) for row in rows]
 
     def conversation(self, conversation_id: str) -> Conversation | None:
-        """Return a conversation, also a deleted one that can still be brought back; None if there is none."""
+        """Return a conversation, also a deleted one that can still be brought back; None for an unknown id."""
         with self._database.read() as db:
             row = db.execute("SELECT * FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
         return as_conversation(row) if row else None
@@ -74,7 +74,7 @@ class ChatReader:
         return [entries[entry_id] for entry_id in transcript.active] if transcript else []
 
     def path_to(self, entry_id: str) -> list[MessageNode]:
-        """Return the messages from the first to this one. Raises StorageError if there is none of that id."""
+        """Return the messages from the first to this one. Raises StorageError for an unknown id."""
         entries = {entry.id: entry for entry in self.transcript(self._conversation_of(entry_id)).entries}
         way: list[MessageNode] = []
         at: str | None = entry_id
@@ -84,14 +84,14 @@ class ChatReader:
         return way[::-1]
 
     def transcript(self, conversation_id: str) -> Transcript:
-        """Return a conversation with all its alternatives. Raises StorageError if there is none of that id."""
+        """Return a conversation with all its alternatives. Raises StorageError for an unknown id."""
         transcript = self._read(conversation_id)
         if transcript is None:
             raise StorageError("This chat isn't here any more.")
         return transcript
 
     def entry(self, entry_id: str) -> MessageNode:
-        """Return a message. Raises StorageError if there is none of that id."""
+        """Return a message. Raises StorageError for an unknown id."""
         with self._database.read() as db:
             row = message_row(db, entry_id)
             siblings = db.execute(
@@ -101,7 +101,7 @@ class ChatReader:
         return self._entry(row, [sibling["id"] for sibling in siblings])
 
     def revision(self, conversation_id: str) -> tuple[int, int]:
-        """Return two counts of changes: in that conversation (-1 if there is none), and in the list."""
+        """Return two counts of changes: in that conversation (-1 for an unknown one), and in the list."""
         with self._database.read() as db:
             row = db.execute("SELECT revision FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
             listed = db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone()

@@ -83,7 +83,7 @@ def title_of(text: str) -> str:
 
 
 def message_row(db: Connection, entry_id: str) -> Row:
-    """Return a message's row. Raises StorageError if there is none of that id."""
+    """Return a message's row. Raises StorageError for an unknown id."""
     row = db.execute("SELECT * FROM messages WHERE id = ?", (entry_id,)).fetchone()
     if row is None:
         raise StorageError("This message isn't here any more.")

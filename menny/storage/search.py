@@ -42,7 +42,7 @@ _CLUSTER = re.compile(  # what folds as one: a letter, and what NFKC may join to
 class _Source:
     """Where to search: statements that give the number of a row and its conversation."""
 
-    ranked: str  # by the full-text index, the best first; "" where there is none
+    ranked: str  # by the full-text index, the best first; "" without one
     unindexed: str  # with the text, for those that the index can't look into
     everything: str  # with the text
     excerpt: str

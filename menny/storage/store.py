@@ -233,7 +233,7 @@ class ChatStore(ChatReader):
             add_settings(db, conversation_id, settings)
 
     def delete_untouched(self, days: int, keep: Sequence[str] = ()) -> int:
-        """Delete the conversations without a change for so many days; pinned ones and those in `keep` stay.
+        """Delete the conversations without a change for a number of days; pinned ones and those in `keep` stay.
 
         Returns their number. They can be brought back, as any that was deleted.
         """

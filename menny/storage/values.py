@@ -103,7 +103,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first message of a conversation, said by a persona: the versions of it, and which of them is chosen."""
+    """The first message of a conversation, by a persona: the versions of it, and which of them is chosen."""
 
     texts: tuple[str, ...]
     chosen: int = 0

@@ -22,7 +22,7 @@ from menny.engine.passes import PREFILL_CHUNK
 
 MOST = PREFILL_CHUNK  # tokens a pass
 _TURNS = 256  # positions whose rotations are computed at once
-_KEPT_TURNS = 64  # times so many are kept
+_KEPT_TURNS = 64  # times, of which this many are kept
 
 PackedBlock = dict[int, Packed]  # a block's matrices by WQKV, WO, W1, W2, W3 and, with experts, GATE
 
@@ -61,7 +61,7 @@ class BlockRunner:
         self._scratch: Scratch | None = None
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
-        """Whether so many tokens, after what the cache has seen, may come."""
+        """Whether this number of tokens, after what the cache has seen, may come."""
         return 1 <= n_tokens <= MOST and all(layer.slots(n_tokens) is not None for layer in cache)
 
     def __call__(self, x: np.ndarray, sequences: Sequences) -> np.ndarray:
@@ -96,7 +96,7 @@ class BlockRunner:
             first += length
 
     def _pace(self, n_tokens: int) -> Pace:
-        """The pace of passes of about so many tokens: each size has its own usual time."""
+        """The pace of passes of about this many tokens: each size has its own usual time."""
         if n_tokens == 1:
             return self._pool.pace
         return self._paces.setdefault(-(-n_tokens // TOKENS), Pace(self._pool.threads))
@@ -124,7 +124,7 @@ class BlockRunner:
         return (np.array(factors, np.float32) * scale).astype(np.float32)
 
     def _room(self, n_tokens: int) -> Workspace:
-        """What threads share for so many tokens, filled up to fours."""
+        """What threads share for a number of tokens, filled up to fours."""
         count = n_tokens if n_tokens == 1 else -(-n_tokens // TOKENS) * TOKENS
         if count not in self._shared:
             numbers = self._numbers
@@ -140,7 +140,7 @@ class BlockRunner:
         return self._shared[count]
 
     def _own_rooms(self, seen: int) -> Scratch:
-        """What each thread has to itself, with scores for so many tokens."""
+        """What each thread has to itself, with scores for a number of tokens."""
         if self._scratch is None or self._scratch.scores.shape[1] < seen:
             numbers = self._numbers
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)

@@ -50,7 +50,7 @@ def _prepared() -> "type[PackedMistral] | None":
 
 
 def have_kernels() -> bool:
-    """Whether this machine should have kernels, told without compiling them."""
+    """Whether this machine should have kernels; compiles none."""
     is_cpu = sys.platform == "linux" and mx.default_device().type == mx.DeviceType.cpu
     return is_cpu and importlib.util.find_spec("numba") is not None
 

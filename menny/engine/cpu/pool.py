@@ -18,7 +18,7 @@ _Jobs = queue.SimpleQueue[tuple[Work, tuple[Any, ...], np.ndarray] | None]
 
 
 def default_threads() -> int:
-    """As many as this process may use physical cores, or fewer, if OpenBLAS is told to use fewer."""
+    """As many as this process may use physical cores, or fewer, if OpenBLAS is to use fewer."""
     cores = psutil.cpu_count(logical=False) or 1
     return max(1, min(cores, len(os.sched_getaffinity(0)), n_threads()))
 

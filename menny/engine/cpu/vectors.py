@@ -117,7 +117,7 @@ class VectorBuilder:
         build.store(build.add(build.load(total), build.add(even, odd)), total)
 
     def bits_of(self, word: Any, bits: int) -> list[Any]:
-        """Whole numbers of so many bits in each 16, lowest first, as 16-bit integers."""
+        """Whole numbers of a few bits in each 16, lowest first, as 16-bit integers."""
         shifted = [
             self.builder.lshr(word, ir.Constant(pairs, [start] * 2 * WIDTH)) if start else word
             for start in range(0, 16, bits)

@@ -24,7 +24,7 @@ from menny.errors import EngineError
 CONNECT_SECONDS = 10.0
 MOST_BYTES = 8 << 20  # of an answer that is no stream
 MOST_PIECE_BYTES = 1 << 16  # of a compressed answer, unpacked at once
-GZIP_OR_ZLIB = 47  # zlib's number for either, told by their first bytes
+GZIP_OR_ZLIB = 47  # zlib's number for either, by their first bytes
 MOST_ERROR_BYTES = 1 << 20
 ERROR_SECONDS = 10.0  # for the text of an error
 OPENED = (".connect_tcp.complete", ".start_tls.complete")

@@ -64,10 +64,10 @@ def search(words: str) -> HubSearchResult:
     except subprocess.TimeoutExpired:
         raise ModelError(f"The hub hasn't answered for {PATIENCE:.0f} seconds: try again later.") from None
     try:
-        told = json.loads(ended.stdout)
+        answer = json.loads(ended.stdout)
     except ValueError:
         raise ModelError(f"The search was ended from outside (code {ended.returncode}): try again.") from None
-    if told["error"]:
-        raise ModelError(told["error"])
-    hits = (Hit(**{**one, "choices": tuple(Choice(**choice) for choice in one["choices"])}) for one in told["hits"])
-    return HubSearchResult(tuple(hits), told["left_out"])
+    if answer["error"]:
+        raise ModelError(answer["error"])
+    hits = (Hit(**{**one, "choices": tuple(Choice(**choice) for choice in one["choices"])}) for one in answer["hits"])
+    return HubSearchResult(tuple(hits), answer["left_out"])

@@ -39,7 +39,7 @@ def main() -> None:
     set_client_factory(lambda: AskOnce(event_hooks=hooks, follow_redirects=True, timeout=TIMEOUT))
     try:
         found, error = _search(words), ""
-    except Exception as failed:  # whatever the hub's library raises is told in a sentence
+    except Exception as failed:  # whatever the hub's library raises becomes a sentence
         found, error = HubSearchResult((), 0), describe_search_error(failed)
     sys.stdout.write(json.dumps({**asdict(found), "error": error}) + "\n")
 

@@ -59,7 +59,7 @@ class Unpacked:
     notices: tuple[str, ...] = ()
 
     def report(self, added: int, personas: int, lorebooks: int = 0, profiles: int = 0) -> str:
-        """Return the sentence on an import of it that brought so many new messages, personas and other files."""
+        """Return the sentence on an import of it, by the numbers of what is new."""
         counts = ((personas, "persona"), (lorebooks, "lorebook"), (profiles, "profile"))
         back = " and ".join(_counted(number, what) for number, what in counts if number)
         besides = f", {back} brought back" if back else ""

@@ -89,7 +89,7 @@ class Chats:
             return (-1, -1)
 
     def tidy(self, days: int | None) -> None:
-        """Put the chats into the bin that nobody touched for so many days, but for open ones; looked for every hour."""
+        """Put chats that nobody touched for `days` into the bin, but for open ones; looked for every hour."""
         with self.guard:
             if days is None or self.store is None or (days == self._tidied and time.monotonic() < self._next_tidying):
                 return

@@ -83,6 +83,6 @@ def title_of(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as it is said: 12 s, 2 min 5 s."""
+    """Return a time in words: 12 s, 2 min 5 s."""
     minutes, rest = divmod(max(1, round(seconds)), 60)
     return " ".join([*([f"{minutes} min"] if minutes else []), *([f"{rest} s"] if rest else [])])

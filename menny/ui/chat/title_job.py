@@ -30,7 +30,7 @@ class TitleJob:
         return self
 
     def drop(self) -> None:
-        """End it soon, as somebody waits for the engine."""
+        """End it soon, for a reply that waits for the engine."""
         self._dropped.set()
 
     def _write(self) -> None:

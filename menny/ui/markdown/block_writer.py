@@ -92,7 +92,7 @@ def _hold_formula(nodes: Sequence[Node]) -> bool:
 
 def _blocks(nodes: Sequence[Node]) -> list[str]:
     written: list[str] = []
-    is_other_list = False  # two lists one after the other are told apart by their markers
+    is_other_list = False  # two lists one after the other differ by their markers
     for before, node in zip([None, *nodes], nodes, strict=False):
         is_other_list = before is not None and before.type == node.type and not is_other_list
         written += _block(node, is_other_list)

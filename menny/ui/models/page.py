@@ -29,11 +29,11 @@ def draw_models() -> None:
             st.title("Models", anchor=False, width="content")
             draw_adding(session, options)
         for problem in options.errors:
-            said = str(problem)
+            sentence = str(problem)
             if (
-                said.startswith(("models", "configs/models", "menny/models"))
-                or "models.yaml" in said
-                or ("settings.yaml" in said)
+                sentence.startswith(("models", "configs/models", "menny/models"))
+                or "models.yaml" in sentence
+                or ("settings.yaml" in sentence)
             ):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
         draw_search(session, options, work)

@@ -44,7 +44,7 @@ def draw_report(desk: Desk, options: Options, session: Session) -> None:
         st.warning(as_label(notice), icon=":material/info:")
     if not desk.message:
         return
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="told"):
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="imported"):
         st.markdown(as_label(desk.message), width="stretch")
         if desk.undo is not None:
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, args=(desk, desk.undo))

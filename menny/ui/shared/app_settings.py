@@ -72,7 +72,7 @@ def _settings(file: Path) -> AppSettings:
 
 
 def _stamp(file: Path) -> Stamp:
-    """A value that differs once the file has changed; None where there is none."""
+    """A value that differs once the file has changed; None before that."""
     try:
         status = os.stat(file)
     except OSError:

@@ -88,7 +88,7 @@ def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail:
         in_force = combine(guardrail, persona.guardrails, available)
     except ConfigError as error:
         return ActiveInstructions(Instructions(), error=str(error))
-    told = system_text(persona, you.profile, you.draws)
+    persona_text = system_text(persona, you.profile, you.draws)
     examples = persona.example_messages(you.name, you.draws)
-    instructions = Instructions.of([one.text for one in in_force], told, examples)
+    instructions = Instructions.of([one.text for one in in_force], persona_text, examples)
     return ActiveInstructions(instructions, in_force)

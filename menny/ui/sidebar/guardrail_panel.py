@@ -49,8 +49,8 @@ def draw_instructions(active: ActiveInstructions, thinking_words: str = "") -> N
             "The exact text at the beginning of every prompt, also in chats that are longer than the model's context."
             + ("" if names else " It contains no guardrail.")
         )
-        told = "\n\n".join(filter(None, (active.instructions.system_text, thinking_words)))
-        st.code(told or "(nothing)", language=None, wrap_lines=True)
+        text = "\n\n".join(filter(None, (active.instructions.system_text, thinking_words)))
+        st.code(text or "(nothing)", language=None, wrap_lines=True)
         for guardrail in active.guardrails:
             st.caption(as_label(f"Guardrail {guardrail.name}: {guardrail.source or 'a text of your own'}"))
         for message in active.instructions.examples:

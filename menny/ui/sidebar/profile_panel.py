@@ -18,7 +18,7 @@ QUESTION = "What should Menny call you?"
 
 
 def choose_profile(session: Session, options: Options, you: You) -> None:
-    """Draw the choice of a profile for the open chat; where there is none yet, the question for a name."""
+    """Draw the choice of a profile for the open chat; without one, the question for a name."""
     if not options.profiles:
         draw_question(session)
         return
