@@ -35,6 +35,9 @@ class ChatSettings:
     memory_all_chats: bool | None = None
     thinking: Choice | None = None
     thought_tokens: int | None = None
+    note: str = ""  # before questions, again after so many turns
+    note_depth: int | None = None
+    beginning: str = ""  # of each reply
     profile: str = ""  # of the user, by its id, where one was chosen for this chat
     known_as: str = ""  # the profile that was in force when the chat began
     draws: str = ""  # the seed of what macros draw

@@ -8,15 +8,17 @@ from typing import Any
 
 from menny.attachments import ATTACHMENTS_KEY, Attachment
 from menny.chat.attached_files import counted
+from menny.chat.facts import with_facts
 from menny.chat.lore import call_up, with_constants
 from menny.chat.memory import Summary
+from menny.chat.note import note_piece
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.recalled import SHARE, recall_pieces
 from menny.chat.receipts import RECEIPT_KEY, packed, receipt_of, sections_of
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.rounds import Rounds
 from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
-from menny.chat.settings import ReplySettings
+from menny.chat.settings import Instructions, ReplySettings
 from menny.chat.stored_chat import StoredChat
 from menny.chat.turn_context import CONTEXT_KEY, TurnContext, message_in_turn, pieces_in
 from menny.engine_protocols import Chunk, Engine, OnProgress
@@ -26,6 +28,7 @@ from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, Modera
 from menny.storage import MessageNode
 from menny.text import is_blank, sanitize
 
+NOTE_FRAME = 16  # tokens for what is around a note
 KEEP_EVERY = 0.4  # seconds between two writes of a growing reply
 
 
@@ -107,6 +110,9 @@ class Chat(StoredChat):
     ) -> Iterator[Chunk]:
         """Stream a reply within `concluding`, and raise its errors."""
         moderation, template = settings.moderation, settings.template
+        if settings.beginning and reply.new and not (reply.text or reply.thought):
+            reply.text = settings.beginning
+            self._keep(lambda store: store.grow(reply.id, reply.text))
         answer_ids = kept_ids(reply.kept_ids, reply.text, engine.tokenizer)
         context = Context(engine, template, settings.params.max_tokens, answer_ids, settings.thinking)
         if self.is_on_disk:
@@ -151,14 +157,12 @@ class Chat(StoredChat):
     @property
     def summary(self) -> Summary | None:
         """The latest summary of the first messages, for memories that use one."""
-        return _summary_of(_for_model(self.entries))
+        return _summary_of(for_model(self.entries))
 
     def estimate_usage(self, engine: Engine, settings: ReplySettings) -> Usage:
         """Estimate how the next prompt will use the context. PromptTooLongError where nothing more can be asked."""
-        shown = _for_model(self.entries)
-        instructions = with_constants(
-            settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
-        )
+        shown = for_model(self.entries)
+        instructions = self.instructions(engine, settings)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         context = Context(engine, settings.template, settings.params.max_tokens, thinking=settings.thinking)
         return context.estimate_usage(messages, settings.memory, instructions.examples, _summary_of(shown))
@@ -228,10 +232,8 @@ class Chat(StoredChat):
         """Build a reply's prompt; a new summary is stored with the last message that it covers."""
         write = summary_writer(reply, engine, settings.params, on_progress)
         whole = self._store.path_to(reply.id)
-        shown = _for_model(whole, answering=reply.id)
-        instructions = with_constants(
-            settings.instructions, settings.lore, self.id, engine.tokenizer, engine.context_length
-        )
+        shown = for_model(whole, answering=reply.id)
+        instructions = self.instructions(engine, settings)
         shown = self._with_context(shown, instructions.messages(), engine, settings, context, whole[-1].persona)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         before = _summary_of(shown)
@@ -245,6 +247,12 @@ class Chat(StoredChat):
         reply.usage, reply.notice = prompt.usage, prompt.notice
         return prompt
 
+    def instructions(self, engine: Engine, settings: ReplySettings) -> Instructions:
+        """The text before the conversation: guardrails and persona, constant lore, and what the persona remembers."""
+        tokenizer, length = engine.tokenizer, engine.context_length
+        instructions = with_constants(settings.instructions, settings.lore, self.id, tokenizer, length)
+        return with_facts(instructions, settings.facts, settings.user, tokenizer, length)
+
     def _with_context(
         self,
         shown: Sequence[MessageNode],
@@ -257,17 +265,20 @@ class Chat(StoredChat):
         """Find what the last question brings into its turn, unless it has been found before, and store it there."""
         entries, lore = list(shown), settings.lore
         at = max((place for place, entry in enumerate(entries) if entry.role == "user"), default=None)
-        if at is None or CONTEXT_KEY in entries[at].extra or not (lore.books or settings.memory.recalls):
+        is_asked = lore.books or settings.memory.recalls or settings.note.strip()
+        if at is None or CONTEXT_KEY in entries[at].extra or not is_asked:
             return entries
         question, path = entries[at], entries[: at + 1]
         room = context.budget - context.count([*system, question.message])
+        for_note = min(context.count_text(settings.note) + NOTE_FRAME, room) if settings.note else 0
+        room -= for_note
         for_memory = min(engine.context_length // SHARE, room) if settings.memory.recalls else 0
         unseen = context.count_unseen(
             [*system, *map(message_in_turn, path)],
             settings.memory,
             settings.instructions.examples,
             _summary_of(path),
-            for_memory,
+            for_memory + for_note,
         )
         found = TurnContext()
         if lore.books:
@@ -277,6 +288,8 @@ class Chat(StoredChat):
             others, there = persona if settings.memory.all_chats else "", pieces_in(path[unseen:])
             memories = recall_pieces(self._store, self.id, path, unseen, others, engine.tokenizer, for_memory, there)
             found = replace(found, pieces=(*memories, *found.pieces))
+        if note := note_piece(settings.note, settings.note_depth, path[unseen:-1], lore.fill):
+            found = replace(found, pieces=(*found.pieces, note))
         if found:
             kept = {CONTEXT_KEY: found.to_dict()}
             self._keep(lambda store: store.set_metadata(question.id, **kept))
@@ -294,7 +307,7 @@ class Chat(StoredChat):
             self._keep(lambda store: store.set_metadata(question.id, **kept))
 
 
-def _for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
+def for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
     """The messages for the model: no empty replies, and in place of a withheld one a note that it was withheld."""
     return [
         replace(entry, text=WITHHELD, thought="") if _is_withheld(entry) and entry.id != answering else entry

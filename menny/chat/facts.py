@@ -20,6 +20,7 @@ from menny.storage import Fact, MessageNode
 MOST_NEW = 3  # facts of one request
 MOST_TOKENS = 120  # of its answer
 SHARE = 20  # at most a twentieth of the context goes to facts in a new chat
+NAMELESS = "the user"
 HEADING = "What you remember about {name}:"
 ASK = (
     "List lasting facts that {name} has told about {name}, or that were agreed, in the conversation above: at most "
@@ -50,10 +51,14 @@ def with_facts(
         budget -= len(tokenizer.encode(f"- {fact}\n"))
         if budget < 0:
             break
-        chosen.insert(0, f"- {fact}")
-    if not chosen:
-        return instructions
-    return instructions.adding("memory", "\n".join([HEADING.format(name=name), *chosen]))
+        chosen.insert(0, fact)
+    return instructions.adding("memory", written(chosen, name))
+
+
+def written(facts: Sequence[str], name: str) -> str:
+    """Facts as the model reads them; "" where there are none."""
+    lines = [f"- {fact}" for fact in facts]
+    return "\n".join([HEADING.format(name=name or NAMELESS), *lines]) if facts else ""
 
 
 def note_facts(
@@ -70,13 +75,13 @@ def note_facts(
     """
     context = Context(engine, settings.template, MOST_TOKENS)
     listed = "\n".join(f"- {fact.text}" for fact in known[-20:]) or "- (empty)"
-    ask = Message("user", ASK.format(name=name, most=MOST_NEW, known=listed))
+    ask = Message("user", ASK.format(name=name or NAMELESS, most=MOST_NEW, known=listed))
     messages = [*(entry.message for entry in path if entry.text), ask]
     try:
         chosen = Memory().choose(messages, context.count, context.budget).messages
     except PromptTooLongError:
         return []
-    params = replace(settings.params, max_tokens=MOST_TOKENS, temperature=0.0, seed=None, stop=())
+    params = replace(settings.params, max_tokens=MOST_TOKENS, temperature=0.0, seed=None, stop=(), background=True)
     splitter = ThoughtSplitter(engine.tokenizer)
     stream = engine.stream(context.encode(chosen), params)
     for chunk in stream:

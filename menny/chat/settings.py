@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from menny.chat.lore import Lore
 from menny.chat.memory import Memory
+from menny.chat.note import DEPTH
 from menny.chat.thinking import Thinking
 from menny.messages import Message
 from menny.moderation.policy import Moderation
@@ -53,4 +54,9 @@ class ReplySettings:
     memory: Memory = field(default_factory=Memory)
     moderation: Moderation | None = None  # None: nothing is moderated
     lore: Lore = field(default_factory=Lore)
+    facts: tuple[str, ...] = ()  # what the persona remembers of the user, told after everything else
+    user: str = ""  # the user's name, where one was given
+    note: str = ""  # the user's, for this chat
+    note_depth: int = DEPTH  # turns
+    beginning: str = ""  # of each new reply, which the model goes on with
     thinking: Thinking = field(default_factory=Thinking)

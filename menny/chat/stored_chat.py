@@ -63,6 +63,12 @@ class StoredChat:
         conversation = self._read(lambda store: store.conversation(self.id), None)
         return conversation.settings if conversation else self._new_settings
 
+    @property
+    def is_deleted(self) -> bool:
+        """True where the chat is in the bin, or gone."""
+        conversation = self._read(lambda store: store.conversation(self.id), None)
+        return conversation is None or conversation.deleted is not None
+
     def set_settings(self, **settings: Any) -> None:
         """Set values of the chat's settings; None removes one. A chat without a message keeps them for its first."""
         kept = {**self._new_settings, **settings}

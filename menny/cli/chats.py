@@ -28,7 +28,7 @@ from menny.lorebooks.own import OwnLorebooks
 from menny.personas.own import OwnPersonas
 from menny.personas.persona import load_all
 from menny.personas.profile_files import profiles_from_archive
-from menny.storage import ChatStore, Conversation, Transcript, as_markdown, store_file, unpack
+from menny.storage import ChatStore, Conversation, Transcript, as_markdown, facts_of_files, store_file, unpack
 from menny.storage import as_json as json_document
 from menny.storage.formats.archive import MOST_BYTES
 from menny.text import sanitize
@@ -102,6 +102,7 @@ def export(chat_id: ChatId, file: FileOut, overwrite: Overwrite = False, as_json
 def import_(file: FileIn, as_json: AsJson = False) -> None:
     """Import chats: Menny's JSON or archive, ChatGPT's export, SillyTavern's .jsonl."""
     unpacked = unpack(file.name, read_given(file, MOST_BYTES))
+    facts = facts_of_files(unpacked.files)
     with (
         _store(is_to_write=True) as store,
         OwnPersonas().from_archive(unpacked.files) as personas,
@@ -109,12 +110,13 @@ def import_(file: FileIn, as_json: AsJson = False) -> None:
         profiles_from_archive(unpacked.files) as profiles,
     ):
         added = store.merge(unpacked.transcripts)
+        remembered = store.facts.merge(facts)
     if as_json:
         ids = [transcript.conversation.id for transcript in unpacked.transcripts]
         result: dict[str, Any] = {"chats": ids, "new_messages": added, "personas": personas, "lorebooks": lorebooks}
-        typer.echo(json_text({**result, "profiles": profiles, "left_out": list(unpacked.notices)}))
+        typer.echo(json_text({**result, "profiles": profiles, "facts": remembered, "left_out": list(unpacked.notices)}))
     else:
-        typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks), len(profiles))))
+        typer.echo(sanitize(unpacked.report(added, len(personas), len(lorebooks), len(profiles), remembered)))
 
 
 def _document(transcript: Transcript) -> str:

@@ -41,6 +41,11 @@ class Settings(StrictModel):
         default=None, max_length=80, description="The id of the profile by which personas know you; empty for none."
     )
     titles: bool = Field(default=True, description="Whether the model writes the titles of chats.")
+    remembering: list[Annotated[str, Field(max_length=200)]] = Field(
+        default=[],
+        max_length=1000,
+        description="The ids of the personas that remember what you tell them across chats; else none does.",
+    )
     guardrail: str | None = Field(
         default=None, max_length=200, description="The id of the guardrail before every persona; `none` for none."
     )

@@ -4,6 +4,7 @@ from menny.storage.copying import COPIED_FROM
 from menny.storage.errors import UnkeptError
 from menny.storage.facts import Fact, Facts
 from menny.storage.formats.archive import pack, unpack
+from menny.storage.formats.facts import facts_as_files, facts_of_files
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
 from menny.storage.rows import title_of
@@ -24,6 +25,8 @@ __all__ = [
     "UnkeptError",
     "as_json",
     "as_markdown",
+    "facts_as_files",
+    "facts_of_files",
     "new_id",
     "pack",
     "store_file",

@@ -41,6 +41,17 @@ class Facts:
             rows = db.execute("SELECT * FROM facts WHERE persona = ? ORDER BY created, rowid", (persona,)).fetchall()
         return [_fact(row) for row in rows]
 
+    def of_chat(self, chat: str) -> list[Fact]:
+        """Return the facts that come from a chat, the oldest first."""
+        with self._database.read() as db:
+            rows = db.execute("SELECT * FROM facts WHERE chat = ? ORDER BY created, rowid", (chat,)).fetchall()
+        return [_fact(row) for row in rows]
+
+    def forget_of(self, message: str) -> None:
+        """Delete the facts that come from a message, as that left its chat."""
+        with self._database.write() as db:
+            db.execute("DELETE FROM facts WHERE message = ?", (message,))
+
     def all(self) -> list[Fact]:
         """Return all facts, of all personas."""
         with self._database.read() as db:
@@ -80,12 +91,15 @@ class Facts:
         with self._database.write() as db:
             db.execute("DELETE FROM facts WHERE persona = ?", (persona,))
 
-    def merge(self, facts: Iterable[Fact]) -> None:
-        """Add facts of an archive, under their ids; those that are here stay as they are."""
+    def merge(self, facts: Iterable[Fact]) -> int:
+        """Add facts of an archive, under their ids; those that are here stay as they are. Returns how many are new."""
+        added = 0
         with self._database.write() as db:
             for fact in facts:
                 if db.execute("SELECT 1 FROM facts WHERE id = ?", (fact.id,)).fetchone() is None:
                     _insert(db, fact)
+                    added += 1
+        return added
 
 
 def as_line(text: str) -> str:

@@ -262,9 +262,10 @@ class ChatStore(ChatReader):
             remove_for_good(db, "deleted IS NOT NULL AND ? IN ('', id)", conversation_id)
 
     def purge_everything(self) -> None:
-        """Remove all conversations for good, deleted or not."""
+        """Remove all conversations for good, deleted or not, and what personas remember."""
         with self._database.write() as db:
             remove_for_good(db, "? = ''", "")
+            db.execute("DELETE FROM facts")
 
     def merge(self, transcripts: Iterable[Transcript]) -> int:
         """Import conversations, all or none, and return the number of messages that are new.

@@ -13,6 +13,7 @@ from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.changes import draw_watch, state_of
 from menny.ui.chat.conversation import draw_conversation
+from menny.ui.chat.draft_job import draw_draft_button, draw_draft_status, follow_draft
 from menny.ui.chat.sending import Sending
 from menny.ui.chat.speakers import Speakers, spoken_by
 from menny.ui.chat.start_page import draw_start_page, prepare_chat
@@ -34,6 +35,7 @@ from menny.ui.sidebar.chat_dialogs import draw_dialogs
 from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.chat_list import draw_chat_list
 from menny.ui.sidebar.choices import Choices
+from menny.ui.sidebar.facts_panel import remembered_words
 from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.retention_panel import draw_temporary
 from menny.ui.sidebar.sidebar import draw_sidebar
@@ -109,6 +111,7 @@ def draw_page(session: Session) -> None:
     else:
         with start.container():
             draw_start_page(session, choices, options)
+    follow_draft(session)
     if (sent := session.sent) and sent.chat is session.chat:
         sent.join(0.5)  # it wasn't drawn: refused, over already, or another version is shown
         if sent.is_over:
@@ -143,7 +146,9 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
         st.bottom,
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
-        draw_instructions(choices.instructions, asked_words(choices.settings, choices.source))
+        settings, source = choices.settings, choices.source
+        draw_instructions(choices.instructions, remembered_words(settings, source), asked_words(settings, source))
+        draw_draft_button(session, choices)
         if choices.model and choices.model.host:
             st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")
         st.caption("Models make things up. Check what matters.", width="content")
@@ -165,6 +170,7 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
             st.warning(as_label(storage_error), icon=":material/database_off:")
         draw_temporary(session)
         draw_unsent(session)
+        draw_draft_status(session)
         if session.job is not None:
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
 

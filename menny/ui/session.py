@@ -17,6 +17,7 @@ from menny.models.loader import AS_FITS, LoadOptions, ModelSource, source_of
 from menny.personas.persona import Persona
 from menny.text import is_blank
 from menny.ui.chat.chats import Chats, shared_chats
+from menny.ui.chat.remembering import forget_refused, note_asked, telling
 from menny.ui.chat.reply_job import ReplyJob
 from menny.ui.chat.sending import Sending
 from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, hold_unsent, remove_unsent, unsent_of
@@ -25,6 +26,7 @@ from menny.ui.shared.feedback import ABOVE_BOX, Feedback
 from menny.ui.shared.you import settled
 
 if TYPE_CHECKING:
+    from menny.ui.chat.draft_job import DraftJob
     from menny.ui.models.add import ServerForm
 
 KEY = "menny"
@@ -57,6 +59,7 @@ class Session:
     sent: ReplyJob | None = None  # the reply that this tab sent last, until it is over
     sending: Sending | None = None  # what that was made of
     undo: Undo | None = None
+    drafting: "DraftJob | None" = None  # of the user's next message
 
     # What is shown
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
@@ -68,6 +71,8 @@ class Session:
     moving: str = ""  # the id of the chat that is being put into a folder
     is_in_bin: bool = False  # whether the bin is open
     is_deleting_all: bool = False  # whether the question before all is deleted is open
+    recalling: str = ""  # the id of the persona whose memory is open
+    reviewing: str = ""  # the id of the reply whose prompt is open
     exporting: str = ""  # the id of the chat that is being saved
     greetings: dict[str, int] = field(default_factory=dict)  # the number of the greeting that is shown, by persona
     address: str | None = None  # the chat in the address as last seen; None at first, and after another page
@@ -192,7 +197,7 @@ class Session:
             shared_settings().change(**settings)
 
     def close_dialog(self) -> None:
-        self.renaming = self.moving = self.exporting = ""
+        self.renaming = self.moving = self.exporting = self.recalling = self.reviewing = ""
         self.is_in_bin = self.is_deleting_all = False
         self.reading = None
 
@@ -258,13 +263,15 @@ class Session:
                 return False
             self.pending, self.undo = None, None
             self.feedback.clear(ABOVE_BOX)
+            settings = telling(self.chats.store, self.chat, persona, settings)
             try:
                 reply = sending.open(persona, model)
             except MennyError as error:
                 self.feedback.error(ABOVE_BOX, str(error))
                 self.give_back(sending)
                 return False
-            self.sent = self.chats.answer(self.chat, reply, model_name, source, settings)
+            self.attempt(lambda: note_asked(self.chats.store, self.chat, persona, reply))
+            self.sent = self.chats.answer(self.chat, reply, model_name, source, settings, persona)
             self.sending = sending
             if sending.queued:
                 remove_unsent(self.chat, sending.queued)
@@ -284,6 +291,8 @@ class Session:
         if self.sent is None or not self.sent.is_over:
             return
         if self.sent.reply.refusal:
+            refused = self.sent.reply
+            self.attempt(lambda: forget_refused(self.chats.store, refused))
             self.feedback.error(ABOVE_BOX, self.sent.reply.refusal)
             if self.sending:
                 self.give_back(self.sending)

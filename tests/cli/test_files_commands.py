@@ -79,7 +79,8 @@ def test_a_chat_is_imported_listed_found_shown_and_exported(menny: Menny, ann: P
 def test_with_json_each_prints_one_object(menny: Menny, ann: Path, tmp_path: Path) -> None:
     told = menny.json("chats", "import", ann)
     (chat,) = ids()
-    assert told == {"chats": [chat], "new_messages": 2, "personas": [], "lorebooks": [], "profiles": [], "left_out": []}
+    nothing: dict[str, object] = {"personas": [], "lorebooks": [], "profiles": [], "facts": 0, "left_out": []}
+    assert told == {"chats": [chat], "new_messages": 2, **nothing}
     assert menny.json("chats", "list")["chats"][0]["title"] == "Where am I?"  # type: ignore[index]
     assert menny.json("chats", "search", "Eldoria")["chats"][0]["id"] == chat  # type: ignore[index]
     assert [one["text"] for one in menny.json("chats", "show", chat)["messages"]] == ["Where am I?", "In Eldoria."]  # type: ignore[attr-defined]

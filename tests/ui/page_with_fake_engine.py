@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import menny.ui.chat.quiet_job
 import menny.ui.shared.shared_engine
 from menny.config.paths import home
 from menny.ui.page import main
@@ -68,6 +69,10 @@ def answer(prompt: str) -> Iterable[str]:
     question = last_question(prompt)
     if question.startswith("think"):
         return _thinking(question, prompt.rsplit("<|im_start|>assistant\n", 1)[-1])
+    if question.startswith("[Write the next message"):
+        return ["And you, ", "what do ", "you think?"]
+    if question.startswith("List lasting facts"):
+        return ["- They have a cat."] if "I have a cat" in prompt else ["none"]
     if "Sum up the conversation" in prompt:
         return ["They spoke ", "of this ", "and that."]
     if question.startswith("say ") or "[" in question:
@@ -101,6 +106,7 @@ def load(path: Path) -> FakeEngine:
 
 
 menny.ui.shared.shared_engine.load_engine = load
+menny.ui.chat.quiet_job.QUIET_SECONDS = 1.0
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,13 @@ MOST_FILES = 50_000
 MOST_NOTICES = 5
 MANIFEST, CHATS = "menny-archive.json", "chats"
 EXPORT = re.compile(r"conversations(-\d+)?\.json")  # a large export of ChatGPT's is in numbered parts
-BESIDES = ("personas", "images", "lorebooks", "profiles")  # the folders of what an archive holds besides chats
+BESIDES = (
+    "personas",
+    "images",
+    "lorebooks",
+    "profiles",
+    "memory",
+)  # the folders of what an archive holds besides chats
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
@@ -58,11 +64,12 @@ class Unpacked:
     files: dict[str, bytes] = field(default_factory=dict)  # besides chats, by name: personas/…, images/…
     notices: tuple[str, ...] = ()
 
-    def report(self, added: int, personas: int, lorebooks: int = 0, profiles: int = 0) -> str:
+    def report(self, added: int, personas: int, lorebooks: int = 0, profiles: int = 0, facts: int = 0) -> str:
         """Return the sentence on an import of it, by the numbers of what is new."""
         counts = ((personas, "persona"), (lorebooks, "lorebook"), (profiles, "profile"))
         back = " and ".join(_counted(number, what) for number, what in counts if number)
         besides = f", {back} brought back" if back else ""
+        besides += f", {_counted(facts, 'line')} that personas remember" if facts else ""
         left_out = f" Not everything could be used: {'; '.join(self.notices)}." if self.notices else ""
         return f"{_counted(len(self.transcripts), 'chat')} read, {_counted(added, 'new message')}{besides}.{left_out}"
 

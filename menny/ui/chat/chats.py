@@ -12,8 +12,9 @@ from menny.config.paths import home_error, remove_unfinished_files
 from menny.errors import StorageError
 from menny.models.loader import ModelSource
 from menny.storage import ChatStore, store_file
+from menny.ui.chat.quiet_job import Noting, QuietJob
+from menny.ui.chat.remembering import remembers
 from menny.ui.chat.reply_job import ReplyJob
-from menny.ui.chat.title_job import TitleJob
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.shared_engine import shared_engine
 
@@ -36,7 +37,8 @@ class Chats:
         self._next_tidying = 0.0
         self._open: WeakValueDictionary[str, Chat] = WeakValueDictionary()
         self._jobs: dict[str, ReplyJob] = {}
-        self._titling: TitleJob | None = None
+        self._unnoted: dict[str, Noting] = {}
+        self._quiet: QuietJob | None = None
         self.guard = threading.RLock()
 
     @property
@@ -113,18 +115,19 @@ class Chats:
             job.cancel()
 
     def answer(
-        self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings
+        self, chat: Chat, reply: Reply, model_name: str, source: ModelSource, settings: ReplySettings, persona: str = ""
     ) -> ReplyJob:
-        """Start a job that writes the reply, and return it."""
+        """Start a job that writes the reply, by that persona, and return it; what was done in the quiet ends."""
         with self.guard:
+            if self._quiet:
+                self._quiet.drop()
             job = self._jobs[chat.id] = ReplyJob(chat, reply, model_name, source, settings, shared_engine())
-            if self._titling:
-                self._titling.drop()
-            titled = TitleJob(job, source, settings, shared_engine()) if shared_settings().now.titles else None
-            self._titling = titled
+            if remembers(persona) and not chat.is_temporary:
+                self._unnoted[chat.id] = Noting(chat, persona, source, settings)
+            titled = (source, settings) if shared_settings().now.titles else None
+            self._quiet = QuietJob(job, titled, self._unnoted, self.store, shared_engine())
         job.start()
-        if titled:
-            titled.start()
+        self._quiet.start()
         return job
 
 

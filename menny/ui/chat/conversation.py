@@ -12,7 +12,10 @@ from menny.moderation.policy import MODERATION_KEY, ModerationResult
 from menny.storage import MessageNode, ReplyStats
 from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
+from menny.ui.chat.noted import draw_noted, facts_by_message
 from menny.ui.chat.origin import draw_origin
+from menny.ui.chat.receipt import TOOL as RECEIPT
+from menny.ui.chat.receipt import draw_open_receipt
 from menny.ui.chat.reply_job import ReplyJob, watch
 from menny.ui.chat.speakers import Speakers
 from menny.ui.chat.thought import GrowingThought, draw_thought, duration
@@ -36,8 +39,9 @@ def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None)
     Messages that no longer fit the model's context are drawn faded.
     """
     _draw_open_file(session)
+    draw_open_receipt(session)
     draw_origin(session)
-    entries = session.chat.entries
+    entries, noted = session.chat.entries, facts_by_message(session)
     hidden = max(0, len(entries) - session.shown)
     if hidden:
         _draw_more(session, hidden)
@@ -48,6 +52,7 @@ def draw_conversation(session: Session, speakers: Speakers, usage: Usage | None)
         with st.container(key=f"unseen-{entry.id}") if number < unseen else nullcontext():
             if entry.role == "user":
                 _draw_question(session, entry, speakers, is_last=number == len(entries) - 1)
+                draw_noted(session, noted.get(entry.id, ()))
             else:
                 _draw_reply(session, entry, speakers, is_last=number == len(entries) - 1)
 
@@ -206,6 +211,8 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
                 session.regenerate(entry.id, **({kind: chosen} if chosen else {}))
             case "edit":
                 session.editing = entry.id
+            case "receipt":
+                session.reviewing = entry.id
             case "original":
                 session.rewrite(entry.id, entry.other_text)
             case "branch":
@@ -219,13 +226,13 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
         ("Another persona", [(f"persona:{one.id}", one.name) for one in speakers.personas.values()]),
         ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
     ]
-    tools = [("Regenerate", "Regenerate the reply"), BRANCH, ("Delete", "Delete from here")]
+    tools = [("Regenerate", "Regenerate the reply"), BRANCH, RECEIPT, ("Delete", "Delete from here")]
     if entry.parent is None:  # some imported chats begin with a reply
-        tools, choices = tools[1:], []
+        tools, choices = [BRANCH, tools[-1]], []
     if entry.text and not is_withheld:
-        tools.insert(-2, ("Edit", "Edit the reply"))
+        tools.insert(-3, ("Edit", "Edit the reply"))
     if entry.other_text:
-        tools.insert(-2, ("Original", "Show the original" if entry.is_edited else "Show the edited reply"))
+        tools.insert(-3, ("Original", "Show the original" if entry.is_edited else "Show the edited reply"))
     bar = Bar("" if is_withheld else entry.text, "Copy the reply", tools, entry.alternatives, entry.id, choices)
     if entry.status == "growing":  # in another process
         bar = Bar("", "")

@@ -9,7 +9,9 @@ from menny.personas.cards import Version, as_json, as_png
 from menny.personas.imports import read_import
 from menny.personas.own import books_of, picture_of
 from menny.personas.persona import Persona, own_folder
+from menny.ui.chat.noted import open_memory
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
+from menny.ui.personas.facts_dialog import draw_facts
 from menny.ui.personas.persona_store import own_personas
 from menny.ui.personas.profile_store import copy_to_profiles, delete_profile
 from menny.ui.safe_markdown import as_label
@@ -34,6 +36,8 @@ def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
     with st.grid("auto", min_column_width=270, gap="small"):
         for persona in options.personas:
             _draw_card(persona, session)
+    if session.recalling and (store := session.chats.store):
+        draw_facts(session, store)
 
 
 def draw_report(desk: Desk, options: Options, session: Session) -> None:
@@ -75,16 +79,18 @@ def _draw_card(persona: Persona, session: Session) -> None:
             if st.button(as_label(f"Chat with {persona.name}"), key=f"chat-with-{persona.id}"):
                 _go_to_chat(persona, session)
             st.button("Edit", key=f"edit-{persona.id}", type="tertiary", on_click=open_existing, args=(persona,))
-            _draw_menu(persona)
+            _draw_menu(persona, session)
 
 
-def _draw_menu(persona: Persona) -> None:
+def _draw_menu(persona: Persona, session: Session) -> None:
     key = f"more-{persona.id}"
     own, preset = own_personas().own_file(persona.id), own_personas().preset_file(persona.id)
     last = ["Reset" if preset else "Delete"] if own else []
 
     def act() -> None:
         match st.session_state[key]:
+            case "Memory":
+                open_memory(session, persona.id)
             case "Duplicate":
                 open_copy(persona)
             case "Copy to my profiles":
@@ -92,9 +98,8 @@ def _draw_menu(persona: Persona) -> None:
             case "Delete" | "Reset":
                 _delete(persona, is_preset=preset is not None)
 
-    chosen = st.menu_button(
-        "More", ["Duplicate", "Copy to my profiles", "Export", *last], key=key, type="tertiary", on_click=act
-    )
+    choices = ["Memory", "Duplicate", "Copy to my profiles", "Export", *last]
+    chosen = st.menu_button("More", choices, key=key, type="tertiary", on_click=act)
     if chosen == "Export":
         _draw_export(persona)
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from menny.chat.chat_settings import ChatSettings
 from menny.storage import ChatStore, Conversation
+from menny.ui.personas.facts_dialog import draw_facts
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.shared_engine import forget_chat_caches
@@ -23,6 +24,8 @@ def draw_dialogs(session: Session) -> None:
         session.attempt(lambda: _move(session, store))
     elif session.exporting:
         session.attempt(lambda: _export(session, store))
+    elif session.recalling:
+        session.attempt(lambda: draw_facts(session, store))
     elif session.is_in_bin:
         session.attempt(lambda: _open_bin(session, store))
     elif session.is_deleting_all:
@@ -137,7 +140,7 @@ def _ask_before_all_is_deleted(session: Session, store: ChatStore) -> None:
     @st.dialog("Delete everything?", on_dismiss=session.close_dialog)
     def ask() -> None:
         chats = "the only chat" if number == 1 else f"all {number:,} chats"
-        st.markdown(f"This deletes {chats} and empties the bin. It can't be undone.")
+        st.markdown(f"This deletes {chats}, empties the bin and makes personas forget you. It can't be undone.")
         st.caption("Personas, models and settings stay. To keep a copy, choose “Save everything” first.")
         with st.container(horizontal=True):
             if st.button("Delete everything", type="primary", key="delete-all-now"):

@@ -8,7 +8,7 @@ import streamlit as st
 from menny.chat.chat_settings import ChatSettings
 from menny.errors import MennyError
 from menny.personas.profile_files import profiles_from_archive, profiles_to_archive
-from menny.storage import ChatStore, as_json, as_markdown, pack, unpack
+from menny.storage import ChatStore, as_json, as_markdown, facts_as_files, facts_of_files, pack, unpack
 from menny.ui.personas.persona_store import own_personas
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -70,22 +70,25 @@ def _import(session: Session, store: ChatStore) -> None:
         return
     try:
         unpacked = unpack(file.name, file.getvalue())
+        facts = facts_of_files(unpacked.files)
         with (
             own_personas().from_archive(unpacked.files) as personas,
             own_lorebooks().from_archive(unpacked.files) as lorebooks,
             profiles_from_archive(unpacked.files) as profiles,
         ):
             added = store.merge(unpacked.transcripts)
+            remembered = store.facts.merge(facts)
     except MennyError as error:
         session.feedback.error(IMPORT, str(error))
         return
-    session.feedback.notice(IMPORT, unpacked.report(added, len(personas), len(lorebooks), len(profiles)))
+    session.feedback.notice(IMPORT, unpacked.report(added, len(personas), len(lorebooks), len(profiles), remembered))
     if len(unpacked.transcripts) == 1:
         session.open(next(iter(unpacked.transcripts)).conversation.id)
 
 
 def _archive(store: ChatStore) -> bytes:
-    return pack(store.transcripts(), own_personas().to_archive() | own_lorebooks().to_archive() | profiles_to_archive())
+    files = own_personas().to_archive() | own_lorebooks().to_archive() | profiles_to_archive()
+    return pack(store.transcripts(), files | facts_as_files(store.facts.all()))
 
 
 def draw_export(store: ChatStore, chat_id: str) -> None:

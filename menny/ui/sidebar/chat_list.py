@@ -1,7 +1,6 @@
 """The list of chats in the sidebar: by day, searched, renamed, pinned, deleted and brought back."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -11,6 +10,7 @@ import streamlit as st
 from menny.chat.chat_settings import ChatSettings
 from menny.errors import StorageError
 from menny.storage import ChatStore, Conversation, SearchResult
+from menny.ui.chat.reveal import reveal, target
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, Undo
 from menny.ui.shared.options import Options
@@ -160,7 +160,7 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
     if not hits:
         st.caption("Nothing found.")
     for hit in hits:
-        with st.container(key=f"hit-{hit.conversation.id}", gap=None), _target(hit):
+        with st.container(key=f"hit-{hit.conversation.id}", gap=None), target(hit.entry):
             title = marked(hit) if hit.entry is None else as_label(hit.conversation.title)
             label = title if hit.entry is None else f"{title}  \n{marked(hit)}"
             st.button(
@@ -168,24 +168,9 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
                 key=f"found-{hit.conversation.id}",
                 type="tertiary",
                 width="stretch",
-                on_click=_reveal,
-                args=(session, hit),
+                on_click=reveal,
+                args=(session, hit.conversation.id, hit.entry),
             )
-
-
-def _target(hit: SearchResult) -> AbstractContextManager[object]:
-    """A container whose key names the message to scroll to, for `shortcuts.js`."""
-    return st.container(key=f"target-{hit.entry}", gap=None) if hit.entry else nullcontext()
-
-
-def _reveal(session: Session, hit: SearchResult) -> None:
-    """Open the chat of a search result at the version that matches, and draw the messages from it on."""
-    session.open(hit.conversation.id)
-    if hit.entry:
-        session.attempt(partial(session.chat.choose, hit.entry))
-        path = [entry.id for entry in session.chat.entries]
-        if hit.entry in path:
-            session.shown = max(session.shown, len(path) - path.index(hit.entry))
 
 
 def marked(hit: SearchResult) -> str:

@@ -20,6 +20,7 @@ from menny.personas.profiles import system_text
 from menny.ui.shared.options import Options
 from menny.ui.shared.you import You, you_in
 from menny.ui.sidebar.moderation_panel import moderation_of
+from menny.ui.sidebar.note_panel import depth_of
 from menny.ui.sidebar.sampling_panel import sampling_params
 from menny.ui.sidebar.thinking_panel import thinking_of
 
@@ -69,8 +70,20 @@ def reply_settings(
     moderation: Moderation | None = moderation_of(options)
     template = model.template if model else None
     thinking = thinking_of(chosen, persona, model, options.settings.thought_tokens)
-    lore = lore_of(chosen, persona, options, you)
-    return ReplySettings(params, active.instructions, template, memory, moderation, lore, thinking), active
+    how = ReplySettings(
+        params,
+        active.instructions,
+        template,
+        memory,
+        moderation,
+        lore_of(chosen, persona, options, you),
+        user=you.name,
+        note=chosen.note,
+        note_depth=depth_of(chosen),
+        beginning=chosen.beginning.rstrip(" "),
+        thinking=thinking,
+    )
+    return how, active
 
 
 def lore_of(chosen: ChatSettings, persona: Persona, options: Options, you: You) -> Lore:

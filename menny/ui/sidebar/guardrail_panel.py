@@ -37,8 +37,8 @@ def choose_guardrail(
         st.caption(as_label(f"{persona.name} adds: {', '.join(guardrail.name for guardrail in added)}"))
 
 
-def draw_instructions(active: ActiveInstructions, thinking_words: str = "") -> None:
-    """Draw a button that opens the instructions to the model, with the words that ask it to think, if any."""
+def draw_instructions(active: ActiveInstructions, *others: str) -> None:
+    """Draw a button that opens the instructions to the model, and other texts that stand after them."""
     names = " + ".join(guardrail.name for guardrail in active.guardrails)
     icon = ":material/shield:" if names else ":material/remove_moderator:"
     with st.popover(
@@ -49,7 +49,7 @@ def draw_instructions(active: ActiveInstructions, thinking_words: str = "") -> N
             "The exact text at the beginning of every prompt, also in chats that are longer than the model's context."
             + ("" if names else " It contains no guardrail.")
         )
-        text = "\n\n".join(filter(None, (active.instructions.system_text, thinking_words)))
+        text = "\n\n".join(filter(None, (active.instructions.system_text, *others)))
         st.code(text or "(nothing)", language=None, wrap_lines=True)
         for guardrail in active.guardrails:
             st.caption(as_label(f"Guardrail {guardrail.name}: {guardrail.source or 'a text of your own'}"))

@@ -7,17 +7,20 @@ import streamlit as st
 
 from menny.chat.chat_settings import SAMPLING
 from menny.errors import ConfigError
+from menny.ui.chat.remembering import facts_told
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session, show
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.you import you_in
 from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
+from menny.ui.sidebar.facts_panel import choose_remembering
 from menny.ui.sidebar.guardrail_panel import choose_guardrail
 from menny.ui.sidebar.lore_panel import choose_lorebooks
 from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
 from menny.ui.sidebar.model_panel import ModelChoice, chosen_model, draw_model
 from menny.ui.sidebar.moderation_panel import choose_moderation
+from menny.ui.sidebar.note_panel import guide_chat
 from menny.ui.sidebar.persona_panel import chosen_persona, draw_persona
 from menny.ui.sidebar.profile_panel import choose_profile
 from menny.ui.sidebar.retention_panel import choose_deletion
@@ -31,6 +34,7 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
     """Draw it; return the choices and the container for the chats. A reply under way keeps its own settings."""
     choice, persona = chosen_model(session, options), chosen_persona(session, options)
     settings, active = reply_settings(session.chosen, persona, choice.model, options)
+    settings = replace(settings, facts=facts_told(session.chats.store, session.chat, persona.id))
     error = active.error or options.error or choice.error
     you = you_in(session.chosen, persona, options)
     choices = Choices(persona, choice.model, choice.source, active, settings, you, error=error)
@@ -70,6 +74,8 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     draw_sampling(session, values, choices.settings.params.seed, thinking)
     choose_memory(session, choices.settings.memory)
     choose_lorebooks(session, session.chosen, choices.persona, options)
+    choose_remembering(session, choices.persona)
+    guide_chat(session)
     engine = shared_engine().engine_of(choices.source) if choices.source else None
     usage = draw_meter(session, engine, choices.settings)
     st.caption("For all chats")

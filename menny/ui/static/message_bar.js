@@ -13,6 +13,7 @@ const ICONS = {
   Original: '<path d="M4 10a8 8 0 1 1-.5 4"/><path d="M3 4v6h6"/><path d="M12 8v5l3 2"/>',
   Branch: '<circle cx="6" cy="5" r="2.5"/><circle cx="6" cy="19" r="2.5"/><circle cx="18" cy="7" r="2.5"/>' +
     '<path d="M6 7.5v9M18 9.5c0 4-6 3.5-11.5 7"/>',
+  Receipt: '<path d="M5 3h14v18l-3.5-2-3.5 2-3.5-2L5 21z"/><path d="M9 8h6M9 12h6"/>',
   Send: '<path d="M12 20V5M5.5 11.5L12 5l6.5 6.5"/>',
   Remove: '<path d="M5 5l14 14M19 5L5 19"/>',
   More: '<path d="M5 9l7 7 7-7"/>',
