@@ -92,6 +92,7 @@ def _draw_source(session: Session, fact: Fact, chat: Conversation | None) -> Non
         if st.button(label, key=f"source-{fact.id}", icon=":material/forum:", type="tertiary"):
             session.close_dialog()
             reveal(session, fact.chat, fact.message)
+            session.leave()  # the switch clears the address, which isn't a wish for a new chat
             st.switch_page(session.pages["chat"])
 
 

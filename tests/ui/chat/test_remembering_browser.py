@@ -18,7 +18,7 @@ def visitor(browser: Browser, staged: str) -> Iterator[Visitor]:
 
 
 def new_chat(visitor: Visitor) -> None:
-    visitor.page.get_by_role("button", name="New chat").click()
+    visitor.page.get_by_role("button", name="New chat", exact=True).click()
     expect(visitor.page.get_by_role("button", name="Talk to Nora")).to_be_visible()
     expect(visitor.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
@@ -31,6 +31,7 @@ def test_a_fact_is_noted_shown_edited_told_in_the_next_chat_and_forgotten(visito
     expect(switch).to_be_checked()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     page.reload()
+    visitor.open_settings()
     expect(switch).to_be_checked()
     expect(visitor.box).to_be_enabled()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
@@ -59,7 +60,7 @@ def test_a_fact_is_noted_shown_edited_told_in_the_next_chat_and_forgotten(visito
     new_chat(visitor)
     visitor.say("Hello")
     visitor.wait_for_reply()
-    page.locator(".st-key-shield button").click()
+    page.locator(".st-key-shield button").first.click()
     told = page.get_by_test_id("stPopoverBody")
     expect(told).to_contain_text("What you remember about the user:")
     expect(told).to_contain_text("- I sing in a choir.")
@@ -71,7 +72,7 @@ def test_a_fact_is_noted_shown_edited_told_in_the_next_chat_and_forgotten(visito
     expect(dialog).to_have_count(0)
     page.get_by_text("Remembered: I sing in a choir.").click()
     dialog.get_by_text("Forget all").click()
-    page.get_by_role("button", name="Forget all", exact=True).last.click()
+    page.get_by_test_id("stPopoverBody").get_by_role("button", name="Forget all").click()
     expect(dialog.get_by_text("remembers nothing yet")).to_be_visible()
 
 
