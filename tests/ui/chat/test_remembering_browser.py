@@ -74,6 +74,8 @@ def test_a_fact_is_noted_shown_edited_told_in_the_next_chat_and_forgotten(visito
     dialog.get_by_text("Forget all").click()
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Forget all").click()
     expect(dialog.get_by_text("remembers nothing yet")).to_be_visible()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
 
 
 def test_a_receipt_shows_the_prompt_as_text_and_what_is_new_in_it(visitor: Visitor) -> None:
