@@ -35,7 +35,7 @@ class ChatSettings:
     memory_all_chats: bool | None = None
     thinking: Choice | None = None
     thought_tokens: int | None = None
-    note: str = ""  # before questions, again after so many turns
+    note: str = ""  # before questions, again after `note_depth` turns
     note_depth: int | None = None
     beginning: str = ""  # of each reply
     profile: str = ""  # of the user, by its id, where one was chosen for this chat

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from menny.chat.turn_context import ContextPiece, TurnContext
 from menny.storage import MessageNode
 
-DEPTH, MOST_DEPTH = 4, 100  # turns after which a note is told again
+DEPTH, MOST_DEPTH = 4, 100  # turns after which a note is sent again
 LONGEST = 2_000  # characters
 
 
 def note_piece(note: str, depth: int, before: Sequence[MessageNode], fill: Callable[[str], str]) -> ContextPiece | None:
     """The note as a piece of the next question's turn; None where an earlier turn has it, at most `depth` turns back.
 
-    `before` are the messages that the model sees of the chat. A note that was changed is told at once; what stands in
+    `before` are the messages that the model sees of the chat. A note that was changed is sent at once; what stands in
     an earlier turn stays there, as a prompt only grows.
     """
     text = note.strip()[:LONGEST]

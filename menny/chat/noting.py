@@ -24,7 +24,7 @@ def settled_facts(settings: Mapping[str, Any], persona: str) -> tuple[str, ...] 
 
 
 def facts_for(chat: Chat, persona: str, facts: Facts) -> tuple[str, ...]:
-    """What a persona is told in a chat: as settled there, else, before its first reply, all that it remembers.
+    """The facts that a persona knows in a chat: as settled there, else, before its first reply, all that it remembers.
 
     A chat that it has begun without facts stays without them, so that its prompt doesn't change. Raises StorageError.
     """
@@ -38,20 +38,20 @@ def facts_for(chat: Chat, persona: str, facts: Facts) -> tuple[str, ...]:
 
 
 def settle_facts(chat: Chat, persona: str, facts: Facts) -> tuple[str, ...]:
-    """Keep with a chat what a persona is told in it, and return that; to be called before it replies."""
-    told = facts_for(chat, persona, facts)
-    if told and settled_facts(chat.settings, persona) is None:
+    """Keep with a chat the facts that a persona knows in it, and return them; to be called before it replies."""
+    known = facts_for(chat, persona, facts)
+    if known and settled_facts(chat.settings, persona) is None:
         kept = chat.settings.get(FACTS)
-        chat.set_settings(**{FACTS: {**(kept if isinstance(kept, dict) else {}), persona: list(told)}})
-    return told
+        chat.set_settings(**{FACTS: {**(kept if isinstance(kept, dict) else {}), persona: list(known)}})
+    return known
 
 
 def note_chat(
     chat: Chat, persona: str, facts: Facts, engine: Engine, settings: ReplySettings, is_cancelled: Callable[[], bool]
 ) -> list[Fact]:
-    """Let the model note what was said in a chat since it was noted last; returns the new facts.
+    """Let the model note the facts of a chat since it was noted last; returns the new facts.
 
-    Nothing is asked where nothing was said, and nothing is kept of a request that was cancelled. Raises MennyError.
+    Nothing is asked without new messages, and nothing is kept of a request that was cancelled. Raises MennyError.
     """
     entries = new_entries(chat)
     if chat.is_temporary or not any(entry.role == "user" for entry in entries) or entries[-1].status == "growing":

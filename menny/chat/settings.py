@@ -54,7 +54,7 @@ class ReplySettings:
     memory: Memory = field(default_factory=Memory)
     moderation: Moderation | None = None  # None: nothing is moderated
     lore: Lore = field(default_factory=Lore)
-    facts: tuple[str, ...] = ()  # what the persona remembers of the user, told after everything else
+    facts: tuple[str, ...] = ()  # what the persona remembers of the user, after everything else
     user: str = ""  # the user's name, where one was given
     note: str = ""  # the user's, for this chat
     note_depth: int = DEPTH  # turns

@@ -1,4 +1,4 @@
-"""Which personas remember the user across chats, and what one is told in a chat and notes from a message."""
+"""Personas that remember the user across chats: the facts that a chat begins with, and those noted from a message."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ def remembers(persona: str) -> bool:
 
 
 def facts_told(store: ChatStore | None, chat: Chat, persona: str) -> tuple[str, ...]:
-    """Return what a persona is told in a chat; nothing in a temporary one, or where it isn't to remember."""
+    """Return the facts that a persona knows in a chat; none in a temporary one, or where it isn't to remember."""
     with suppress(StorageError):  # the page tells of a store that can't be read; the chat goes on
         if store and remembers(persona) and not chat.is_temporary:
             return facts_for(chat, persona, store.facts)
@@ -25,7 +25,7 @@ def facts_told(store: ChatStore | None, chat: Chat, persona: str) -> tuple[str, 
 
 
 def telling(store: ChatStore | None, chat: Chat, persona: str, settings: ReplySettings) -> ReplySettings:
-    """Return the settings of a reply with what the persona is told, which is kept with the chat from now on."""
+    """Return the settings of a reply with the facts that the persona knows, kept with the chat from now on."""
     with suppress(StorageError):
         if store and remembers(persona) and not chat.is_temporary:
             return replace(settings, facts=settle_facts(chat, persona, store.facts))

@@ -46,7 +46,7 @@ def draw_remembering(session: Session, persona: Persona, key: str) -> None:
 
 
 def remembered_words(settings: ReplySettings, source: ModelSource | None) -> str:
-    """Return what a persona is told of the user; of many facts those that fit, once the model is loaded."""
+    """Return the facts of the user that a persona knows; of many facts those that fit, once the model is loaded."""
     engine = shared_engine().engine_of(source) if source else None
     if engine is None:
         return written(settings.facts, settings.user)

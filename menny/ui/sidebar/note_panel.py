@@ -9,16 +9,16 @@ from menny.ui.session import Session, show
 NOTE, TURNS, BEGINNING = "note", "note_depth", "beginning"
 HELP = """What the model should keep in mind in this chat, such as “It is raining, and they whisper.”
 
-It is sent with your next message, and again after so many turns. What was sent with earlier messages stays there."""
+It is sent with your next message, and again after some turns. What was sent with earlier messages stays there."""
 
 
 def depth_of(chosen: ChatSettings) -> int:
-    """Return after how many turns the note is told again, as chosen."""
+    """Return after how many turns the note is sent again, as chosen."""
     return min(max(DEPTH if chosen.note_depth is None else chosen.note_depth, 1), MOST_DEPTH)
 
 
 def guide_chat(session: Session) -> None:
-    """Draw the note, after how many turns it is told again, and the beginning of replies, folded away."""
+    """Draw the note, after how many turns it is sent again, and the beginning of replies, folded away."""
     chosen = session.chosen
     show({NOTE: chosen.note, TURNS: depth_of(chosen), BEGINNING: chosen.beginning})
 
@@ -28,7 +28,7 @@ def guide_chat(session: Session) -> None:
     icon = ":material/sticky_note_2:" if chosen.note or chosen.beginning else None
     with st.expander("Guide this chat", icon=icon, type="compact"):
         st.text_area("Note", key=NOTE, max_chars=LONGEST, height=100, help=HELP, on_change=keep, args=(NOTE,))
-        label = "Turns until it is told again"
+        label = "Turns until it is sent again"
         st.number_input(label, 1, MOST_DEPTH, step=1, key=TURNS, on_change=keep, args=(TURNS,))
         st.text_input(
             "Begin each reply with",
