@@ -11,6 +11,8 @@ import pytest
 
 from menny.cli.common import json_text
 from menny.config.paths import PROJECT
+from tests.engine.scripts import CONTROLS, SIZE
+from tests.engine.tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
 
 def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -171,8 +173,11 @@ def test_verify_finds_that_the_model_that_comes_along_agrees() -> None:
 
 
 @pytest.mark.slow
-def test_verify_ends_with_1_over_the_tolerance() -> None:
-    ended = menny("verify", "--tokens", "40", "--tolerance", "1e-12")
+def test_verify_ends_with_1_over_the_tolerance(tmp_path: Path) -> None:
+    args = tiny_args(sliding_window=8, vocab_size=SIZE)  # beyond its window the last digits differ
+    write_folder(tmp_path, args, random_weights(args))
+    write_vocabulary(tmp_path, *CONTROLS)
+    ended = menny("verify", "--model", str(tmp_path), "--tokens", "40", "--tolerance", "1e-12")
     assert ended.returncode == 1
     assert "THEY DISAGREE" in ended.stdout
 

@@ -70,7 +70,9 @@ def test_a_card_goes_in_and_out_through_the_page_on_a_phone(browser: Browser, me
             page.get_by_role("button", name="Card as PNG").click()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         data = Path(download.value.path()).read_bytes()
-    assert card_of(read_import("again.png", data).persona, 3) == cards.V3
+    again = read_import("again.png", data)
+    assert again.lorebook
+    assert card_of(again.persona, 3, [again.lorebook]) == cards.V3
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.width == picture.height
 
