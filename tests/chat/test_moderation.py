@@ -26,6 +26,8 @@ CELLS = list(itertools.product(["messages", "replies"], CATEGORIES, ["off", "war
 class Sampling:
     max_tokens: int = 64
     temperature: float = 0.0
+    background: bool = False
+    keep_cache: bool = False
 
 
 def classify(text: str) -> str:

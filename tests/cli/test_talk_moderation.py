@@ -20,6 +20,8 @@ WHO = Persona(id="ann", name="Ann", system_prompt="You are Ann.")
 class Sampling:
     max_tokens: int = 64
     temperature: float = 0.0
+    background: bool = False
+    keep_cache: bool = False
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         box = page.get_by_test_id("stChatInputTextArea")
         box.fill("What is the capital of France?")
         box.press("Enter")
-        reply = page.get_by_test_id("stChatMessage").nth(1)
+        reply = page.get_by_test_id("stChatMessage").last
         expect(reply.get_by_role("button", name="Copy the reply")).to_be_visible(timeout=120_000)
         expect(reply.get_by_text("Little")).to_be_visible()
 
