@@ -52,10 +52,8 @@ class GrowingThought:
     def _draw_frame(self, is_open: bool) -> DeltaGenerator:
         """Draw what is around the thought; return the place of its text."""
         label = THINKING if is_open else title_of(self._reply.thought_seconds)
-        key = key_of(self._reply.id)
         with (
-            # Of another key while it grows: a thought that goes on must not stay folded, as it was when it was stopped.
-            self._slot.container(key=f"{key}-growing" if is_open else key),
+            self._slot.container(key=key_of(self._reply.id)),
             st.expander(label, icon=ICON, type="compact", expanded=is_open),
             st.container(height=HEIGHT if is_open else "content", border=False, autoscroll=True),
         ):

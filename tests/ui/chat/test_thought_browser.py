@@ -73,7 +73,7 @@ def test_a_stopped_thought_goes_on_and_is_exported(visitor: Visitor, home: Path)
     expect(page.get_by_text("stopped")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Continue").click()
-    expect(text_of_thought(visitor, 30)).to_be_visible()
+    expect(text_of_thought(visitor, 30)).to_have_count(1)  # it goes on folded, as it was when it was stopped
     (home / "menny" / "enough").touch()
     assert "forty-two" in visitor.wait_for_reply()
     page.set_viewport_size({"width": 1280, "height": 800})

@@ -112,7 +112,8 @@ def test_where_messages_go_is_said_at_the_box_in_the_list_and_at_the_reply(brows
         visitor.wait_for_reply()
         expect(visitor.messages.nth(1)).to_contain_text("far.example:8000 · Far")
         page.get_by_role("tab", name="Chats").click()
-        expect(page.locator("[class*=st-key-chat-row-]").filter(has_text="to far").get_by_role("img")).to_be_visible()
+        rows = page.locator("[class*=st-key-chat-row-]")
+        expect(rows.get_by_test_id("stIconMaterial").get_by_text("cloud", exact=True).first).to_be_visible()
         visitor.choose("Model", "SmolLM2")
 
 
