@@ -14,6 +14,7 @@ from tests.ui.fake_engine import FakeEngine, last_question
 from tests.ui.moderated import answered, judged
 
 WORDS = int(os.environ.get("MENNY_TEST_WORDS", "60"))
+CONTEXT = int(os.environ.get("MENNY_TEST_CONTEXT", "4000"))  # letters
 ELSEWHERE = os.environ.get("MENNY_TEST_ELSEWHERE", "http://127.0.0.1:9")
 
 HOSTILE = f"""Look: ![a picture]({ELSEWHERE}/markdown.png) and ![by reference][there]
@@ -102,7 +103,7 @@ def _until(file: Path, first: int = 0) -> Iterator[int]:
 
 
 def load(path: Path) -> FakeEngine:
-    return FakeEngine(answer, pause=0.03, judge=judged)
+    return FakeEngine(answer, pause=0.03, judge=judged, context_length=CONTEXT)
 
 
 menny.ui.shared.shared_engine.load_engine = load

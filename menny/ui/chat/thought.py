@@ -22,7 +22,7 @@ def draw_thought(entry: MessageNode) -> None:
         return
     is_growing = entry.status == "growing" and not entry.text
     label = THINKING if is_growing else title_of(entry.stats.thought_seconds)
-    with slot.container(key=key_of(entry.id)), st.expander(label, icon=ICON, type="compact"):
+    with slot.container(key=key_of(entry.id)), st.empty().container(), st.expander(label, icon=ICON, type="compact"):
         draw_markdown(entry.thought)
 
 
@@ -32,6 +32,7 @@ class GrowingThought:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._slot, self._button = st.empty(), st.empty()
+        self._frame: DeltaGenerator | None = None  # within the slot: a key can be drawn once in a run
         self._text: DeltaGenerator | None = None  # where the thought is drawn, once there is one
         self._is_open = True
         self._shown = ""
@@ -52,8 +53,11 @@ class GrowingThought:
     def _draw_frame(self, is_open: bool) -> DeltaGenerator:
         """Draw what is around the thought; return the place of its text."""
         label = THINKING if is_open else title_of(self._reply.thought_seconds)
+        if self._frame is None:
+            with self._slot.container(key=key_of(self._reply.id)):
+                self._frame = st.empty()
         with (
-            self._slot.container(key=key_of(self._reply.id)),
+            self._frame.container(),
             st.expander(label, icon=ICON, type="compact", expanded=is_open),
             st.container(height=HEIGHT if is_open else "content", border=False, autoscroll=True),
         ):
