@@ -12,6 +12,8 @@ from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from menny.errors import StorageError
+
 UNFINISHED = (".menny-", ".tmp")  # a file's name while it is being written
 FORMER_UNFINISHED = re.compile(r"\.(?=[a-z0-9_]*[0-9_])[a-z0-9_]{8}")  # as tempfile names them
 FORMER_AGE = 60.0  # seconds after which such a file, which bears no lock, is surely dead
@@ -101,6 +103,20 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Hold the lock of a file's folder, made if it isn't there. Raises StorageError where the block can't write."""
+    try:
+        make_folder(path.parent)
+        with lock_folder(path.parent):
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
+            f"{shown_path(path.parent)}."
+        ) from None
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:

@@ -45,13 +45,19 @@ class CacheFolder:
     limit: int = MOST_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class FiledCache:
-    """A cache, the tokens that it holds, and how many of the first were computed in whole chunks."""
+@dataclass(frozen=True)
+class CachedPrefix:
+    """A cache and the tokens that it holds.
+
+    The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would be.
+    `may_be_filed`: the cache may be written to a file; `is_filed`: it came from one.
+    """
 
     tokens: tuple[int, ...]
     cache: Cache
-    prefilled: int
+    prefilled: int = 0
+    may_be_filed: bool = False
+    is_filed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class CacheFiles:
         """The number of a prompt's first tokens that a file holds, but for its last one."""
         return max((self._common(kept, prompt) for kept in self._kept), default=0)
 
-    def load(self, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> FiledCache | None:
+    def load(self, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> CachedPrefix | None:
         """Read the cache that holds most of a prompt; None without one that can be used."""
         while self._kept:
             kept = max(self._kept, key=lambda one: self._common(one, prompt))
@@ -92,10 +98,10 @@ class CacheFiles:
                 continue
             with suppress(OSError):
                 os.utime(kept.path)  # it was used now
-            return FiledCache(kept.tokens, cache, int(kept.header["prefilled"]))
+            return CachedPrefix(kept.tokens, cache, int(kept.header["prefilled"]), may_be_filed=True, is_filed=True)
         return None
 
-    def save(self, kept: FiledCache) -> None:
+    def save(self, kept: CachedPrefix) -> None:
         """Write a cache, unless there is a file of it; one of a beginning of it, which it replaces, is removed."""
         tokens = kept.tokens
         size = kept.cache.nbytes
@@ -187,7 +193,7 @@ def _buffers(cache: Cache) -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(np.array(plain, copy=False))
 
 
-def _write(path: Path, binding: str, kept: FiledCache) -> dict[str, Any]:
+def _write(path: Path, binding: str, kept: CachedPrefix) -> dict[str, Any]:
     """Write a file beside its place, then move it there. Returns the header."""
     ids = np.array(kept.tokens, np.int32)
     arrays = list(_buffers(kept.cache))

@@ -7,8 +7,9 @@ from contextlib import aclosing
 import mlx.core as mx
 
 from menny.engine.cache import Cache
+from menny.engine.cache_files import CachedPrefix
 from menny.engine.passes import PREFILL_CHUNK, Cancelled, Pass, next_step
-from menny.engine.prefix_cache import CachedPrefix, Growing
+from menny.engine.prefix_cache import Growing
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine.sampling import SamplingParams
 from menny.engine.speculative import decoding_of

@@ -14,7 +14,7 @@ import mlx.core as mx
 import psutil
 
 from menny.engine.cache import Cache
-from menny.engine.cache_files import CacheFiles, FiledCache
+from menny.engine.cache_files import CachedPrefix, CacheFiles
 from menny.engine.cache_pieces import can_divide, join, piece
 
 MOST_BYTES = 2 << 30
@@ -25,21 +25,6 @@ LEAST_SHARED = 64  # tokens: a shorter common beginning is held, and computed, b
 def default_limit(room: int | None = None) -> int:
     """Return the bytes that a store may hold by default: a tenth of `room`, or of the machine's memory, up to 2 GiB."""
     return int(min(MOST_BYTES, (psutil.virtual_memory().total if room is None else room) // MEMORY_SHARE))
-
-
-@dataclass(frozen=True)
-class CachedPrefix:
-    """A cache and the tokens that it holds.
-
-    The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would be.
-    `may_be_filed`: the cache may be written to a file; `is_filed`: it came from one.
-    """
-
-    tokens: tuple[int, ...]
-    cache: Cache
-    prefilled: int = 0
-    may_be_filed: bool = False
-    is_filed: bool = False
 
 
 @dataclass(eq=False)
@@ -202,7 +187,7 @@ class PrefixCache:
         """Read the cache of a prompt from its file, where that holds more of it than there is here."""
         held = max(self._longest(prompt, None)[1], self._longest_growing(prompt, None)[1])
         if files.longest(prompt) >= held + LEAST_SHARED and (found := files.load(prompt, make_cache)):
-            self.insert(CachedPrefix(found.tokens, found.cache, found.prefilled, may_be_filed=True, is_filed=True))
+            self.insert(found)
 
     def file_next(self, files: CacheFiles) -> bool:
         """Write one cache that may be filed and isn't yet to its file; False if all are."""
@@ -211,7 +196,7 @@ class PrefixCache:
                 path = node.path
                 tokens = tuple(token for each in path for token in each.tokens)
                 cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
-                files.save(FiledCache(tokens, cache, node.prefilled))
+                files.save(CachedPrefix(tokens, cache, node.prefilled))
                 node.is_filed = True
                 return True
         return False

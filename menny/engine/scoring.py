@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import mlx.core as mx
 
 from menny.engine.cache import Cache
+from menny.engine.cache_files import CachedPrefix
 from menny.engine.generate import prefill, until_read
 from menny.engine.passes import PREFILL_CHUNK, Cancelled, Pass
-from menny.engine.prefix_cache import CachedPrefix
 from menny.engine.runtime import RequestControl, Runtime
 from menny.engine_protocols import Score
 from menny.errors import EngineError

@@ -13,8 +13,8 @@ from menny.config.yaml_editor import write_yaml
 from menny.config.yaml_models import field_errors, from_data, load_folder, parse_yaml, yaml_files
 from menny.config.yaml_reader import MAX_BYTES as MAX_YAML
 from menny.config.yaml_reader import PlainYamlError, decoded
-from menny.errors import ConfigError, StorageError
-from menny.files import file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
+from menny.errors import ConfigError
+from menny.files import file_name, read_file, write_atomic, writing
 from menny.lorebooks.convert import lorebook_of
 from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
@@ -94,15 +94,8 @@ def save_lorebook(path: Path, book: Lorebook) -> None:
     text = json.dumps(values, ensure_ascii=False, indent=1)
     if len(text.encode()) <= MAX_YAML // 2 and _reads_as(written := HEADER + write_yaml(values), book):
         text = written
-    try:
-        make_folder(path.parent)
-        with lock_folder(path.parent):
-            write_atomic(path, text.encode())
-    except OSError as error:
-        raise StorageError(
-            f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
-            f"{shown_path(path.parent)}."
-        ) from None
+    with writing(path):
+        write_atomic(path, text.encode())
 
 
 def _is_own(found: dict[str, Any]) -> bool:

@@ -3,20 +3,23 @@
 What comes out of the editor is read back by the strict reader before it takes its place.
 """
 
+import re
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from menny.config.paths import CONFIGS
 from menny.config.yaml_editor import edit_yaml, write_yaml
 from menny.config.yaml_models import parse_yaml, yaml_files
 from menny.config.yaml_reader import MAX_BYTES, PlainYamlError, parse, read
 from menny.errors import ConfigError, FileChangedError, StorageError
-from menny.files import file_id, file_name, lock_folder, make_folder, read_file, shown_path, write_atomic
+from menny.files import file_id, file_name, read_file, write_atomic, writing
+from menny.personas.avatars import as_avatar
 from menny.personas.persona import PersonaFile
 from menny.personas.profiles import ProfileFile
 
 Kept = PersonaFile | ProfileFile
+KeptT = TypeVar("KeptT", PersonaFile, ProfileFile)
 Kind = type[PersonaFile] | type[ProfileFile]
 
 SCHEMAS: Mapping[Kind, str] = {PersonaFile: "persona.json", ProfileFile: "profile.json"}
@@ -59,18 +62,11 @@ def save(folder: Path, file_id: str, value: Kept, base: str = "", expected: str 
 
 def put(path: Path, text: str, expected: str | None = None) -> None:
     """Move a text into a file's place in one step, if the file still has the expected text (None: isn't there)."""
-    try:
+    with writing(path):
         _put_schemas(path.parent)
-        make_folder(path.parent)
-        with lock_folder(path.parent):
-            if (text_of(path) if path.is_file() else None) != expected:
-                raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
-            write_atomic(path, text.encode())
-    except OSError as error:
-        raise StorageError(
-            f"{file_name(path)} can't be written ({error.strerror}); make room or give Menny the right to write to "
-            f"{shown_path(path.parent)}."
-        ) from None
+        if (text_of(path) if path.is_file() else None) != expected:
+            raise FileChangedError(f"{file_name(path)} was changed on disk since it was opened here.")
+        write_atomic(path, text.encode())
 
 
 def remove(path: Path) -> str:
@@ -81,6 +77,26 @@ def remove(path: Path) -> str:
     except OSError as error:
         raise StorageError(f"{file_name(path)} can't be deleted ({error.strerror}).") from None
     return text
+
+
+def read_archived(name: str, files: Mapping[str, bytes], kind: type[KeptT]) -> tuple[str, KeptT, str, bytes | None]:
+    """A persona or profile of an archive, checked: its id, its values, its file's text, and its picture as an avatar.
+
+    `files` are those of the archive by their names. Raises ConfigError where this one can't be used.
+    """
+    what = SCHEMAS[kind].removesuffix(".json")
+    is_name, data = re.fullmatch(rf"{what}s/(\w[\w .-]{{0,79}})\.yaml", name), files[name]
+    try:
+        if not is_name or len(data) > MAX_BYTES:
+            raise ValueError
+        text = data.decode()
+        value = parse_yaml(text, kind, name)
+        picture = files.get(value.avatar or "")
+        return is_name[1], value, text, as_avatar(picture) if picture else None
+    except ValueError:
+        raise ConfigError(f"{name} in the archive isn't the file of a {what}. Nothing was imported.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{error} Nothing was imported.") from None
 
 
 def render(value: Kept, base: str = "") -> str:

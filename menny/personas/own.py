@@ -1,21 +1,18 @@
 """The user's own personas: written as files beside the presets, which are only read."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from menny.config.paths import CONFIGS, home
-from menny.config.yaml_models import parse_yaml
-from menny.config.yaml_reader import MAX_BYTES
 from menny.errors import ConfigError, MennyError
 from menny.files import read_file
 from menny.lorebooks.files import load_lorebook
 from menny.lorebooks.lorebook import Lorebook
 from menny.lorebooks.own import OwnLorebooks
 from menny.personas.avatars import as_avatar, blank_avatar, keep_avatar
-from menny.personas.files import find, new_id, put, remove, save, text_of
+from menny.personas.files import find, new_id, put, read_archived, remove, save, text_of
 from menny.personas.imports import Imported
 from menny.personas.persona import Persona, PersonaFile, load_all, load_personas, own_folder
 
@@ -102,7 +99,7 @@ class OwnPersonas:
 
         None is kept where one is broken or the block fails.
         """
-        found = [_from_archive(name, files) for name in files if name.startswith("personas/")]
+        found = [read_archived(name, files, PersonaFile) for name in files if name.startswith("personas/")]
         kept: list[str] = []
         try:
             for persona_id, persona, text, picture in found:
@@ -139,19 +136,3 @@ def picture_of(persona: Persona) -> bytes:
     """Return the avatar as a PNG, for a card."""
     path = persona.avatar_path()
     return as_avatar(read_file(path)) if path else blank_avatar()
-
-
-def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, PersonaFile, str, bytes | None]:
-    """A persona of an archive, checked: its id, its values, its file's text, and its picture as an avatar."""
-    is_name, data = re.fullmatch(r"personas/(\w[\w .-]{0,79})\.yaml", name), files[name]
-    try:
-        if not is_name or len(data) > MAX_BYTES:
-            raise ValueError
-        text = data.decode()
-        persona = parse_yaml(text, PersonaFile, name)
-        picture = files.get(persona.avatar or "")
-        return is_name[1], persona, text, as_avatar(picture) if picture else None
-    except ValueError:
-        raise ConfigError(f"{name} in the archive isn't the file of a persona. Nothing was imported.") from None
-    except ConfigError as error:
-        raise ConfigError(f"{error} Nothing was imported.") from None

@@ -1,16 +1,13 @@
 """The user's profiles in an archive of everything, and their way back out of one."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from menny.config.paths import home
-from menny.config.yaml_models import parse_yaml
-from menny.config.yaml_reader import MAX_BYTES
-from menny.errors import ConfigError, MennyError
+from menny.errors import MennyError
 from menny.files import read_file
-from menny.personas.avatars import as_avatar, keep_avatar
-from menny.personas.files import find, remove, save, text_of
+from menny.personas.avatars import keep_avatar
+from menny.personas.files import find, read_archived, remove, save, text_of
 from menny.personas.profiles import ProfileFile, load_profiles, profiles_folder
 
 FOLDER = "profiles"  # in an archive
@@ -33,7 +30,7 @@ def profiles_from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
 
     None is kept where one is broken or the block fails.
     """
-    found = [_from_archive(name, files) for name in files if name.startswith(f"{FOLDER}/")]
+    found = [read_archived(name, files, ProfileFile) for name in files if name.startswith(f"{FOLDER}/")]
     kept: list[str] = []
     try:
         for profile_id, profile, text, picture in found:
@@ -48,19 +45,3 @@ def profiles_from_archive(files: Mapping[str, bytes]) -> Iterator[list[str]]:
             if path := find(profiles_folder(), profile_id):
                 remove(path)
         raise
-
-
-def _from_archive(name: str, files: Mapping[str, bytes]) -> tuple[str, ProfileFile, str, bytes | None]:
-    """A profile of an archive, checked: its id, its values, its file's text, and its picture as an avatar."""
-    is_name, data = re.fullmatch(rf"{FOLDER}/(\w[\w .-]{{0,79}})\.yaml", name), files[name]
-    try:
-        if not is_name or len(data) > MAX_BYTES:
-            raise ValueError
-        text = data.decode()
-        profile = parse_yaml(text, ProfileFile, name)
-        picture = files.get(profile.avatar or "")
-        return is_name[1], profile, text, as_avatar(picture) if picture else None
-    except ValueError:
-        raise ConfigError(f"{name} in the archive isn't the file of a profile. Nothing was imported.") from None
-    except ConfigError as error:
-        raise ConfigError(f"{error} Nothing was imported.") from None

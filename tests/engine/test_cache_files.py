@@ -12,7 +12,7 @@ import pytest
 
 from menny.engine import CacheFolder, Chunk, Engine, Mistral, SamplingParams, load_engine, worker
 from menny.engine.cache import Cache, KVCache, RollingCache
-from menny.engine.cache_files import ENDING, CacheFiles, FiledCache
+from menny.engine.cache_files import ENDING, CachedPrefix, CacheFiles
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -24,13 +24,13 @@ def tiny(window: int | None = None) -> Mistral:
     return built(args, random_weights(args))
 
 
-def read(model: Mistral, tokens: tuple[int, ...] = TOKENS) -> FiledCache:
+def read(model: Mistral, tokens: tuple[int, ...] = TOKENS) -> CachedPrefix:
     cache = model.make_cache()
     model.prefill(mx.array([tokens]), cache)
-    return FiledCache(tokens, cache, 256)
+    return CachedPrefix(tokens, cache, 256)
 
 
-def next_logits(model: Mistral, kept: FiledCache) -> np.ndarray:
+def next_logits(model: Mistral, kept: CachedPrefix) -> np.ndarray:
     logits, _ = model(mx.array([[7, 8]]), kept.cache)
     return np.array(logits.astype(mx.float32))
 
@@ -52,7 +52,7 @@ def test_half_precision_comes_back_to_the_bit(tmp_path: Path, dtype: mx.Dtype) -
     cache = Cache([KVCache(), RollingCache(256)])
     for layer in cache:
         layer.update(*(mx.random.normal((1, 2, 300, 8)).astype(dtype) for _ in range(2)))
-    CacheFiles(tmp_path, "model").save(FiledCache(TOKENS, cache, 0))
+    CacheFiles(tmp_path, "model").save(CachedPrefix(TOKENS, cache, 0))
     found = CacheFiles(tmp_path, "model").load((*TOKENS, 7), lambda: Cache([KVCache(), RollingCache(256)]))
     assert found is not None
     for before, after in zip(cache.state, found.cache.state, strict=True):

@@ -1,7 +1,5 @@
 """A search of the hub on the page of models, and the start page's hint: to see, to choose, and to have."""
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -11,24 +9,15 @@ from menny.config.paths import own_models_file
 from menny.models.catalogue import load_catalogue
 from menny.models.hub import Job
 from menny.ui.models.jobs import shared_work
-from tests.models.hub.fake_hub import FakeHub, serving
-from tests.models.hub.test_search import BERT, FILES, GGUF, REPO, found
+from tests.models.hub.fake_hub import FakeHub
+from tests.models.hub.test_search import REPO, hub
 from tests.ui.chat.test_reply_job import wait_until
 from tests.ui.conftest import Stage, say
 from tests.ui.models.test_page import page, plain, settled
 
-__all__ = ["page"]
+__all__ = ["hub", "page"]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with serving(FakeHub(REPO, dict(FILES), found=[found(REPO, gguf=GGUF), BERT])) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.address)
-        yield server
 
 
 def searched(page: AppTest) -> AppTest:
