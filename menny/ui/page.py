@@ -18,7 +18,7 @@ from menny.ui.chat.sending import Sending
 from menny.ui.chat.speakers import Speakers, spoken_by
 from menny.ui.chat.start_page import draw_start_page, prepare_chat
 from menny.ui.chat.tab_closed import has_left
-from menny.ui.chat.unsent_list import ask_with_files, draw_unsent
+from menny.ui.chat.unsent_list import ask_what_was_typed, draw_unsent
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
 from menny.ui.personas.profile_editor import draw_profile_dialog
@@ -133,14 +133,15 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
     error = _error(choices)
     # Outside of `st.bottom` the box makes the page scroll with a growing reply; the start page shouldn't scroll. The
     # move makes another box of it, and so happens as the first message is sent, not while the next one is typed.
-    is_begun = session.chat.entries or session.pending or st.session_state.get(MESSAGE)
+    is_begun = session.chat.entries or session.pending or session.typed
     with nullcontext() if is_begun else st.bottom:
-        typed = st.chat_input(
+        st.chat_input(
             f"Message {choices.persona.name}",
             key=MESSAGE,
             accept_file="multiple",
             max_upload_size=MOST_BYTES >> 20,
             disabled=bool(error),
+            on_submit=session.keep_typed,
         )
     with (
         st.bottom,
@@ -152,8 +153,7 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
         if choices.model and choices.model.host:
             st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")
         st.caption("Models make things up. Check what matters.", width="content")
-    if typed:
-        ask_with_files(session, typed.text, typed.files)
+    ask_what_was_typed(session)
     by = spoken(session.pending) if session.pending else choices
     if (why := _error(by)) and by is not choices:  # another persona or model, which can't answer
         session.pending = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from menny.attachments import Attachment
 from menny.chat import Chat, Reply, ReplySettings
@@ -55,6 +56,7 @@ class Session:
     pages: Mapping[str, Page] = field(default_factory=dict)  # by name: chat, personas, models
 
     # The reply
+    typed: list[tuple[Chat, str, Sequence[UploadedFile]]] = field(default_factory=list)  # what the next run reads
     pending: Sending | None = None  # what the next run sends
     sent: ReplyJob | None = None  # the reply that this tab sent last, until it is over
     sending: Sending | None = None  # what that was made of
@@ -111,6 +113,8 @@ class Session:
         """Open a chat; a new one where the id is empty or unknown."""
         chat = None
         self.feedback.clear(ABOVE_BOX)
+        if self.pending and not self.chat.is_deleted:
+            self.attempt(partial(self.give_back, self.pending))
         if self.chat.is_temporary:
             self.chats.abandon(self.chat.id)
         if chat_id:
@@ -202,6 +206,14 @@ class Session:
         self.reading = None
 
     # Sending
+
+    def keep_typed(self) -> None:
+        """Keep what was sent in the message box for the page's next run.
+
+        A callback's work is done even where another event ends that run before it comes to the box.
+        """
+        typed = st.session_state[MESSAGE]
+        self.typed.append((self.chat, typed.text, typed.files))
 
     def ask(self, text: str, attachments: Sequence[Attachment] = ()) -> None:
         """Have a message sent by the next run of the page; while a reply is under way it waits for its end."""

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
 
 from menny.config.paths import PROJECT
 
@@ -31,6 +32,7 @@ CHROMIUM_ARGS = [
 ]
 
 REST = 2000  # milliseconds that a page may take to come to rest before a click
+PRESSES = 20  # that a person makes before giving up
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"], .st-key-stop button'
 
 
@@ -174,8 +176,12 @@ class Visitor:
         self.pick(self.page.get_by_role("combobox", name=label), option)
 
     def pick(self, box: Locator, option: str) -> None:
-        """Choose in a box."""
-        box.scroll_into_view_if_needed()  # beforehand: a list closes when what it hangs on is scrolled
+        """Choose in a box; once more where its list closes before, as it does when the page is drawn or scrolled."""
+        box.scroll_into_view_if_needed()
         self.page.wait_for_timeout(100)
-        box.click()
-        self.page.get_by_role("option", name=option).first.click()
+        for _ in range(PRESSES):
+            box.click()
+            with suppress(NotInTime):
+                self.page.get_by_role("option", name=option).first.click(timeout=REST)
+                return
+        pytest.fail(f"The list with {option} doesn't stay open.")

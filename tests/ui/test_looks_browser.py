@@ -68,7 +68,7 @@ def test_a_chat_can_be_read_and_its_controls_have_names(visitor: Visitor) -> Non
 def test_a_page_and_what_pops_up_on_it_can_be_read(visitor: Visitor, where: str) -> None:
     page = visitor.page
     page.get_by_test_id("stTopNavLink").filter(has_text=where.capitalize()).click()
-    expect(page.get_by_role("heading", name=where.capitalize())).to_be_visible()
+    expect(page.get_by_role("heading", name=where.capitalize(), exact=True)).to_be_visible()
     assert faults(page) == []
     page.get_by_role("button", name="Import" if where == "personas" else "Add a model").click()
     expect(page.get_by_test_id("stPopoverBody")).to_be_visible()

@@ -27,9 +27,14 @@ class Bar:
     choices: Choices = ()
 
 
+def in_key(message_id: str) -> str:
+    """Return an id as a key has it: Streamlit refuses two underscores in a row, which an id may have."""
+    return message_id.replace("_", ".")
+
+
 def message_bar(bar: Bar, key: str, on_use: Callable[[str, str], None]) -> None:
     """Draw the row; `on_use` is called with the tool's name and a value: the alternative, or the choice."""
-    key = key.replace("_", ".")  # Streamlit refuses two in a row, which an id may have
+    key = in_key(key)
     at = bar.alternatives.index(bar.this) if bar.this in bar.alternatives else 0
     around = ["", *bar.alternatives, ""]
 

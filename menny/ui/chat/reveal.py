@@ -5,12 +5,13 @@ from functools import partial
 
 import streamlit as st
 
+from menny.ui.chat.message_bar import in_key
 from menny.ui.session import Session
 
 
-def target(entry_id: str | None) -> AbstractContextManager[object]:
-    """Return a container for a button that leads to a message: its key names the message to scroll to."""
-    return st.container(key=f"target-{entry_id}", gap=None) if entry_id else nullcontext()
+def target(entry_id: str | None, row: str) -> AbstractContextManager[object]:
+    """Return a container for a row's button that leads to a message: its key names the message to scroll to."""
+    return st.container(key=f"target-{in_key(entry_id)}__{row}", gap=None) if entry_id else nullcontext()
 
 
 def reveal(session: Session, chat_id: str, entry_id: str | None) -> None:

@@ -8,12 +8,13 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from menny.attachments import MOST_ATTACHMENTS, Attachment
+from menny.chat import Chat
 from menny.documents import read_document
 from menny.errors import DocumentError
 from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.sending import Sending
-from menny.ui.chat.unsent import Unsent, change_unsent, remove_unsent, unsent_of
+from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, remove_unsent, unsent_of
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.feedback import ABOVE_BOX
@@ -46,7 +47,14 @@ def draw_unsent(session: Session) -> None:
     session.unsent_rows = max(len(others), session.unsent_rows if session.job else 0)  # a run may be cut short
 
 
-def ask_with_files(session: Session, text: str, files: Sequence[UploadedFile]) -> None:
+def ask_what_was_typed(session: Session) -> None:
+    """Send what was typed into the message box since the last run."""
+    while session.typed:
+        _ask(session, *session.typed[0])
+        session.typed.pop(0)  # only now: another event may end this run while it reads the files
+
+
+def _ask(session: Session, chat: Chat, text: str, files: Sequence[UploadedFile]) -> None:
     """Send a text with the texts of files; where one can't be read, keep the rest unsent and say why."""
     attachments, refusals = [], []
     with st.spinner("Reading the files …") if files else nullcontext():
@@ -59,7 +67,10 @@ def ask_with_files(session: Session, text: str, files: Sequence[UploadedFile]) -
         refusals.append(f"A message can have {MOST_ATTACHMENTS} files; the others were left out.")
     if refusals:
         session.feedback.error(ABOVE_BOX, " ".join(refusals))
-        session.attempt(lambda: session.give_back(Sending(session.chat.begin, text, tuple(attachments))))
+    if chat is not session.chat:  # another one was opened meanwhile
+        session.attempt(lambda: add_unsent(chat, Unsent(text, tuple(attachments), is_held=True)))
+    elif refusals:
+        session.attempt(lambda: session.give_back(Sending(chat.begin, text, tuple(attachments))))
     else:
         session.attempt(lambda: session.ask(text, attachments))
 

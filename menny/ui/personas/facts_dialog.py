@@ -31,16 +31,19 @@ def draw_facts(session: Session, store: ChatStore) -> None:
 def _draw(session: Session, store: ChatStore, persona: Persona) -> None:
     draw_remembering(session, persona, "remembering-here")
     st.caption("New chats begin with these lines. Chats that have begun keep what they were told.")
+
+    def add() -> None:
+        session.attempt(lambda: store.facts.add(persona.id, [st.session_state["new-fact"]]))
+
     with st.form("add-fact", clear_on_submit=True, border=False), _row():
-        text = st.text_input(
+        st.text_input(
             "Something to remember",
             max_chars=LONGEST,
             placeholder="Something to remember",
             label_visibility="collapsed",
             key="new-fact",
         )
-        if st.form_submit_button("Add", type="primary", key="add-fact-now"):
-            store.facts.add(persona.id, [text])
+        st.form_submit_button("Add", type="primary", key="add-fact-now", on_click=add)
     facts = store.facts.of(persona.id)[::-1]
     if not facts:
         st.caption(as_label(f"{persona.name} remembers nothing yet."))
@@ -87,7 +90,7 @@ def _draw_source(session: Session, fact: Fact, chat: Conversation | None) -> Non
     if chat is None or chat.deleted:
         st.caption("From a chat that is no longer here" if fact.chat else "Written by you")
         return
-    with target(fact.message):
+    with target(fact.message, fact.id):
         label = as_label(f"From “{chat.title}”")
         if st.button(label, key=f"source-{fact.id}", icon=":material/forum:", type="tertiary"):
             session.close_dialog()

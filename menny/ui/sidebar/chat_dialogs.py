@@ -32,19 +32,30 @@ def draw_dialogs(session: Session) -> None:
         session.attempt(lambda: _ask_before_all_is_deleted(session, store))
 
 
+def _leave_if(is_closed: bool) -> None:
+    """Take a dialog away that a callback has closed.
+
+    What a button does is done in its callback: a run of the page may be ended by another event before it is drawn.
+    """
+    if is_closed:
+        st.rerun()
+
+
 def _rename(session: Session, store: ChatStore) -> None:
     conversation = store.conversation(session.renaming)
     if conversation is None:
         return
 
+    def save() -> None:
+        session.attempt(lambda: store.rename(conversation.id, st.session_state["chat-title"]))
+        session.close_dialog()
+
     @st.dialog("Rename chat", on_dismiss=session.close_dialog)
     def rename() -> None:
+        _leave_if(not session.renaming)
         with st.form("rename", border=False):
-            title = st.text_input("Title", value=conversation.title, max_chars=200)
-            if st.form_submit_button("Save", type="primary"):
-                session.attempt(lambda: store.rename(conversation.id, title))
-                session.close_dialog()
-                st.rerun()
+            st.text_input("Title", value=conversation.title, max_chars=200, key="chat-title")
+            st.form_submit_button("Save", type="primary", on_click=save)
 
     rename()
 
@@ -56,24 +67,26 @@ def _move(session: Session, store: ChatStore) -> None:
     folders = store.folders()
     now = ChatSettings.read(conversation.settings).folder
 
+    def put(is_removed: bool) -> None:
+        name = "" if is_removed else " ".join((st.session_state["chat-folder"] or "").split())[:60]
+        session.attempt(lambda: store.set_settings(conversation.id, folder=name or None))
+        session.close_dialog()
+
     @st.dialog("Move to folder", on_dismiss=session.close_dialog)
     def move() -> None:
+        _leave_if(not session.moving)
         with st.form("move", border=False):
-            folder = st.selectbox(
+            st.selectbox(
                 "Folder",
                 folders,
                 index=folders.index(now) if now in folders else None,
                 accept_new_options=True,
                 placeholder="Choose a folder, or type the name of a new one",
+                key="chat-folder",
             )
             with st.container(horizontal=True):
-                is_moved = st.form_submit_button("Move", type="primary")
-                is_removed = st.form_submit_button("Remove from folder", disabled=not now)
-            if is_moved or is_removed:
-                name = " ".join((folder or "").split())[:60] if is_moved else ""
-                session.attempt(lambda: store.set_settings(conversation.id, folder=name or None))
-                session.close_dialog()
-                st.rerun()
+                st.form_submit_button("Move", type="primary", on_click=put, args=(False,))
+                st.form_submit_button("Remove from folder", disabled=not now, on_click=put, args=(True,))
 
     move()
 
@@ -89,8 +102,14 @@ def _export(session: Session, store: ChatStore) -> None:
 
 
 def _open_bin(session: Session, store: ChatStore) -> None:
+    def empty() -> None:
+        session.attempt(partial(_purge, store))
+        session.undo = None  # what it brings back may be gone
+        session.close_dialog()
+
     @st.dialog("Deleted chats", on_dismiss=session.close_dialog)
     def bin_() -> None:
+        _leave_if(not session.is_in_bin)
         deleted = store.deleted_conversations()
         if not deleted:
             st.caption("The bin is empty.")
@@ -99,11 +118,7 @@ def _open_bin(session: Session, store: ChatStore) -> None:
         with st.container(key="bin", gap="xsmall"):
             for conversation in deleted:
                 _draw_deleted(session, store, conversation)
-        if st.button("Empty the bin", icon=":material/delete_forever:", key="empty-bin"):
-            session.attempt(partial(_purge, store))
-            session.undo = None  # what it brings back may be gone
-            session.close_dialog()
-            st.rerun()
+        st.button("Empty the bin", icon=":material/delete_forever:", key="empty-bin", on_click=empty)
 
     bin_()
 
@@ -117,9 +132,14 @@ def _draw_deleted(session: Session, store: ChatStore, conversation: Conversation
             help=as_label(f"Restore {conversation.title}"),
             on_click=partial(_restore, session, store, conversation),
         )
-        if st.button("", icon=":material/delete_forever:", key=f"purge-{conversation.id}", help="Delete for good"):
-            session.attempt(partial(_purge, store, conversation.id))
-            st.rerun()
+        st.button(
+            "",
+            icon=":material/delete_forever:",
+            key=f"purge-{conversation.id}",
+            help="Delete for good",
+            on_click=session.attempting(_purge),
+            args=(store, conversation.id),
+        )
 
 
 def _purge(store: ChatStore, conversation_id: str = "") -> None:
@@ -137,19 +157,19 @@ def _restore(session: Session, store: ChatStore, conversation: Conversation) -> 
 def _ask_before_all_is_deleted(session: Session, store: ChatStore) -> None:
     number = len(store.conversations())
 
+    def delete() -> None:
+        session.attempt(partial(_delete_all, session, store))
+        session.close_dialog()
+
     @st.dialog("Delete everything?", on_dismiss=session.close_dialog)
     def ask() -> None:
+        _leave_if(not session.is_deleting_all)
         chats = "the only chat" if number == 1 else f"all {number:,} chats"
         st.markdown(f"This deletes {chats}, empties the bin and makes personas forget you. It can't be undone.")
         st.caption("Personas, models and settings stay. To keep a copy, choose “Save everything” first.")
         with st.container(horizontal=True):
-            if st.button("Delete everything", type="primary", key="delete-all-now"):
-                session.attempt(partial(_delete_all, session, store))
-                session.close_dialog()
-                st.rerun()
-            if st.button("Cancel", key="keep-all"):
-                session.close_dialog()
-                st.rerun()
+            st.button("Delete everything", type="primary", key="delete-all-now", on_click=delete)
+            st.button("Cancel", key="keep-all", on_click=session.close_dialog)
 
     ask()
 

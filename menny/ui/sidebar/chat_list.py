@@ -160,7 +160,7 @@ def _draw_hits(session: Session, hits: Sequence[SearchResult]) -> None:
     if not hits:
         st.caption("Nothing found.")
     for hit in hits:
-        with st.container(key=f"hit-{hit.conversation.id}", gap=None), target(hit.entry):
+        with st.container(key=f"hit-{hit.conversation.id}", gap=None), target(hit.entry, hit.conversation.id):
             title = marked(hit) if hit.entry is None else as_label(hit.conversation.title)
             label = title if hit.entry is None else f"{title}  \n{marked(hit)}"
             st.button(

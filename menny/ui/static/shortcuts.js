@@ -87,7 +87,7 @@ function scrollToNews(event) {
   if (isSending) main.scrollTo(0, main.scrollHeight) // from its end on, the page follows the reply
 }
 
-// A search result names its message, whose buttons bear its id too.
+// A row that leads to a message names it, and then itself; the message's buttons bear its id too.
 const RESULT = "st-key-target-"
 
 function scrollToResult(event) {
@@ -98,7 +98,7 @@ function scrollToResult(event) {
   for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
     addEventListener(kind, () => isOver.abort(), { capture: true, signal: isOver.signal })
   }
-  keepInView(`st-key-bar-${name.slice(RESULT.length)}`, 600, 50, isOver)
+  keepInView(`st-key-bar-${name.slice(RESULT.length).split("__")[0]}`, 600, 50, isOver)
 }
 
 // While the page is being drawn it grows and scrolls to its end: once the message is there, it is kept in view until the

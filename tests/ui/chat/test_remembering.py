@@ -16,6 +16,8 @@ from menny.ui.chat import quiet_job
 from menny.ui.chat.chats import Chats
 from menny.ui.chat.remembering import facts_told, forget_refused, note_asked, telling
 from menny.ui.shared.shared_engine import SharedEngine
+from tests.ui.conftest import Stage
+from tests.ui.conftest import say as say_on
 from tests.ui.fake_engine import FakeEngine
 
 SOURCE = ModelSource(Path("model"), AS_FITS)
@@ -56,6 +58,19 @@ def say(chats: Chats, chat: Chat, text: str, *, is_quiet: bool = True) -> None:
     chats.answer(chat, reply, "model", SOURCE, settings, "nora").join(5)
     if is_quiet and chats._quiet:
         chats._quiet.join(5)
+
+
+def test_facts_from_one_message_stand_side_by_side_with_the_way_to_it(stage: Stage) -> None:
+    page = say_on(stage.open_page(), "I sing, and I have a cat.")
+    session = page.session_state["menny"]
+    facts = session.chats.store.facts
+    facts.add("menny", ["They sing.", "They have a cat."], chat=session.chat.id, message=session.chat.entries[0].id)
+    page.button(key="open-memory").click().run()
+    assert not page.exception
+    assert len([one for one in page.button if str(one.key).startswith("source-")]) == 2
+    page.text_input(key="new-fact").set_value("I live in Ghent.")
+    page.button(key="add-fact-now").click().run()
+    assert [one.text for one in facts.of("menny")] == ["They sing.", "They have a cat.", "I live in Ghent."]
 
 
 def test_off_means_that_nothing_is_asked_written_or_told(engine: FakeEngine, chats: Chats) -> None:

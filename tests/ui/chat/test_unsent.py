@@ -61,3 +61,22 @@ def test_the_queue_survives_a_restart_and_is_held_then() -> None:
     assert [one.text for one in unsent_of(again)] == ["two", "three"]
     hold_unsent(again)
     assert all(one.is_held for one in unsent_of(chat))
+
+
+def test_what_was_typed_survives_a_run_that_ended_before_the_box(stage: Stage) -> None:
+    page = stage.open_page()
+    session = page.session_state["menny"]
+    session.typed.append((session.chat, "still here", []))  # by the box's callback
+    page.run()
+    assert "You said: still here" in texts(page)[-1]
+    assert session.typed == []
+
+
+def test_what_was_typed_waits_in_its_chat_when_another_is_opened_at_once(stage: Stage) -> None:
+    page = say(stage.open_page(), "one")
+    session = page.session_state["menny"]
+    typed_in = session.chat
+    session.typed.append((typed_in, "two", []))
+    page.button(key="new_chat").click().run()
+    assert [(one.text, one.is_held) for one in unsent_of(typed_in)] == [("two", True)]
+    assert not any("two" in text for text in texts(page))
