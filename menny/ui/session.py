@@ -208,10 +208,7 @@ class Session:
     # Sending
 
     def keep_typed(self) -> None:
-        """Keep what was sent in the message box for the page's next run.
-
-        A callback's work is done even where another event ends that run before it comes to the box.
-        """
+        """Keep what was sent in the message box: a callback is done before another event can end the page's run."""
         typed = st.session_state[MESSAGE]
         self.typed.append((self.chat, typed.text, typed.files))
 
@@ -351,10 +348,3 @@ class Session:
         if self.undo is not None:
             self.attempt(self.undo.bring_back)
             self.undo = None
-
-
-def show(values: Mapping[str, object]) -> None:
-    """Let widgets show these values, by key; those that do already are left alone."""
-    for key, value in values.items():
-        if key not in st.session_state or st.session_state[key] != value:
-            st.session_state[key] = value

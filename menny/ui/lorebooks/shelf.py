@@ -12,6 +12,7 @@ from menny.lorebooks.world_info import world_info_of
 from menny.personas.card_books import read_lorebook
 from menny.ui.personas.draft import Desk, OpenBook
 from menny.ui.personas.gallery import draw_report
+from menny.ui.personas.importing import ImportResult, draw_downloads, draw_import
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options, own_lorebooks
@@ -21,6 +22,7 @@ ABOUT = (
     "Knowledge about a character's world. An entry joins the conversation when a message mentions one of its keys, "
     "and stays at that turn."
 )
+FORMATS = "World info of SillyTavern (JSON), the lorebook in a character card (PNG, WebP, JSON or .charx), or YAML."
 
 
 def draw_shelf(desk: Desk, options: Options, session: Session) -> None:
@@ -30,7 +32,7 @@ def draw_shelf(desk: Desk, options: Options, session: Session) -> None:
         with st.container(horizontal=True, width="content", gap="small"):
             st.button(NEW, key="new_lorebook", type="primary", icon=":material/add:", on_click=_make, args=(desk,))
             with st.popover("Import", icon=":material/upload:", key=f"lore_importing_{desk.imports}"):
-                _draw_import(desk)
+                draw_import(desk, "lore_import", "Lorebooks to import", FORMATS, _take_in)
     st.caption(ABOUT)
     draw_report(desk, options, session)
     for error in options.errors:
@@ -90,44 +92,10 @@ def _delete(desk: Desk, book_id: str, book: Lorebook) -> None:
     desk.report(f"{book.name} is deleted.", undo)
 
 
-def _draw_import(desk: Desk) -> None:
-    st.caption(
-        "World info of SillyTavern (JSON), the lorebook in a character card (PNG, WebP, JSON or .charx), or YAML."
-    )
-    key = f"lore_import_{desk.imports}"
-    st.file_uploader(
-        "Lorebooks to import",
-        accept_multiple_files=True,
-        key=key,
-        on_change=_import,
-        args=(desk, key),
-        max_upload_size=64,
-    )
-
-
-def _import(desk: Desk, key: str) -> None:
-    """Import each file, or show why it can't be."""
-    kept: dict[str, str] = {}
-    errors: list[str] = []
-    notices: list[str] = []
-    for file in st.session_state[key]:
-        try:
-            book, left_out = read_lorebook(file.name, file.getvalue())
-            kept[own_lorebooks().keep(book)] = book.name
-            notices += left_out
-        except MennyError as error:
-            errors.append(str(error))
-    desk.imports += 1
-
-    def undo() -> None:
-        for book_id in kept:
-            own_lorebooks().delete(book_id)
-
-    if kept:
-        desk.report(f"Imported: {', '.join(kept.values())}.", undo)
-    else:
-        desk.report()
-    desk.errors, desk.notices = errors, notices
+def _take_in(name: str, data: bytes) -> ImportResult:
+    book, left_out = read_lorebook(name, data)
+    book_id = own_lorebooks().keep(book)
+    return ImportResult(book.name, lambda: own_lorebooks().delete(book_id), left_out)
 
 
 @st.dialog("Export", icon=":material/download:")
@@ -140,11 +108,7 @@ def _draw_export(book_id: str, book: Lorebook) -> None:
     }
     if path := own_lorebooks().path_of(book_id):
         files["Menny's YAML"] = (path.read_bytes(), "yaml", "application/yaml")
-    with st.container(horizontal=True):
-        for label, (data, ending, kind) in files.items():
-            st.download_button(
-                label, data, f"{book_id}.{ending}", kind, icon=":material/download:", on_click="ignore", key=label
-            )
+    draw_downloads(book_id, files)
     st.caption(as_label(f"Your own lorebooks lie in {own_folder()}."))
 
 

@@ -9,8 +9,9 @@ from menny.storage import ChatStore, Conversation, Fact
 from menny.storage.facts import LONGEST
 from menny.ui.chat.reveal import reveal, target
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.options import read_options
+from menny.ui.shared.widget_values import show
 from menny.ui.sidebar.facts_panel import draw_remembering
 
 LISTED = 30  # of the latest facts; the others on demand

@@ -12,6 +12,7 @@ from menny.personas.persona import Persona, own_folder
 from menny.ui.chat.noted import open_memory
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
 from menny.ui.personas.facts_dialog import draw_facts
+from menny.ui.personas.importing import ImportResult, draw_downloads, draw_import
 from menny.ui.personas.persona_store import own_personas
 from menny.ui.personas.profile_store import copy_to_profiles, delete_profile
 from menny.ui.safe_markdown import as_label
@@ -19,6 +20,11 @@ from menny.ui.session import Session
 from menny.ui.shared.options import Options
 from menny.ui.shared.pictures import draw_avatar
 from menny.ui.sidebar.persona_panel import choose_persona
+
+FORMATS = (
+    "Character cards (PNG, WebP, JSON or .charx), text-generation-webui's YAML, an Ollama Modelfile, or Menny's "
+    "own YAML. Guardrails stay as you have set them, whatever a file says."
+)
 
 
 def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
@@ -28,7 +34,7 @@ def draw_gallery(desk: Desk, options: Options, session: Session) -> None:
         with st.container(horizontal=True, width="content", gap="small"):
             st.button("New persona", key="new_persona", type="primary", icon=":material/add:", on_click=open_new)
             with st.popover("Import", icon=":material/upload:", key=f"importing_{desk.imports}"):
-                _draw_import(desk)
+                draw_import(desk, "import", "Files to import", FORMATS, _take_in)
     draw_report(desk, options, session)
     for error in options.errors:
         if str(error).startswith("personas"):
@@ -134,46 +140,10 @@ def _go_to_chat(persona: Persona, session: Session) -> None:
     st.switch_page(session.pages["chat"])
 
 
-def _draw_import(desk: Desk) -> None:
-    st.caption(
-        "Character cards (PNG, WebP, JSON or .charx), text-generation-webui's YAML, an Ollama Modelfile, or Menny's "
-        "own YAML. Guardrails stay as you have set them, whatever a file says."
-    )
-    key = f"import_{desk.imports}"
-    st.file_uploader(
-        "Files to import",
-        accept_multiple_files=True,
-        key=key,
-        on_change=_import,
-        args=(desk, key),
-        max_upload_size=64,
-    )
-
-
-def _import(desk: Desk, key: str) -> None:
-    """Import each file, or show why it can't be."""
-    imported: list[Persona] = []
-    errors: list[str] = []
-    notices: list[str] = []
-    for file in st.session_state[key]:
-        try:
-            found = read_import(file.name, file.getvalue())
-            imported.append(own_personas().import_(found))
-            notices += found.notices
-        except MennyError as error:
-            errors.append(str(error))
-    desk.imports += 1
-
-    def undo() -> None:
-        for persona in imported:
-            own_personas().take_back(persona)
-
-    if imported:
-        names = ", ".join(persona.name for persona in imported)
-        desk.report(f"Imported: {names}.", undo, latest=imported[-1].id)
-    else:
-        desk.report()
-    desk.errors, desk.notices = errors, notices
+def _take_in(name: str, data: bytes) -> ImportResult:
+    found = read_import(name, data)
+    persona = own_personas().import_(found)
+    return ImportResult(persona.name, lambda: own_personas().take_back(persona), found.notices, persona.id)
 
 
 @st.dialog("Export", icon=":material/download:")
@@ -191,9 +161,5 @@ def _draw_export(persona: Persona) -> None:
     except (MennyError, OSError) as error:
         st.error(as_label(str(error)))
         return
-    with st.container(horizontal=True):
-        for label, (data, ending, kind) in files.items():
-            st.download_button(
-                label, data, f"{persona.id}.{ending}", kind, icon=":material/download:", on_click="ignore"
-            )
+    draw_downloads(persona.id, files)
     st.caption(as_label(f"Your own personas lie in {own_folder()}."))

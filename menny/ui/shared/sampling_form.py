@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from menny.personas.persona import Parameters
-from menny.ui.session import show
+from menny.ui.shared.widget_values import show
 
 FINE_STEP, COARSE_STEP = 0.01, 0.05  # of shares, and of numbers that go beyond 1
 

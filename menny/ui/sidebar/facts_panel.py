@@ -9,9 +9,10 @@ from menny.personas.persona import Persona
 from menny.ui.chat.noted import open_memory
 from menny.ui.chat.remembering import remembers
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.widget_values import show
 
 HELP = """Off, nothing is noted, and nothing that was noted is used.
 

@@ -7,7 +7,8 @@ import streamlit as st
 from menny.moderation.guardrails import NONE, Guardrail
 from menny.personas.persona import Persona
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
+from menny.ui.shared.widget_values import show
 from menny.ui.sidebar.choices import ActiveInstructions
 
 

@@ -5,8 +5,9 @@ import streamlit as st
 from menny.chat.chat_settings import ChatSettings
 from menny.personas.persona import Persona
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.options import Options
+from menny.ui.shared.widget_values import show
 
 KEY = "lorebooks"
 

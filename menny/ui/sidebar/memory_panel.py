@@ -12,7 +12,8 @@ from menny.engine_protocols import Engine
 from menny.errors import MennyError, PromptTooLongError
 from menny.storage import MessageNode
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
+from menny.ui.shared.widget_values import show
 
 NAMES: Mapping[str, str] = {
     "recent": "Recent turns",

@@ -8,10 +8,11 @@ import streamlit as st
 from menny.models.catalogue import ModelSpec, resolve
 from menny.models.loader import ModelSource, notice_of
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.feedback import ABOVE_BOX, OWN_MODEL
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.widget_values import show
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from menny.models.loader import ModelSource, source_of
 from menny.moderation.categories import ModerationFile
 from menny.moderation.policy import ACTIONS, Moderation, ModerationResult, Policy, Side
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.moderators import lending, shared_moderators
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine, shared_judge
+from menny.ui.shared.widget_values import show
 
 SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", "Replies"))
 

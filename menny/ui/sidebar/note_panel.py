@@ -4,7 +4,8 @@ import streamlit as st
 
 from menny.chat.chat_settings import ChatSettings
 from menny.chat.note import DEPTH, LONGEST, MOST_DEPTH
-from menny.ui.session import Session, show
+from menny.ui.session import Session
+from menny.ui.shared.widget_values import show
 
 NOTE, TURNS, BEGINNING = "note", "note_depth", "beginning"
 HELP = """What the model should keep in mind in this chat, such as “It is raining, and they whisper.”

@@ -3,9 +3,10 @@
 import streamlit as st
 
 from menny.personas.persona import Persona
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.options import Options
+from menny.ui.shared.widget_values import show
 
 
 def chosen_persona(session: Session, options: Options) -> Persona:

@@ -8,9 +8,10 @@ from menny.text import is_blank, sanitize
 from menny.ui.personas.profile_editor import open_profile
 from menny.ui.personas.profile_store import keep_profile
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.options import Options
+from menny.ui.shared.widget_values import show
 from menny.ui.shared.you import You, names_of
 
 NAME = "your_name"  # the key of the field for it

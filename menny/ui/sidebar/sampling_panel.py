@@ -8,8 +8,9 @@ import streamlit as st
 from menny.chat.chat_settings import SAMPLING
 from menny.chat.thinking import Thinking
 from menny.engine import SamplingParams
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.sampling_form import NumberField, draw_parameter
+from menny.ui.shared.widget_values import show
 from menny.ui.sidebar.thinking_panel import draw_budget
 
 MOST_TOKENS = 4096  # that the slider reaches; more can be typed

@@ -9,9 +9,10 @@ from menny.chat.chat_settings import SAMPLING
 from menny.errors import ConfigError
 from menny.ui.chat.remembering import facts_told
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.widget_values import show
 from menny.ui.shared.you import you_in
 from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
 from menny.ui.sidebar.facts_panel import choose_remembering

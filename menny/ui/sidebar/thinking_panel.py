@@ -14,8 +14,9 @@ from menny.models.loader import ModelSource
 from menny.models.reasoning import is_reasoner, words_of
 from menny.personas.persona import Persona
 from menny.prompts import find_template, guess_template, reasoning_words
-from menny.ui.session import Session, show
+from menny.ui.session import Session
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.widget_values import show
 
 NAMES: Mapping[str, str] = {"auto": "Automatic", "on": "On", "off": "Off"}
 HELP = """Whether the model thinks before it answers. What it thinks stands folded above the answer.
