@@ -10,6 +10,7 @@ from menny.engine_protocols import Tokenizer
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, LoreEntry, ScanResult, scan
 from menny.lorebooks.keys import Fill
 from menny.lorebooks.scan import title_of
+from menny.messages import Message
 from menny.storage import MessageNode
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def call_up(
     the model no longer sees, or the entry was changed. A draw depends on the chat, the question and the entry only, so
     the same question calls up the same entries.
     """
-    messages = [entry.message.content for entry in path]
-    result = _scan(lore, chat_id, path[-1].id, messages, tokenizer, budget)
+    result = _scan(lore, chat_id, path[-1].id, [entry.message for entry in path], tokenizer, budget)
     there = pieces_in(path[unseen:-1])
     pieces = [_piece_of(one) for one in result.called]
     return TurnContext(
@@ -71,13 +71,23 @@ def call_up(
 
 
 def _scan(
-    lore: Lore, chat_id: str, question_id: str, messages: Sequence[str], tokenizer: Tokenizer, budget: int
+    lore: Lore, chat_id: str, question_id: str, messages: Sequence[Message], tokenizer: Tokenizer, budget: int
 ) -> ScanResult:
+    names = {"user": lore.fill("{{user}}"), "assistant": lore.fill("{{char}}")}
+
     def draw(entry: LoreEntry) -> float:
         place = chat_id if entry.constant else f"{chat_id}\0{question_id}"
         return int(_digest(f"{place}\0{entry.content}"), 16) / 16**16
 
-    return scan(lore.books, messages, budget, lambda text: len(tokenizer.encode(text)), draw, lore.fill)
+    return scan(
+        lore.books,
+        [message.content for message in messages],
+        budget,
+        lambda text: len(tokenizer.encode(text)),
+        draw,
+        lore.fill,
+        [names[message.role] for message in messages],
+    )
 
 
 def _piece_of(one: Activation) -> ContextPiece:

@@ -6,6 +6,7 @@ with a notice. Read from the public descriptions: character-card-spec-v2 and -v3
 
 import copy
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -24,7 +25,15 @@ UNUSED = {  # what changes when SillyTavern calls an entry up, and is kept here 
     "cooldown": "cooldown",
     "delay": "delay",
     "vectorized": "vectors",
+    "characterFilter": "character filters",
+    "character_filter": "character filters",
+    "triggers": "triggers",
 }
+OF_SILLYTAVERN = {"selectiveLogic", "useProbability", "display_index"}  # in the extensions of an entry in its cards
+
+_SYNTAX = re.compile(r"[\\^$.*+?()\[\]{}|]")  # of regular expressions
+_SLASH = re.compile(r"(?<!\\)/")
+_KEY = re.compile(r"\s*(/(?:\\.|[^/\\])+/[a-z]*)\s*(?:,|$)|([^,]*)(?:,|$)")  # of a list between commas
 
 Raw = Mapping[str, Any]
 Get = Callable[[str, str], Any]  # (the card's key, the world info's key) → its value, wherever it stands
@@ -90,15 +99,16 @@ def _card_entry(entry: LoreEntry, number: int) -> dict[str, Any]:
         **(inner if isinstance(inner, dict) else {}),
     }
     title = {"comment": entry.name, "name": entry.name} if entry.name or "comment" not in raw else {}
+    further, is_selective = further_keys(entry, raw.get("secondary_keys"), raw.get("selective"))
     return {
         **raw,
         **title,
         "keys": list(entry.keys),
-        "secondary_keys": list(entry.secondary_keys),
+        "secondary_keys": further,
         "content": entry.content,
         "enabled": entry.enabled,
         "constant": entry.constant,
-        "selective": bool(entry.secondary_keys),
+        "selective": is_selective,
         "insertion_order": entry.order,
         "case_sensitive": entry.case_sensitive,
         "extensions": {
@@ -111,9 +121,22 @@ def _card_entry(entry: LoreEntry, number: int) -> dict[str, Any]:
             "case_sensitive": entry.case_sensitive,
             "exclude_recursion": entry.exclude_recursion,
             "prevent_recursion": entry.prevent_recursion,
-            "delay_until_recursion": entry.delay_until_recursion,
+            "delay_until_recursion": level_of(entry),
         },
     }
+
+
+def further_keys(entry: LoreEntry, kept: Any, was_selective: Any) -> tuple[Any, bool]:
+    """An entry's secondary keys as they go out, and whether they decide: those that didn't are still there."""
+    if not entry.secondary_keys and kept and was_selective is False:
+        return kept, False
+    return list(entry.secondary_keys), bool(entry.secondary_keys)
+
+
+def level_of(entry: LoreEntry) -> bool | int:
+    """Whether an entry waits for others, by SillyTavern's one value for it: the number of its level from 2 on."""
+    is_higher = entry.delay_until_recursion and entry.recursion_level > 1
+    return entry.recursion_level if is_higher else entry.delay_until_recursion
 
 
 def unchanged(entry: LoreEntry, kind: str) -> dict[str, Any] | None:
@@ -153,7 +176,8 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
     def get(of_card: str, of_world_info: str) -> Any:
         if kind == WORLD_INFO:
             return raw.get(of_world_info)
-        return extensions.get(of_card, raw.get(of_card))
+        found = extensions.get(of_card)
+        return raw.get(of_card) if found is None else found
 
     given = raw.get("content")
     content = sanitize(given if isinstance(given, str) else "").strip()
@@ -161,9 +185,8 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
         left_out.add("an entry's content was left out, as it isn't text")
     if len(content) > MAX_CONTENT:
         left_out.add(f"an entry's content was cut to {MAX_CONTENT:,} characters")
-    for key, name in UNUSED.items():
-        if raw.get(key) or extensions.get(key):
-            left_out.add(f"{name} of an entry are kept, but not used")
+    for name in dict.fromkeys(name for key, name in UNUSED.items() if _is_set(raw.get(key, extensions.get(key)))):
+        left_out.add(f"{name} of an entry are kept, but not used")
     values = {
         "name": _line(raw.get("comment")) or _line(raw.get("name")),
         "keys": _keys(raw.get("keys" if kind == CARD else "key"), left_out),
@@ -176,11 +199,10 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
         "order": _whole(raw.get("insertion_order" if kind == CARD else "order"), -(10**9), 10**9, default=100),
         **_conditions(get),
     }
-    if kind == CARD and raw.get("use_regex") is True:
+    if kind == CARD and raw.get("use_regex") is True and not OF_SILLYTAVERN & set(extensions):
+        flags = "" if raw.get("case_sensitive") is True else "i"
         for name in ("keys", "secondary_keys"):
-            values[name] = [
-                key if key.startswith("/") else f"/{key.replace('/', chr(92) + '/')}/" for key in values[name]
-            ]
+            values[name] = [_as_regex(key, flags) for key in values[name]]
     kept = {**raw, "content": None}
     if isinstance(given, str) and given != values["content"] and len(given) <= MAX_CONTENT:
         kept["content_as_it_came"] = given
@@ -193,6 +215,7 @@ def _conditions(get: Get) -> dict[str, Any]:
     probability, uses = get("probability", "probability"), get("useProbability", "useProbability")
     logic = get("selectiveLogic", "selectiveLogic")
     words = get("match_whole_words", "matchWholeWords")
+    level = get("delay_until_recursion", "delayUntilRecursion")
     return {
         "probability": min(100.0, max(0.0, float(probability)))
         if _is_number(probability) and uses is not False
@@ -203,8 +226,18 @@ def _conditions(get: Get) -> dict[str, Any]:
         "match_whole_words": words is not False,
         "exclude_recursion": get("exclude_recursion", "excludeRecursion") is True,
         "prevent_recursion": get("prevent_recursion", "preventRecursion") is True,
-        "delay_until_recursion": bool(get("delay_until_recursion", "delayUntilRecursion")),
+        "delay_until_recursion": bool(level),
+        "recursion_level": _whole(level, 1, 1000, default=1) or 1,
     }
+
+
+def _as_regex(key: str, flags: str) -> str:
+    """A key of a card that says that its keys are regular expressions, unless it is a plain word.
+
+    SillyTavern says so of all its keys, though in it, as here, slashes tell.
+    """
+    is_plain = key.startswith("/") or not _SYNTAX.search(key)
+    return key if is_plain else f"/{_SLASH.sub(chr(92) + '/', key)}/{flags}"
 
 
 def _values_of(entry: LoreEntry) -> dict[str, Any]:
@@ -225,7 +258,20 @@ RENAMED = {  # what a card keeps in an entry's extensions, by its names in world
     "groupOverride": "group_override",
     "automationId": "automation_id",
     "displayIndex": "display_index",
+    "outletName": "outlet_name",
+    "useGroupScoring": "use_group_scoring",
+    "ignoreBudget": "ignore_budget",
+    "triggers": "triggers",
+    "characterFilter": "character_filter",
+    "matchPersonaDescription": "match_persona_description",
+    "matchCharacterDescription": "match_character_description",
+    "matchCharacterPersonality": "match_character_personality",
+    "matchCharacterDepthPrompt": "match_character_depth_prompt",
+    "matchScenario": "match_scenario",
+    "matchCreatorNotes": "match_creator_notes",
 }
+
+UNUSED |= {name: "additional matching sources" for both in RENAMED.items() for name in both if name.startswith("match")}
 
 
 def _of_world_info(raw: Raw) -> dict[str, Any]:
@@ -239,8 +285,9 @@ def from_card_names(extensions: Raw) -> dict[str, Any]:
 
 
 def _keys(value: Any, left_out: _LeftOut) -> list[str]:
-    """The keys that are text; a text with commas is a list of them, as in SillyTavern."""
-    items = value.split(",") if isinstance(value, str) else value
+    """The keys that are text; a text with commas is a list of them, as in SillyTavern: regular expressions may have
+    commas too."""
+    items = [one[1] or one[2] for one in _KEY.finditer(value)] if isinstance(value, str) else value
     if not isinstance(items, list):
         if items:
             left_out.add("keys of an entry were left out, as they aren't a list")
@@ -258,6 +305,11 @@ def _keys(value: Any, left_out: _LeftOut) -> list[str]:
 
 def _line(value: Any) -> str:
     return " ".join(sanitize(value).split())[:200].strip() if isinstance(value, str) else ""
+
+
+def _is_set(value: Any) -> bool:
+    """True for a value that another program would use: of a filter, one that names somebody."""
+    return any(map(_is_set, value.values())) if isinstance(value, dict) else bool(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,8 @@
-"""Keys of lorebook entries: plain words and phrases, or regular expressions between slashes, as JavaScript has them."""
+"""Keys of lorebook entries: plain words and phrases, or regular expressions between slashes, as JavaScript has them.
+
+SillyTavern puts the character U+0001 and “Name:” before each message, so that a regular expression can ask who said
+something. Here only those that name this character, as `\\x01`, search such a text: names aren't keys to all others.
+"""
 
 import math
 import time
@@ -10,13 +14,21 @@ from functools import lru_cache
 import regex
 
 REGEX_SECONDS = 0.05  # for all regular expressions over one message
-FLAGS = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL, "g": 0, "u": 0, "y": 0, "d": 0, "v": 0}
+FLAGS = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL, "g": 0, "u": 0, "y": 0, "d": 0}
+FLAGS["v"] = regex.VERSION1  # sets within sets
 MAX_REPEATS = 10_000  # a compiled pattern has a place for each of the least repetitions that it asks for
-PROBES = ("a", "Z", "7", " ", "!", "é", "你")  # a key that matches each of them matches everything
+PROBES = (*(letter * 12 for letter in "aZ7!é你"), "a" * 400)
+BEGINS_MESSAGE = "\x01"  # before a message's speaker
 
 _SLASHED = regex.compile(r"/(.+)/([a-z]*)", regex.DOTALL)
 _BARE_SLASH = regex.compile(r"(?<!\\)(?:\\\\)*/")
 _COUNT = regex.compile(r"\{(\d+)")
+_NAMES_SPEAKERS = regex.compile(r"\\x01|\\u0001|\x01", regex.IGNORECASE)
+_LITERAL = regex.compile(r"(?<!\\)\w+")
+_JAVASCRIPT = regex.compile(  # an escape or a set is taken as a whole, so that nothing within it is taken for another
+    r"\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\k<(?P<name>\w+)>|\\.|(?P<any>\[\^\])|(?P<none>\[\])|\[\^?(?:\\.|[^\]\\])+\]|(?P<end>\$)",
+    regex.DOTALL,
+)
 _WITHOUT_SPACES = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 )
@@ -61,9 +73,26 @@ def pattern_of(key: str) -> "regex.Pattern[str] | None":
     for letter in slashed[2]:
         flags |= FLAGS[letter]
     try:
-        return regex.compile(slashed[1], flags)
-    except (regex.error, RecursionError, OverflowError, MemoryError):
+        return regex.compile(_in_python(slashed[1], flags), flags)
+    except (regex.error, RecursionError, OverflowError, MemoryError, ValueError):
         return None
+
+
+def _in_python(source: str, flags: int) -> str:
+    """A regular expression of JavaScript in Python's words, where those differ."""
+
+    def written(found: "regex.Match[str]") -> str:
+        if point := found["point"]:
+            return str(regex.escape(chr(int(point, 16))))
+        if name := found["name"]:
+            return f"(?P={name})"
+        if found["any"]:
+            return r"[\s\S]"
+        if found["none"]:
+            return r"(?!)"
+        return r"\Z" if found["end"] and not flags & regex.MULTILINE else found[0]
+
+    return str(_JAVASCRIPT.sub(written, source))
 
 
 def repeats_too_much(key: str) -> bool:
@@ -82,20 +111,27 @@ def why_never(key: str) -> str:
     pattern = pattern_of(key)
     if pattern is None:
         return ""
+    words = _LITERAL.findall(key.rpartition("/")[0])  # it may ask that they are absent
     try:
-        matches_all = pattern.search("", timeout=0.01) or all(pattern.search(text, timeout=0.01) for text in PROBES)
+        matches_all = all(pattern.search(text, timeout=0.01) for text in (*PROBES, *words))
     except TimeoutError:
         return ""
     return "it matches every text" if matches_all else ""
 
 
 class ScanText:
-    """The last messages of a chat, and the contents that were called up, for keys to be looked for in."""
+    """The last messages of a chat, and the contents that were called up, for keys to be looked for in.
 
-    def __init__(self, messages: Sequence[str]) -> None:
+    `speakers` are the names of who wrote the messages, where they are known.
+    """
+
+    def __init__(self, messages: Sequence[str], speakers: Sequence[str] = ()) -> None:
         self._messages = messages
+        self._named = [
+            f"{BEGINS_MESSAGE}{name}: {text}" for name, text in zip(speakers, messages, strict=bool(speakers))
+        ]
         self._recursed: list[str] = []
-        self._joined: dict[tuple[int, bool], str] = {}
+        self._joined: dict[tuple[int, bool, bool], str] = {}
         self.time = RegexTime()
 
     def add(self, contents: Sequence[str]) -> None:
@@ -108,7 +144,7 @@ class ScanText:
         if why_never(key):
             return False
         if pattern := pattern_of(key):
-            return self.time.search(key, pattern, self._text(depth, True))
+            return self.time.search(key, pattern, self._text(depth, True, bool(_NAMES_SPEAKERS.search(key))))
         text = self._text(depth, case_sensitive)
         wanted = _plain(key, case_sensitive)
         if wanted not in text:
@@ -116,16 +152,17 @@ class ScanText:
         is_word = whole_words and " " not in wanted and not _WITHOUT_SPACES.search(wanted)
         return not is_word or _stands_alone(wanted, text)
 
-    def _text(self, depth: int, case_sensitive: bool) -> str:
-        found = self._joined.get((depth, case_sensitive))
+    def _text(self, depth: int, case_sensitive: bool, is_named: bool = False) -> str:
+        found = self._joined.get((depth, case_sensitive, is_named))
         if found is None:
-            parts = [*(self._messages[-depth:] if depth else ()), *self._recursed]
-            found = self._joined[depth, case_sensitive] = _plain("\n".join(parts), case_sensitive)
+            messages = self._named or self._messages if is_named else self._messages
+            parts = [*(messages[-depth:] if depth else ()), *self._recursed]
+            found = self._joined[depth, case_sensitive, is_named] = _plain("\n".join(parts), case_sensitive)
         return found
 
 
 def _plain(text: str, case_sensitive: bool) -> str:
-    """A text in the spelling in which it is compared, with single spaces."""
+    """A text in the spelling in which it is compared."""
     text = unicodedata.normalize("NFC", text)
     return text if case_sensitive else unicodedata.normalize("NFC", text.casefold())
 

@@ -45,6 +45,9 @@ class LoreEntry(StrictModel):
     exclude_recursion: bool = Field(default=False, description="Other entries don't call it up.")
     prevent_recursion: bool = Field(default=False, description="Its content calls up no other entry.")
     delay_until_recursion: bool = Field(default=False, description="Only other entries call it up.")
+    recursion_level: int = Field(
+        default=1, ge=1, le=1000, description="Of entries that others call up: higher levels wait for lower ones."
+    )
     extensions: dict[str, JsonValue] = Field(default={}, description="What other programs keep in it.")
 
 

@@ -3,7 +3,8 @@
 The rules are SillyTavern's ("World Info" in its documentation). An entry is called up where one of its keys stands in
 the last messages, or, if its book scans recursively, in the content of another entry that was called up. Constant
 entries come into the budget first, then those with a higher order; what messages call up comes before what entries call
-up. Where an entry doesn't fit, no more are called up. A draw decides by the probability, once in a scan.
+up. Where an entry doesn't fit, no more are called up. A draw decides by the probability, once in a scan. Entries that
+wait for others do so by levels: once no more is called up, those of the next level are looked at.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,10 +66,26 @@ class _Candidate:
     def depth(self) -> int:
         return self.book.scan_depth if self.entry.scan_depth is None else self.entry.scan_depth
 
+    def is_eligible(self, level: int) -> bool:
+        """True if it can be called up at a level: at 0 by messages, from 1 on by other entries."""
+        entry = self.entry
+        if level == 0:
+            return not entry.delay_until_recursion
+        is_waiting = entry.delay_until_recursion and entry.recursion_level > level
+        return self.book.recursive_scanning and not entry.exclude_recursion and not is_waiting
+
 
 def title_of(entry: LoreEntry) -> str:
     """An entry's name in lists: its own, else its first key, else the beginning of its content."""
     return entry.name or next(iter(entry.keys), "") or entry.content[:40]
+
+
+def told(content: str) -> str:
+    """A content as the model gets it: without the lines with which cards of version 3 begin it, such as `@@depth 4`."""
+    lines = content.split("\n")
+    while len(lines) > 1 and lines[0].startswith("@@"):
+        lines.pop(0)
+    return "\n".join(lines)
 
 
 def silent_keys(book: Lorebook) -> list[tuple[str, str, str]]:
@@ -88,26 +105,28 @@ def scan(
     count: Count,
     draw: Draw,
     fill: Fill = lambda text: text,
+    speakers: Sequence[str] = (),
 ) -> ScanResult:
     """Find the entries that the last of `messages` (oldest first) call up, by the books' ids.
 
     Their contents may take `budget` tokens together, as `count` counts them. `draw` gives a number in [0, 1) for an
-    entry that has a probability; `fill` puts names into keys and contents.
+    entry that has a probability; `fill` puts names into keys and contents. `speakers` are the names of who wrote the
+    messages, for regular expressions that ask for them.
     """
-    return _Scan(books, messages, budget, count, draw, fill).run()
+    return _Scan(books, ScanText(messages, speakers), budget, count, draw, fill).run()
 
 
 class _Scan:
     def __init__(
         self,
         books: Mapping[str, Lorebook],
-        messages: Sequence[str],
+        text: ScanText,
         budget: int,
         count: Count,
         draw: Draw,
         fill: Fill,
     ) -> None:
-        self._text = ScanText(messages)
+        self._text = text
         self._count, self._draw = count, draw
         self._fill = cache(fill)  # what is drawn in a content is drawn once
         self._left = {"": budget}  # for all, and for each book with a budget of its own
@@ -123,12 +142,18 @@ class _Scan:
             if entry.enabled and entry.content and entry.probability > 0
         ]
         self._waiting = sorted(candidates, key=lambda candidate: candidate.rank)
+        delayed = [one.entry for one in candidates if one.entry.delay_until_recursion]
+        self._levels = sorted({entry.recursion_level for entry in delayed} or {1})
 
     def run(self) -> ScanResult:
-        new = self._call_up(self._matching(lambda candidate: not candidate.entry.delay_until_recursion))
-        while new:
-            self._text.add([one.text for one in new])
-            new = self._call_up(self._matching(_is_recursable), new)
+        new = self._call_up(self._matching())
+        level, *higher = self._levels
+        while new or higher:
+            if new:
+                self._text.add([one.text for one in new])
+            else:
+                level, *higher = higher
+            new = self._call_up(self._matching(level), new)
         in_text_order = sorted(self._called, key=lambda one: one.entry.order)
         return ScanResult(
             tuple(one for one in in_text_order if one.entry.constant),
@@ -139,11 +164,11 @@ class _Scan:
             tuple(self._text.time.untried),
         )
 
-    def _matching(self, is_eligible: Callable[[_Candidate], bool]) -> list[tuple[_Candidate, str]]:
-        """Take the candidates that match now out of the line, each with its key."""
+    def _matching(self, level: int = 0) -> list[tuple[_Candidate, str]]:
+        """Take the candidates that match now out of the line, each with its key; at level 0 messages call them up."""
         found, waiting = [], []
         for candidate in self._waiting:
-            key = self._key_of(candidate) if is_eligible(candidate) else None
+            key = self._key_of(candidate) if candidate.is_eligible(level) else None
             if key is None:
                 waiting.append(candidate)
             else:
@@ -186,7 +211,7 @@ class _Scan:
             by = next(
                 (caller for caller in callers if key and self._has(candidate, key, ScanText([caller.text]))), None
             )
-            text, caller = self._fill(entry.content), title_of(by.entry) if by else ""
+            text, caller = self._fill(told(entry.content)), title_of(by.entry) if by else ""
             one = Activation(candidate.book_id, entry, text, key, caller)
             if entry.probability < 100 and self._draw(entry) * 100 >= entry.probability:
                 self._unlucky.append(one)
@@ -210,7 +235,3 @@ class _Scan:
             for name in budgets:
                 self._left[name] -= tokens
         return not short
-
-
-def _is_recursable(candidate: _Candidate) -> bool:
-    return candidate.book.recursive_scanning and not candidate.entry.exclude_recursion

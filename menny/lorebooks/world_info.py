@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from menny.lorebooks.convert import CARD, LOGIC, WORLD_INFO, from_card_names, unchanged
+from menny.lorebooks.convert import CARD, LOGIC, WORLD_INFO, from_card_names, further_keys, level_of, unchanged
 from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 
@@ -27,14 +27,15 @@ def _entry(entry: LoreEntry, number: int) -> dict[str, Any]:
     others = from_card_names(inner) if isinstance(inner, dict) else {}
     raw = copy.deepcopy(kept) if isinstance(kept, dict) else {"uid": number, "position": 0, "depth": 4, **others}
     raw.pop("content_as_it_came", None)
+    further, _ = further_keys(entry, raw.get("keysecondary"), raw.get("selective"))
     return {
         **raw,
         "key": list(entry.keys),
-        "keysecondary": list(entry.secondary_keys),
+        "keysecondary": further,
         "comment": entry.name,
         "content": entry.content,
         "constant": entry.constant,
-        "selective": True,
+        "selective": further == list(entry.secondary_keys),
         "selectiveLogic": LOGIC.index(entry.selective_logic),
         "order": entry.order,
         "disable": not entry.enabled,
@@ -45,5 +46,5 @@ def _entry(entry: LoreEntry, number: int) -> dict[str, Any]:
         "matchWholeWords": entry.match_whole_words,
         "excludeRecursion": entry.exclude_recursion,
         "preventRecursion": entry.prevent_recursion,
-        "delayUntilRecursion": entry.delay_until_recursion,
+        "delayUntilRecursion": level_of(entry),
     }

@@ -1,6 +1,5 @@
 """Lore in a chat: put at the turn that called it up and kept there, so that a turn costs its own tokens only."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,18 +11,19 @@ from menny.engine import SamplingParams
 from menny.lorebooks import Lorebook, LoreEntry
 from menny.storage import ChatStore, as_json
 from menny.storage.formats.json import from_json
-from tests.prompts.conversations import tokenizer_of
-from tests.ui.fake_engine import FakeEngine, FakeStream
+from tests.ui.fake_engine import FakeEngine
 
 WOOD = LoreEntry(content="Eldoria is an old wood of {{char}}.", keys=("Eldoria",), name="The wood")
 DOG = LoreEntry(content="Rufus is a dog.", keys=("Rufus",))
 LAW = LoreEntry(content="Magic is weak here.", constant=True)
 
 
+def fill(text: str) -> str:
+    return text.replace("{{char}}", "Nora").replace("{{user}}", "Ada")
+
+
 def lore(*entries: LoreEntry, **values: Any) -> Lore:
-    return Lore(
-        {"world": Lorebook(name="World", entries=entries)}, lambda text: text.replace("{{char}}", "Nora"), **values
-    )
+    return Lore({"world": Lorebook(name="World", entries=entries)}, fill, **values)
 
 
 def settings(of: Lore, template: str = "chatml") -> ReplySettings:
@@ -72,7 +72,9 @@ def test_a_constant_entry_stands_in_the_system_text(engine: FakeEngine) -> None:
     prompt = ask(chat, engine, "Hi", how)
     assert prompt.startswith("<|im_start|>system\nYou are Nora.\n\nMagic is weak here.<|im_end|>")
     assert "Background" not in prompt
-    assert chat.estimate_usage(engine, how).system > chat.estimate_usage(engine, settings(lore(WOOD))).system
+    usage, without = chat.estimate_usage(engine, how), chat.estimate_usage(engine, settings(lore(WOOD)))
+    assert (usage.lore, without.lore) == (len("Magic is weak here."), 0)
+    assert usage.prompt == without.prompt + len("\n\nMagic is weak here.")
 
 
 def test_a_reply_that_is_made_again_has_the_same_lore_and_an_edited_question_its_own(engine: FakeEngine) -> None:
@@ -151,30 +153,13 @@ def test_text_that_pretends_to_be_lore_stays_text(engine: FakeEngine) -> None:
     assert [piece.text for piece in TurnContext.read(chat.entries[0].extra).pieces] == ["Rufus is a dog."]
 
 
-@pytest.mark.parametrize("template", ["mistral-v1", "mistral-v7", "mistral-v7-tekken", "chatml"])
-def test_thirty_turns_with_fifty_entries_read_each_turn_once(template: str) -> None:
-    """The prompt of a turn begins with all of the last turn's, in every template that grows."""
-    tokenizer = tokenizer_of(template) if template != "chatml" else FakeEngine(lambda _: []).tokenizer
-    entries = [LoreEntry(content=f"Place {n} lies by the sea.", keys=(f"place{n}",)) for n in range(50)]
-    engine = RecordingEngine(tokenizer)
-    chat, how = Chat(), settings(lore(*entries, LAW), template)
-    for turn in range(30):
-        for _ in chat.answer(chat.begin(f"Tell me of place{turn if turn < 20 else 3}."), engine, how):
-            pass
-    fired = [len(TurnContext.read(entry.extra).pieces) for entry in chat.entries if entry.role == "user"]
-    assert fired == [1] * 20 + [0] * 10
-    for before, after in zip(engine.prompts, engine.prompts[1:], strict=False):
-        assert after[: len(before)] == before
-
-
-class RecordingEngine(FakeEngine):
-    """A fake engine with another vocabulary, which keeps the ids of its prompts."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        super().__init__(lambda _: ["Fine."], context_length=30_000)
-        self.tokenizer = tokenizer
-        self.prompts: list[list[int]] = []
-
-    def stream(self, prompt_ids: Any, params: Any = None, on_progress: Callable[[Any], None] | None = None) -> Any:
-        self.prompts.append(list(prompt_ids))
-        return FakeStream(self, ["Fine."], on_progress)
+def test_a_regular_expression_can_ask_who_said_something(engine: FakeEngine) -> None:
+    said_by_nora = LoreEntry(content="Nora greeted.", keys=(r"/\x01{{char}}:[^\x01]*?fine/i",))
+    said_by_user = LoreEntry(content="They greeted.", keys=(r"/\x01{{user}}:[^\x01]*?fine/i",))
+    named = LoreEntry(content="Her name.", keys=("Nora", "/Nora/"), exclude_recursion=True)
+    chat, how = Chat(), settings(lore(said_by_nora, said_by_user, named))
+    assert "[Background" not in ask(chat, engine, "Hello", how)
+    second = ask(chat, engine, "And now?", how)
+    assert "Nora greeted." in second
+    assert "They greeted." not in second
+    assert "Her name." not in second

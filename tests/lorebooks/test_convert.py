@@ -149,6 +149,57 @@ def test_whatever_stands_in_a_book_is_taken_or_left_out(entries: Any, name: Any,
     assert [one.content for one in back.entries] == [one.content for one in book.entries]
 
 
+def test_a_card_of_sillytavern_says_of_plain_keys_too_that_they_are_regular_expressions() -> None:
+    raw = {"keys": ["king", "/Queens?/i", "C++"], "content": "x", "use_regex": True}
+    of_sillytavern = {**raw, "extensions": {"selectiveLogic": 0, "display_index": 0}}
+    keys = [lorebook_of({"entries": [one]}, "f")[0].entries[0].keys for one in (raw, of_sillytavern)]
+    assert keys == [("king", "/Queens?/i", "/C++/i"), ("king", "/Queens?/i", "C++")]
+
+
+def test_keys_between_commas_may_be_regular_expressions_with_commas() -> None:
+    world = {"entries": {"0": {"key": "cow, /a{1,3}b/i,dog", "keysecondary": "", "content": "x"}}}
+    assert lorebook_of(world, "f")[0].entries[0].keys == ("cow", "/a{1,3}b/i", "dog")
+
+
+def test_further_keys_that_do_not_decide_are_still_there_after_an_edit() -> None:
+    raw = {"keys": ["cow"], "secondary_keys": ["milk"], "selective": False, "content": "x"}
+    (entry,) = lorebook_of({"entries": [raw]}, "f")[0].entries
+    assert entry.secondary_keys == ()
+    edited = Lorebook(name="f", entries=(entry.model_copy(update={"content": "y"}),))
+    (out,) = card_book_of(edited)["entries"]
+    assert (out["content"], out["secondary_keys"], out["selective"]) == ("y", ["milk"], False)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(False, (False, 1)), (True, (True, 1)), (3, (True, 3)), (0, (False, 1)), ("x", (True, 1))]
+)
+def test_an_entry_that_waits_for_others_keeps_its_level(value: Any, expected: tuple[bool, int]) -> None:
+    world = {"entries": {"0": {"key": ["cow"], "content": "x", "delayUntilRecursion": value}}}
+    (entry,) = lorebook_of(world, "f")[0].entries
+    assert (entry.delay_until_recursion, entry.recursion_level) == expected
+    edited = Lorebook(name="f", entries=(entry.model_copy(update={"content": "y"}),))
+    back = lorebook_of(card_book_of(edited), "f")[0].entries[0]
+    assert (back.delay_until_recursion, back.recursion_level) == expected
+
+
+def test_what_else_sillytavern_keeps_of_an_entry_goes_into_a_card() -> None:
+    world = {
+        "key": ["cow"],
+        "content": "x",
+        "triggers": ["normal"],
+        "characterFilter": {"isExclude": False, "names": ["Nora"], "tags": []},
+        "matchScenario": True,
+        "outletName": "top",
+    }
+    book, notices = lorebook_of({"entries": {"0": world}}, "f")
+    extensions = card_book_of(book)["entries"][0]["extensions"]
+    assert [extensions[key] for key in ("triggers", "match_scenario", "outlet_name")] == [["normal"], True, "top"]
+    assert extensions["character_filter"]["names"] == ["Nora"]
+    assert [notice.split(" of ")[0] for notice in notices] == [
+        "character filters", "triggers", "additional matching sources"
+    ]  # fmt: skip
+
+
 def test_keys_that_cannot_be_used_are_named() -> None:
     raw = {"entries": [{"keys": ["", 7, "ok", None], "content": "x"}, {"keys": 5, "content": "y"}, "no entry"]}
     book, notices = lorebook_of(raw, "f")

@@ -97,6 +97,20 @@ CASES: list[tuple[str, dict[str, Any], tuple[str, ...], bool]] = [
     ("an escaped slash", {"keys": [r"/and\/or/"]}, ("and/or",), True),
     ("one that matches everything never fires", {"keys": ["/.*/"]}, ("cow",), False),
     ("nor one that matches every letter", {"keys": ["/./"]}, ("cow",), False),
+    ("nor one that matches all but blanks", {"keys": [r"/\S+/"]}, ("cow",), False),
+    ("one that asks for an absence can fire", {"keys": ["/^(?!.*dragon)/s"]}, ("a cow",), True),
+    ("and doesn't where the word is there", {"keys": ["/^(?!.*dragon)/s"]}, ("a dragon",), False),
+    ("one for long messages can fire", {"keys": ["/.{30,}/"]}, ("a cow " * 9,), True),
+    ("JavaScript's set of everything", {"keys": ["/a[^]z/"]}, ("a\nz",), True),
+    ("JavaScript's code points", {"keys": [r"/\u{1F409}|\u9f99/u"]}, ("a 🐉",), True),
+    ("JavaScript's names of groups", {"keys": [r"/(?<one>cow)-\k<one>/"]}, ("cow-cow",), True),
+    ("JavaScript's end is the text's end", {"keys": ["/cow$/"]}, ("cow\n",), False),
+    ("with m it is a line's end", {"keys": ["/cow$/m"]}, ("cow\ndog",), True),
+    ("secondary keys may be regular expressions", {"keys": ["a1"], "secondary_keys": ["/b\\d/"]}, ("a1 b7",), True),
+    ("a hyphenated key is one word", {"keys": ["jack-o"]}, ("jack-o-lantern",), True),
+    ("a digit beside a word is a letter", {"keys": ["king"]}, ("king2",), False),
+    ("Thai has no spaces", {"keys": ["มังกร"]}, ("ฉันเห็นมังกรไฟ",), True),
+    ("Japanese kana have none", {"keys": ["さくら"]}, ("ここはさくらの村です",), True),
 ]
 
 
@@ -132,6 +146,25 @@ def test_an_entry_can_stay_out_of_the_recursion(first: dict[str, Any], second: d
     assert len(scanned(one, "Bessie").called) == expected
     if second.get("delay_until_recursion"):
         assert not scanned(one, "Rufus").called
+
+
+def test_higher_levels_wait_until_lower_ones_call_up_nothing_more() -> None:
+    waiting = {"delay_until_recursion": True}
+    one = book(
+        entry("first mist", "cow"),
+        entry("second mist", "first", **waiting),
+        entry("third mist", "second", **waiting, recursion_level=3),
+        entry("alone", "mist", secondary_keys=("third",), selective_logic="not any", **waiting, recursion_level=4),
+        entry("between", "mist", secondary_keys=("third",), selective_logic="not any", **waiting, recursion_level=2),
+    )
+    result = scanned(one, "cow")
+    assert sorted(contents(result.called)) == ["between", "first mist", "second mist", "third mist"]
+    assert not scanned(one, "dog").called
+
+
+def test_decorators_of_a_card_are_not_told() -> None:
+    one = entry("@@depth 4\n@@role system\nThe moss glows.\n@@ stays", "moss")
+    assert contents(scanned(book(one), "moss").called) == ["The moss glows.\n@@ stays"]
 
 
 def test_higher_orders_come_last_in_the_text_and_first_into_the_budget() -> None:

@@ -120,7 +120,16 @@ def _draw_conditions(opened: OpenBook) -> None:
     with st.expander("Other entries", icon=":material/account_tree:"):
         st.toggle("Other entries don't call it up", key=_key("exclude_recursion"), **KEPT)
         st.toggle("It calls up no other entry", key=_key("prevent_recursion"), **KEPT)
-        st.toggle("Only other entries call it up", key=_key("delay_until_recursion"), **KEPT)
+        if st.toggle("Only other entries call it up", key=_key("delay_until_recursion"), **KEPT):
+            st.number_input(
+                "Level",
+                1,
+                1000,
+                step=1,
+                key=_key("recursion_level"),
+                help="Higher levels wait until the lower ones call up nothing more.",
+                **KEPT,
+            )
 
 
 def _draw_error(opened: OpenBook, field: str) -> None:
