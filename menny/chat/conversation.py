@@ -14,7 +14,7 @@ from menny.chat.memory import Summary
 from menny.chat.note import note_piece
 from menny.chat.prompt_builder import Context, Prompt, Usage
 from menny.chat.recalled import SHARE, recall_pieces
-from menny.chat.receipts import RECEIPT_KEY, packed, receipt_of, sections_of
+from menny.chat.receipts import RECEIPT_KEY, apart, packed, receipt_of, sections_of
 from menny.chat.reply import Reply, classifying, summary_writer
 from menny.chat.rounds import Rounds
 from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
@@ -165,7 +165,8 @@ class Chat(StoredChat):
         instructions = self.instructions(engine, settings)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         context = Context(engine, settings.template, settings.params.max_tokens, thinking=settings.thinking)
-        return context.estimate_usage(messages, settings.memory, instructions.examples, _summary_of(shown))
+        usage = context.estimate_usage(messages, settings.memory, instructions.examples, _summary_of(shown))
+        return apart(usage, instructions, shown[usage.unseen :], context.count_text)
 
     def _ask(
         self,
@@ -242,9 +243,10 @@ class Chat(StoredChat):
         if prompt.summary and prompt.summary != before:
             last, text = shown[prompt.summary.covers - 1], prompt.summary.text
             self._keep(lambda store: store.set_metadata(last.id, summary=text))
-        sections = sections_of(instructions, shown[prompt.usage.unseen :], prompt.usage, context.count_text)
+        usage = apart(prompt.usage, instructions, shown[prompt.usage.unseen :], context.count_text)
+        sections = sections_of(instructions, usage, context.count_text)
         reply.receipt = receipt_of(prompt.ids, engine.tokenizer, sections, whole)
-        reply.usage, reply.notice = prompt.usage, prompt.notice
+        reply.usage, reply.notice = usage, prompt.notice
         return prompt
 
     def instructions(self, engine: Engine, settings: ReplySettings) -> Instructions:

@@ -27,6 +27,7 @@ from menny.prompts import (
 REPLY_SHARE = 4  # at most a quarter of the context is kept free for a reply
 FRAME = 32  # tokens of a summary's room for the question before it, and for another vocabulary's longer count
 
+PARTS = {"lore", "memory", "note"}  # of a prompt, which the usage of older replies doesn't tell apart
 NO_THINKING = Thinking("off")
 
 Write = Callable[[list[int], int], str]  # (prompt ids, most tokens to write) â†’ text
@@ -36,6 +37,7 @@ Write = Callable[[list[int], int], str]  # (prompt ids, most tokens to write) â†
 class Usage:
     """The use of the context by a reply's prompt, in tokens; the first `unseen` messages weren't in it.
 
+    `lore`, `memory` and `note` are what these take of the system text and of the turns, which are counted without it.
     `reply` is kept free for the reply; a summary covered the first `summed` messages.
     """
 
@@ -46,18 +48,37 @@ class Usage:
     reply: int
     unseen: int = 0
     summed: int = 0
+    lore: int = 0
+    memory: int = 0
+    note: int = 0
 
     @classmethod
     def read(cls, kept: object) -> "Usage | None":
         """Read what `asdict` has stored; None for anything else, as it may come from any file."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(kept, Mapping) or set(kept) != names:
+        if not isinstance(kept, Mapping) or not names - PARTS <= set(kept) <= names:
             return None
         return cls(**kept) if all(type(tokens) is int and tokens >= 0 for tokens in kept.values()) else None
 
     @property
     def free(self) -> int:
-        return self.context - self.system - self.summary - self.turns - self.reply
+        return self.context - self.reply - self.prompt
+
+    @property
+    def prompt(self) -> int:
+        """The tokens of the prompt."""
+        return self.system + self.summary + self.turns + self.lore + self.memory + self.note
+
+    def parted(self, in_system: Mapping[str, int], in_turns: Mapping[str, int]) -> "Usage":
+        """The same use with lore, memory and note apart, by what they take of the system text and of the turns."""
+        return replace(
+            self,
+            system=max(0, self.system - sum(in_system.get(part, 0) for part in PARTS)),
+            turns=max(0, self.turns - sum(in_turns.get(part, 0) for part in PARTS)),
+            lore=in_system.get("lore", 0) + in_turns.get("lore", 0),
+            memory=in_system.get("memory", 0) + in_turns.get("memory", 0),
+            note=in_turns.get("note", 0),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,21 +68,25 @@ def receipt_of(
     return Receipt(segments, len(ids), sections=sections)
 
 
-def sections_of(
-    instructions: "Instructions", turns: Iterable[MessageNode], usage: "Usage", count: Callable[[str], int]
-) -> dict[str, int]:
-    """The tokens of a prompt by kind: the parts of the instructions, the summary, and the turns that are seen."""
-    sections: Counter[str] = Counter()
+def apart(
+    usage: "Usage", instructions: "Instructions", turns: Iterable[MessageNode], count: Callable[[str], int]
+) -> "Usage":
+    """The use of the context with lore, memory and note apart: in the instructions, and in turns that are seen."""
+    in_system, in_turns = Counter[str](), Counter[str]()
     for kind, text in instructions.parts:
-        sections[kind] += count(text)
-    for message in instructions.examples:
-        sections["examples"] += count(message.content)
-    brought: Counter[str] = Counter()
+        in_system[kind] += count(text)
     for entry in turns:
         for piece in TurnContext.read(entry.extra).pieces:
-            brought[piece.kind] += count(piece.text)
-    sections += brought
-    return {**sections, "summary": usage.summary, "turns": max(0, usage.turns - sum(brought.values()))}
+            in_turns[piece.kind] += count(piece.text)
+    return usage.parted(in_system, in_turns)
+
+
+def sections_of(instructions: "Instructions", usage: "Usage", count: Callable[[str], int]) -> dict[str, int]:
+    """The tokens of a prompt by kind: the parts of the instructions, and the others as its usage tells them apart."""
+    sections = Counter({kind: count(text) for kind, text in instructions.parts})
+    sections["examples"] = sum(count(message.content) for message in instructions.examples)
+    others = {kind: getattr(usage, kind) for kind in ("lore", "memory", "note", "summary", "turns")}
+    return {kind: tokens for kind, tokens in {**sections, **others}.items() if tokens}
 
 
 def segments_of(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[Segment, ...]:

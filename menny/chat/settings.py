@@ -27,10 +27,20 @@ class Instructions:
     parts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, guardrail_texts: Iterable[str], persona_text: str, examples: Iterable[Message] = ()) -> "Instructions":
-        """Combine guardrails and a persona; the guardrails come first, and a persona can't take their place."""
+    def of(
+        cls,
+        guardrail_texts: Iterable[str],
+        persona_text: str,
+        examples: Iterable[Message] = (),
+        about_user: str = "",
+    ) -> "Instructions":
+        """Combine guardrails, a persona, and what it is told about the user.
+
+        The guardrails come first, and a persona can't take their place.
+        """
         guardrails = "\n\n".join(text.strip() for text in guardrail_texts if text.strip())
-        return cls("", tuple(examples)).adding("guardrails", guardrails).adding("persona", persona_text)
+        told = cls("", tuple(examples)).adding("guardrails", guardrails).adding("persona", persona_text)
+        return told.adding("you", about_user)
 
     def adding(self, kind: str, text: str) -> "Instructions":
         """The instructions with another text after them, a blank line between; the same ones if it is blank."""

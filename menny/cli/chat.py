@@ -11,13 +11,14 @@ from typing import Annotated
 
 import typer
 
-from menny.chat import Chat, Instructions, ReplySettings
+from menny.chat import Chat, Instructions, Reply, ReplySettings
 from menny.chat.lore import Lore
 from menny.chat.memory import Memory, Strategy
 from menny.chat.thinking import Choice
 from menny.cli.common import Context, Force, ModelName, Seed, Threads, complain, is_judge, open_engine, thinking_of
 from menny.cli.files import check_target, read_given, write_given
 from menny.cli.input_lines import typed_lines
+from menny.cli.remembering import Remembering
 from menny.cli.replies import moderation_in_force, print_reply
 from menny.config.command import command
 from menny.config.paths import CONFIGS
@@ -32,7 +33,7 @@ from menny.personas.card_books import read_lorebook
 from menny.personas.cards import greetings_of
 from menny.personas.macros import Draws
 from menny.personas.persona import Persona, choose, load_all
-from menny.personas.profiles import Profile, load_profiles, nearest, system_text
+from menny.personas.profiles import Profile, load_profiles, nearest
 from menny.storage import Opening, as_json, as_markdown
 from menny.text import close_matches, sanitize
 
@@ -58,6 +59,8 @@ class ChatOptions:
     force: bool
     threads: int | None
     lorebooks: Sequence[str] = ()
+    you: str = ""
+    remember: bool | None = None
 
 
 def chat(
@@ -79,6 +82,13 @@ def chat(
         list[str] | None,
         typer.Option(metavar="ID|FILE", help="A lorebook besides the persona's, by its id or a file; can be repeated."),
     ] = None,
+    you: Annotated[
+        str, typer.Option(metavar="PROFILE", help="Who you are: one of your profiles, by its id or name.")
+    ] = "",
+    remember: Annotated[
+        bool | None,
+        typer.Option(help="Whether the persona remembers you across chats. Default: as it is set in the page."),
+    ] = None,
     context: Context = None,
     force: Force = False,
     threads: Threads = None,
@@ -86,12 +96,15 @@ def chat(
     """Chat with a persona. Ctrl-C stops a reply, /help lists what else can be typed, Ctrl-D or /bye ends."""
     chosen = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     sampling = {name: value for name, value in chosen.items() if value is not None}
-    options = ChatOptions(guardrail, sampling, memory, memory_turns, thinking, context, force, threads, lorebook or ())
+    options = ChatOptions(
+        guardrail, sampling, memory, memory_turns, thinking, context, force, threads, lorebook or (), you, remember
+    )
     with TerminalChat(options, persona) as talk:
         talk.load(model)
         talk.greet()
         for line in typed_lines():
             talk.take(line)
+        talk.end()
 
 
 class TerminalChat:
@@ -104,6 +117,9 @@ class TerminalChat:
         for one in options.lorebooks:
             self._add_lorebook(one)
         self._guardrails = load_guardrails(CONFIGS / "guardrails")[0]
+        self._profiles = load_profiles()[0]
+        self._you = _profile_named(options.you, self._profiles).id if options.you else ""
+        self._remembering = Remembering(options.remember)
         self._own_text: str | None = None  # in place of the persona's
         self._chat = Chat()
         self._draws = Draws(self._chat.id, datetime.now().astimezone())
@@ -130,6 +146,7 @@ class TerminalChat:
 
     def __exit__(self, *_: object) -> None:
         self._loaded.close()
+        self._remembering.close()
 
     def load(self, model: str) -> None:
         """Load a model in place of the one before."""
@@ -148,7 +165,7 @@ class TerminalChat:
         self._chat.begin_with(Opening((greeting,), persona=self._who.id) if greeting else None)
 
     def _profile(self, who: Persona) -> Profile | None:
-        return nearest(load_profiles()[0], who.id, default=load_settings().profile or "")
+        return nearest(self._profiles, who.id, self._you, default=load_settings().profile or "")
 
     def _your_name(self, who: Persona) -> str:
         profile = self._profile(who)
@@ -174,8 +191,21 @@ class TerminalChat:
             complain(str(error), error.exit_code)
 
     def _say(self, text: str) -> None:
-        who, model = self._who, self._model
-        print_reply(self._chat, lambda: self._chat.begin(text, who.id, model), who.name, self._engine, self._settings)
+        who, model, asked = self._who, self._model, list[Reply]()
+        settings = self._remembering.telling(self._chat, who.id, self._settings)
+
+        def begin() -> Reply:
+            asked.append(self._chat.begin(text, who.id, model))
+            self._remembering.note_asked(self._chat, who.id, asked[0])
+            return asked[0]
+
+        print_reply(self._chat, begin, who.name, self._engine, settings)
+        for reply in asked:
+            self._remembering.forget_refused(reply)
+
+    def end(self) -> None:
+        """Note what is to be remembered of the chat, which ends here."""
+        self._remembering.note_at_end(self._chat, self._who.id, self._engine, self._settings)
 
     def _help(self, _: str) -> None:
         for word, (what, _take) in [*self._commands.items(), ("bye", ("end, as Ctrl-D does", self._help))]:
@@ -186,11 +216,11 @@ class TerminalChat:
         if not self._chat.entries:
             raise PromptError("There is nothing to answer again yet: type a message first.")
         last, who, model = self._chat.entries[-1].id, self._who, self._model
-        print_reply(
-            self._chat, lambda: self._chat.regenerate(last, who.id, model), who.name, self._engine, self._settings
-        )
+        settings = self._remembering.telling(self._chat, who.id, self._settings)
+        print_reply(self._chat, lambda: self._chat.regenerate(last, who.id, model), who.name, self._engine, settings)
 
     def _new(self, _: str) -> None:
+        self.end()
         self._chat, self._saved = Chat(), set()
         typer.echo("A new chat.\n")
         self.greet()
@@ -249,14 +279,16 @@ class TerminalChat:
         options = self._options
         texts = [one.text for one in combine(options.guardrail, who.guardrails, self._guardrails)]
         own = self._own_text if keeps_text else None
-        text = system_text(who, self._profile(who), self._draws) if own is None else own
-        instructions = Instructions.of(texts, text, who.example_messages(self._your_name(who), self._draws))
+        name, profile = self._your_name(who), self._profile(who)
+        text = who.system_text(name, self._draws) if own is None else own
+        about = profile.described(who.name, self._draws) if profile and own is None else ""
+        instructions = Instructions.of(texts, text, who.example_messages(name, self._draws), about)
         params = SamplingParams(**{**who.parameters.model_dump(), **options.sampling})
         memory = memory_of(who, options.strategy, options.turns)
         thoughts = thinking_of(self._model, options.thinking or who.thinking) if self._model else None
         books = books_for(self._lorebooks, (*who.lorebooks, *self._given))
-        lore = Lore(books, partial(who.lore_text, user=self._your_name(who), draws=self._draws))
-        settings = ReplySettings(params, instructions, self._template, memory, self._moderation, lore)
+        lore = Lore(books, partial(who.lore_text, user=name, draws=self._draws))
+        settings = ReplySettings(params, instructions, self._template, memory, self._moderation, lore, user=name)
         return replace(settings, thinking=thoughts) if thoughts else settings
 
     def _add_lorebook(self, given: str) -> None:
@@ -270,6 +302,17 @@ class TerminalChat:
             ids = ", ".join(self._lorebooks) or "none yet"
             raise ConfigError(f"There is no lorebook '{given}': name a file, or one of yours ({sanitize(ids)}).")
         self._given.append(given)
+
+
+def _profile_named(given: str, profiles: Sequence[Profile]) -> Profile:
+    """Return the profile of this id or name. Raises ConfigError, which lists those that there are."""
+    wanted = given.strip().casefold()
+    for profile in profiles:
+        if wanted in (profile.id.casefold(), profile.name.casefold()):
+            return profile
+    ids = ", ".join(profile.id for profile in profiles)
+    there = f"choose one of {sanitize(ids)}." if ids else "you have none yet; make one in the settings of the page."
+    raise ConfigError(f"There is no profile '{sanitize(given)}': {there}")
 
 
 def memory_of(who: Persona, strategy: Strategy | None, turns: int | None) -> Memory:

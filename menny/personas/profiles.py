@@ -11,7 +11,7 @@ from menny.config.yaml_models import Line, StrictModel, Text, load_folder, load_
 from menny.errors import ConfigError
 from menny.files import file_name
 from menny.personas.macros import Draws, expand
-from menny.personas.persona import Persona, picture_path, within_images
+from menny.personas.persona import picture_path, within_images
 from menny.text import is_blank
 
 MAX_DESCRIPTION = 8000  # characters
@@ -61,13 +61,6 @@ class Profile(ProfileFile):
         """What a model is told about the user: the name, and the description, its macros expanded."""
         about = expand(self.description, {"user": self.name, "char": char}, draws, "profile")
         return f"The user's name is {self.name}.{' ' if about else ''}{about}"
-
-
-def system_text(persona: Persona, profile: Profile | None, draws: Draws | None = None) -> str:
-    """A persona's text, and after it what the model is told about the user."""
-    if profile is None:
-        return persona.system_text(draws=draws)
-    return f"{persona.system_text(profile.name, draws)}\n\n{profile.described(persona.name, draws)}"
 
 
 def profiles_folder() -> Path:

@@ -1,6 +1,6 @@
 """How a context is used: counted before the question, kept, and read again."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -39,6 +39,8 @@ def test_the_room_for_a_reply_is_a_quarter_of_the_context_at_most() -> None:
     "kept", [None, "x", {}, {"context": 1}, {**asdict(Usage(1, 1, 1, 1, 1)), "turns": "<b>"}, [1], {"context": -1}]
 )
 def test_what_was_not_kept_as_usage_is_none(kept: object) -> None:
-    usage = Usage(100, 10, 0, 20, 30, unseen=4)
+    usage = Usage(100, 10, 0, 20, 30, unseen=4, lore=3)
     assert Usage.read(asdict(usage)) == usage
+    of_an_older_menny = {key: value for key, value in asdict(usage).items() if key not in ("lore", "memory", "note")}
+    assert Usage.read(of_an_older_menny) == replace(usage, lore=0)
     assert Usage.read(kept) is None

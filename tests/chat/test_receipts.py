@@ -1,6 +1,7 @@
 """Receipts: what exactly the model got for a reply can be seen ever after, and takes little room."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,15 @@ def test_its_sections_say_what_took_the_tokens(engine: FakeEngine) -> None:
     assert (sections["guardrails"], sections["persona"]) == (len("Be kind."), len("You are Nora."))
     assert sections["lore"] == len("Rufus is a dog.")
     assert sections["turns"] > len("Who is Rufus?")
+
+
+def test_who_the_user_is_has_a_section_of_its_own(engine: FakeEngine) -> None:
+    chat, told = Chat(), Instructions.of(["Be kind."], "You are Nora.", about_user="The user's name is Ada.")
+    for _ in chat.answer(chat.begin("Hi"), engine, replace(SETTINGS, instructions=told, note="Whisper.", facts=("x",))):
+        pass
+    sections = receipt(chat).sections
+    assert (sections["persona"], sections["you"]) == (len("You are Nora."), len("The user's name is Ada."))
+    assert (sections["note"], sections["memory"]) == (len("Whisper."), len("What you remember about the user:\n- x"))
 
 
 def test_what_is_new_since_the_last_reply_is_told_apart(engine: FakeEngine) -> None:

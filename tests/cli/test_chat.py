@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,27 @@ import pytest
 
 from menny.cli import chat as chat_command
 from menny.cli.chat import ChatOptions, TerminalChat
-from menny.errors import ModelError
+from menny.errors import ConfigError, ModelError
 from menny.storage import unpack
 from tests.ui.fake_engine import FakeEngine, last_question, parrot
 
 OPTIONS = ChatOptions("mistral", {"max_tokens": 20}, None, None, None, None, False, None)
 
 
+def answer(prompt: str) -> list[str]:
+    return ["- They have a cat."] if "List lasting facts" in prompt else parrot(prompt)
+
+
 class Terminal:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: ChatOptions = OPTIONS
+    ) -> None:
         self.engines: list[FakeEngine] = []
         self._capsys = capsys
         monkeypatch.setattr(chat_command, "open_engine", self._open)
         monkeypatch.setattr(chat_command, "is_judge", lambda name: name == "judge")
         monkeypatch.setattr(chat_command, "thinking_of", lambda *_: None)
-        self.talk = TerminalChat(OPTIONS, "menny")
+        self.talk = TerminalChat(options, "menny")
         self.talk.load("little")
         self.talk.greet()
 
@@ -31,7 +38,7 @@ class Terminal:
     def _open(self, name: str, *_: Any) -> Iterator[tuple[FakeEngine, str]]:
         if name == "absent":
             raise ModelError("There is no model 'absent'.")
-        engine = FakeEngine(parrot, name=name)
+        engine = FakeEngine(answer, name=name)
         self.engines.append(engine)
         yield engine, "chatml"
         engine.close()
@@ -126,3 +133,44 @@ def test_a_chat_is_saved_and_again_where_it_was_saved_but_nowhere_else(terminal:
     assert terminal.take("/new")[0] == "A new chat.\n\nMenny: Ugh. Fine. What do you want?\n\n"
     terminal.take("three")
     assert "is there already" in terminal.take(f"/save {target}")[1]
+
+
+def test_the_user_is_who_was_chosen(
+    temporary_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = temporary_home / "menny" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "ada.yaml").write_text("name: Ada\ndescription: '{{user}} counts.'\n")
+    terminal = Terminal(monkeypatch, capsys, replace(OPTIONS, you="ADA"))
+    terminal.take("hello")
+    assert "The user's name is Ada. Ada counts." in terminal.asked
+    with pytest.raises(ConfigError, match=r"There is no profile 'bob': choose one of ada\."):
+        TerminalChat(replace(OPTIONS, you="bob"), "menny")
+
+
+def test_a_persona_remembers_in_the_terminal_what_it_was_told_there(
+    temporary_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (temporary_home / "menny").mkdir()
+    (temporary_home / "menny" / "settings.yaml").write_text("remembering: [menny]\n")
+    first = Terminal(monkeypatch, capsys)
+    assert first.take("Remember that I sing.")[1] == "(Remembered: I sing.)\n"
+    first.take("I have a cat.")
+    first.talk.end()
+    assert "(Remembered: They have a cat.)" in capsys.readouterr().err
+    first.talk.__exit__()
+    second = Terminal(monkeypatch, capsys)
+    second.take("hello")
+    assert "What you remember about the user:\n- I sing.\n- They have a cat." in second.asked
+    second.talk.__exit__()
+    off = Terminal(monkeypatch, capsys, replace(OPTIONS, remember=False))
+    assert off.take("Remember that I dance.")[1] == ""
+    off.talk.end()
+    assert "remember about the user" not in off.asked
+    assert [len(engine.prompts) for terminal in (first, second, off) for engine in terminal.engines] == [3, 1, 1]
+
+
+def test_a_terminal_where_nothing_is_remembered_makes_no_store(terminal: Terminal, temporary_home: Path) -> None:
+    terminal.take("Remember that I sing.")
+    terminal.talk.end()
+    assert not (temporary_home / "menny" / "chats.db").exists()

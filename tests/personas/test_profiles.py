@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from menny.chat import Instructions
 from menny.errors import ConfigError
 from menny.personas.avatars import blank_avatar
 from menny.personas.files import render, save, text_of
 from menny.personas.macros import Draws
 from menny.personas.persona import Persona
 from menny.personas.profile_files import profiles_from_archive, profiles_to_archive
-from menny.personas.profiles import Profile, ProfileFile, load_profiles, nearest, system_text
+from menny.personas.profiles import Profile, ProfileFile, load_profiles, nearest
 from menny.storage import pack, unpack
 
 BO = Persona(id="bo", name="Bo", system_prompt="You are Bo. {{user}} is your apprentice.")
@@ -50,10 +51,15 @@ def test_profiles_load_in_the_order_of_their_names_and_a_broken_one_is_named(tmp
 
 def test_the_description_stands_after_the_personas_text() -> None:
     ada = Profile(id="ada", name="Ada", description="{{user}} counts with {{char}} on {{weekday}}.")
-    text = system_text(BO, ada, Draws(at=datetime(2026, 11, 5)))
-    assert text == "You are Bo. Ada is your apprentice.\n\nThe user's name is Ada. Ada counts with Bo on Thursday."
-    assert system_text(BO, Profile(id="x", name="{{char}}")).endswith("\n\nThe user's name is {{char}}.")
-    assert system_text(BO, None) == "You are Bo. The user is your apprentice."
+    about = ada.described("Bo", Draws(at=datetime(2026, 11, 5)))
+    told = Instructions.of(["Be kind."], BO.system_text("Ada"), about_user=about)
+    assert told.parts == (
+        ("guardrails", "Be kind."),
+        ("persona", "You are Bo. Ada is your apprentice."),
+        ("you", "The user's name is Ada. Ada counts with Bo on Thursday."),
+    )
+    assert Profile(id="x", name="{{char}}").described("Bo") == "The user's name is {{char}}."
+    assert BO.system_text() == "You are Bo. The user is your apprentice."
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,21 @@ def test_a_copy_holds_the_messages_up_to_one_with_their_versions_and_goes_its_ow
     assert [hit.conversation.id for hit in store.search("way")] == [copied]
 
 
+def test_what_names_a_message_beside_a_chat_names_the_copys(store: ChatStore) -> None:
+    chat = say(store, "One", "first")
+    say(store, "Two", "second", chat)
+    path = store.path(chat)
+    store.set_metadata(path[2].id, context={"pieces": [{"digest": path[0].id}]})
+    store.finish(path[3].id, "second", "stop", receipt={"base": path[1].id, "same": 3})
+    store.set_settings(chat, noted=path[3].id, facts={"menny": ["They sing."]})
+    whole, half = store.copy(path[3].id), store.copy(path[1].id)
+    copied = store.path(whole)
+    assert copied[2].extra["context"] == {"pieces": [{"digest": copied[0].id}]}
+    assert copied[3].extra["receipt"] == {"base": copied[1].id, "same": 3}
+    noted = [store.conversation(one).settings["noted"] for one in (whole, half)]  # type: ignore[union-attr]
+    assert noted == [copied[3].id, store.path(half)[1].id]
+
+
 def test_a_title_is_replaced_only_if_nobody_has_changed_it(file: Path) -> None:
     store = ChatStore(file)
     chat = say(store, "What is rain?", "Water.")

@@ -16,7 +16,6 @@ from menny.models.loader import ModelSource
 from menny.moderation.guardrails import Guardrail, combine
 from menny.moderation.policy import Moderation
 from menny.personas.persona import Persona
-from menny.personas.profiles import system_text
 from menny.ui.shared.options import Options
 from menny.ui.shared.you import You, you_in
 from menny.ui.sidebar.moderation_panel import moderation_of
@@ -101,7 +100,10 @@ def instructions_of(persona: Persona, available: Sequence[Guardrail], guardrail:
         in_force = combine(guardrail, persona.guardrails, available)
     except ConfigError as error:
         return ActiveInstructions(Instructions(), error=str(error))
-    persona_text = system_text(persona, you.profile, you.draws)
-    examples = persona.example_messages(you.name, you.draws)
-    instructions = Instructions.of([one.text for one in in_force], persona_text, examples)
+    instructions = Instructions.of(
+        [one.text for one in in_force],
+        persona.system_text(you.name, you.draws),
+        persona.example_messages(you.name, you.draws),
+        you.profile.described(persona.name, you.draws) if you.profile else "",
+    )
     return ActiveInstructions(instructions, in_force)

@@ -83,9 +83,11 @@ def _last_usage(session: Session) -> Usage | None:
 
 def _meter(usage: Usage) -> str:
     """Return a bar of shares with its legend as HTML, which holds numbers and our own words only."""
-    used = usage.context - usage.reply - usage.free
     shares = {
         "instructions": ("Instructions", usage.system),
+        "lore": ("Lore", usage.lore),
+        "memory": ("Memory", usage.memory),
+        "note": ("Note", usage.note),
         "summary": ("Summary", usage.summary),
         "turns": ("Turns", usage.turns),
         "reply": ("Kept for the reply", usage.reply),
@@ -94,7 +96,7 @@ def _meter(usage: Usage) -> str:
     shown = {kind: share for kind, share in shares.items() if share[1]}
     bar = "".join(f'<span class="{kind}" style="flex-grow:{tokens}"></span>' for kind, (_, tokens) in shown.items())
     legend = "".join(f'<li class="{kind}">{name} <b>{tokens:,}</b></li>' for kind, (name, tokens) in shown.items())
-    title = f"Context: {used:,} of {usage.context:,} tokens"
+    title = f"Context: {usage.prompt:,} of {usage.context:,} tokens"
     return f'<div class="menny-meter"><p>{title}</p><div aria-hidden="true">{bar}</div><ul>{legend}</ul></div>'
 
 
