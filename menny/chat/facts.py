@@ -8,12 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from menny.chat.memory import Memory
 from menny.chat.prompt_builder import Context
 from menny.chat.settings import Instructions, ReplySettings
 from menny.chat.thinking import ThoughtSplitter
 from menny.engine_protocols import Engine, Tokenizer
-from menny.errors import PromptTooLongError
 from menny.messages import Message
 from menny.storage import Fact, MessageNode
 
@@ -69,21 +67,17 @@ def note_facts(
     name: str,
     is_cancelled: Callable[[], bool],
 ) -> list[str]:
-    """Have the model list the facts of a chat, in one request; empty where it is cancelled on the way.
+    """Have the model list the facts of these messages, in one request; empty where it is cancelled on the way.
 
-    It sees as many of the last turns as fit. Raises EngineError.
+    Of a message that is too long by itself there are none. Raises EngineError.
     """
     context = Context(engine, settings.template, MOST_TOKENS)
-    listed = "\n".join(f"- {fact.text}" for fact in known[-20:]) or "- (empty)"
-    ask = Message("user", ASK.format(name=name or NAMELESS, most=MOST_NEW, known=listed))
-    messages = [*(entry.message for entry in path if entry.text), ask]
-    try:
-        chosen = Memory().choose(messages, context.count, context.budget).messages
-    except PromptTooLongError:
+    messages = [*(entry.message for entry in path), _ask(known, name)]
+    if context.count(messages) > context.budget:
         return []
     params = replace(settings.params, max_tokens=MOST_TOKENS, temperature=0.0, seed=None, stop=(), background=True)
     splitter = ThoughtSplitter(engine.tokenizer)
-    stream = engine.stream(context.encode(chosen), params)
+    stream = engine.stream(context.encode(messages), params)
     for chunk in stream:
         splitter.add(chunk, chunk.text)
         if is_cancelled():
@@ -91,6 +85,27 @@ def note_facts(
             return []
     splitter.finish()
     return listed_facts(splitter.text, known)
+
+
+def first_that_fit(
+    engine: Engine, settings: ReplySettings, path: Sequence[MessageNode], known: Sequence[Fact], name: str
+) -> Sequence[MessageNode]:
+    """The first of these messages that fit into one request for facts; at least one of them."""
+    context, ask = Context(engine, settings.template, MOST_TOKENS), _ask(known, name)
+    messages = [entry.message for entry in path]
+    low, high = 1, len(messages)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if context.count([*messages[:middle], ask]) <= context.budget:
+            low = middle
+        else:
+            high = middle - 1
+    return path[:low]
+
+
+def _ask(known: Sequence[Fact], name: str) -> Message:
+    listed = "\n".join(f"- {fact.text}" for fact in known[-20:]) or "- (empty)"
+    return Message("user", ASK.format(name=name or NAMELESS, most=MOST_NEW, known=listed))
 
 
 def listed_facts(answer: str, known: Sequence[Fact]) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from menny.chat.conversation import Chat, for_model
-from menny.chat.facts import note_facts
+from menny.chat.facts import first_that_fit, note_facts
+from menny.chat.prompt_builder import Usage
 from menny.chat.settings import ReplySettings
 from menny.engine_protocols import Engine
 from menny.storage import Fact, Facts, MessageNode
@@ -51,18 +52,29 @@ def note_chat(
 ) -> list[Fact]:
     """Let the model note the facts of a chat since it was noted last; returns the new facts.
 
-    Nothing is asked without new messages, and nothing is kept of a request that was cancelled. Raises MennyError.
+    It is asked once, or more often where the new messages don't fit into one request; nothing is asked without new
+    messages, and nothing is kept of a request that was cancelled. Raises MennyError.
     """
-    entries = new_entries(chat)
-    if chat.is_temporary or not any(entry.role == "user" for entry in entries) or entries[-1].status == "growing":
-        return []
-    known = facts.of(persona)
-    texts = note_facts(engine, settings, for_model(entries), known, settings.user, is_cancelled)
-    if is_cancelled():
-        return []
-    added = [fact for text in texts for fact in facts.add(persona, [text], "model", chat.id, source_of(text, entries))]
-    chat.set_settings(**{NOTED: entries[-1].id})
+    added: list[Fact] = []
+    while not chat.is_temporary and (new := new_entries(chat)) and new[-1].status != "growing":
+        entries = for_model(new)
+        if not any(entry.role == "user" for entry in entries):
+            break
+        known = facts.of(persona)
+        seen = first_that_fit(engine, settings, entries, known, settings.user)
+        texts = note_facts(engine, settings, seen, known, settings.user, is_cancelled)
+        if is_cancelled():
+            break
+        for text in texts:
+            added += facts.add(persona, [text], "model", chat.id, source_of(text, seen))
+        chat.set_settings(**{NOTED: seen[-1].id})
     return added
+
+
+def loses_unnoted(chat: Chat, usage: Usage | None) -> bool:
+    """Return whether messages that nothing was noted from are no longer in the chat's prompt."""
+    noted = len(chat.entries) - len(new_entries(chat))
+    return usage is not None and usage.unseen > noted
 
 
 def new_entries(chat: Chat) -> Sequence[MessageNode]:

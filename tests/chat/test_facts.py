@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from menny.chat import Instructions, ReplySettings
-from menny.chat.facts import asked_to_remember, listed_facts, note_facts, with_facts
+from menny.chat.facts import asked_to_remember, first_that_fit, listed_facts, note_facts, with_facts
 from menny.engine import SamplingParams
 from menny.storage import ChatStore, Fact
 from tests.storage.talking import say
@@ -69,16 +69,21 @@ def test_a_cancelled_request_notes_nothing() -> None:
     assert note_facts(engine, SETTINGS, store.path(chat), [], "Ada", lambda: True) == []
 
 
-def test_a_long_chat_is_seen_from_its_end() -> None:
+def test_of_a_long_chat_the_first_messages_that_fit_are_asked_about_and_of_one_too_long_none() -> None:
     store = ChatStore()
     chat = say(store, "first of all", "yes")
     for _ in range(30):
         say(store, "more and more " * 10, "yes", chat)
-    say(store, "the very last", "yes", chat)
+    say(store, "and more " * 300, "yes", chat)
     engine = FakeEngine(lambda _: ["none"], context_length=1500)
-    note_facts(engine, SETTINGS, store.path(chat), [], "Ada", lambda: False)
-    assert "the very last" in engine.prompts[0]
-    assert "first of all" not in engine.prompts[0]
+    path = store.path(chat)
+    seen = first_that_fit(engine, SETTINGS, path, [], "Ada")
+    assert 1 < len(seen) < len(path)
+    note_facts(engine, SETTINGS, seen, [], "Ada", lambda: False)
+    assert "first of all" in engine.prompts[0]
+    assert first_that_fit(engine, SETTINGS, path[-2:], [], "Ada") == path[-2:-1]
+    assert note_facts(engine, SETTINGS, path[-2:-1], [], "Ada", lambda: False) == []
+    assert len(engine.prompts) == 1
 
 
 def test_a_new_chat_is_told_the_latest_facts_that_fit() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from menny.chat import Chat, Instructions, ReplySettings
 from menny.chat.facts import HEADING
-from menny.chat.noting import NOTED, facts_for, note_chat, settle_facts, settled_facts, source_of
+from menny.chat.noting import NOTED, facts_for, loses_unnoted, note_chat, settle_facts, settled_facts, source_of
+from menny.chat.prompt_builder import Usage
 from menny.engine import SamplingParams
 from menny.storage import ChatStore, Fact
 from tests.ui.fake_engine import FakeEngine
@@ -79,6 +80,19 @@ def test_what_was_said_is_noted_once_with_its_message(store: ChatStore) -> None:
     assert "I sing." in engine.prompts[-1]
     assert "I have a cat." not in engine.prompts[-1]
     assert len(store.facts.of("nora")) == 1
+
+
+def test_a_long_chat_is_noted_from_its_beginning_in_several_requests(store: ChatStore) -> None:
+    engine, chat = FakeEngine(listing, context_length=1500), Chat(store)
+    for number in range(12):
+        ask(chat, engine, f"{number} " + "and so on " * 12)
+    assert loses_unnoted(chat, Usage.read(chat.entries[-1].extra["usage"]))
+    said = len(engine.prompts)
+    note(chat, store, engine)
+    asked = engine.prompts[said:]
+    assert len(asked) > 1
+    assert all(sum(f"user\n{number} and so on" in prompt for prompt in asked) == 1 for number in range(12))
+    assert not loses_unnoted(chat, Usage.read(chat.entries[-1].extra["usage"]))
 
 
 def test_a_cancelled_noting_is_made_again(store: ChatStore) -> None:

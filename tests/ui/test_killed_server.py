@@ -1,4 +1,4 @@
-"""A server that is killed while it writes a reply: what was said is there when it is started again."""
+"""A server that is killed while it writes a reply: what was said and remembered is there when it is started again."""
 
 import os
 import random
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,16 @@ WORDS_A_SECOND = 1 / PAUSE
 
 @dataclass(frozen=True)
 class Cut:
-    """A reply that was cut off: where, to what, and what the page had shown of it."""
+    """A reply that was cut off: where, to what, and what the page had shown of it and of what is remembered."""
 
     chat: str
     question: str
     words: int
+    is_noted: bool
+
+    @property
+    def mark(self) -> str:
+        return f"Remembered: {self.question.removeprefix('Remember that ')}"
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -89,7 +94,8 @@ def servers(home: Path) -> Iterator[Servers]:
 def kill_ten_times(home: Path, moments: random.Random) -> int:
     """Kill a server over and over; each that is started in its place is asked what it knows of the last reply."""
     (home / "menny").mkdir(parents=True)
-    cut, kills = None, 0
+    (home / "menny" / "settings.yaml").write_text("remembering: [menny]\n")
+    cut, kills, noted = None, 0, 0
     with servers(home) as all_servers:
         while True:
             address, server = all_servers.start()
@@ -97,11 +103,12 @@ def kill_ten_times(home: Path, moments: random.Random) -> int:
                 assert_is_kept(address, cut)
             if kills == 10:
                 all_servers.kill(server)
+                assert noted > 0
                 return kills
             with open_tab(address) as tab:
-                cut = talk(tab, f"question {kills} until killed", moments.uniform(0, 1.5))
+                cut = talk(tab, f"Remember that this is {kills} until killed", moments.uniform(0, 1.5))
                 all_servers.kill(server)
-            kills += 1
+            kills, noted = kills + 1, noted + cut.is_noted
             assert integrity(home / "menny" / "chats.db") == "ok"
 
 
@@ -111,12 +118,14 @@ def talk(tab: Tab, question: str, seconds: float) -> Cut:
     tab.read(lambda: question in tab.texts)
     moment = time.monotonic() + seconds
     tab.read(lambda: time.monotonic() > moment)
-    return Cut(tab.chat, question, words_of(reply_in(tab)))
+    cut = Cut(tab.chat, question, words_of(reply_in(tab)), is_noted=False)
+    return replace(cut, is_noted=cut.mark in tab.texts)
 
 
 def assert_is_kept(address: str, cut: Cut) -> None:
     with open_tab(address, cut.chat) as tab:
         assert cut.question in tab.texts
+        assert not cut.is_noted or cut.mark in tab.texts
         assert "Continue" in tab.texts
         assert any("interrupted" in text for text in tab.texts)
         assert words_of(reply_in(tab)) >= cut.words - WORDS_A_SECOND

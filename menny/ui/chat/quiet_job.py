@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from menny.chat import Chat, ReplySettings
-from menny.chat.noting import note_chat
+from menny.chat.noting import loses_unnoted, note_chat
 from menny.chat.titles import write_title
 from menny.engine_protocols import Engine
 from menny.errors import MennyError
@@ -34,6 +34,8 @@ class Noting:
 
 class QuietJob:
     """A thread that waits for a reply to end, and then for some quiet; `drop` ends it, as a reply begins.
+
+    Where messages have left the chat's prompt that nothing was noted from, it doesn't wait for the quiet.
 
     `titled` is what the chat's title is written by, if one is to be written. `unnoted` are the chats that nothing was
     noted from since they were answered, by id; what is done leaves it.
@@ -70,8 +72,12 @@ class QuietJob:
     def _work(self) -> None:
         self._after.join()
         self._write_title()
-        if self._unnoted and not self._dropped.wait(QUIET_SECONDS):
+        if self._unnoted and not self._dropped.wait(0 if self._is_late() else QUIET_SECONDS):
             self._note_all()
+
+    def _is_late(self) -> bool:
+        chat = self._after.chat
+        return chat.id in self._unnoted and loses_unnoted(chat, self._after.reply.usage)
 
     def _write_title(self) -> None:
         reply = self._after.reply

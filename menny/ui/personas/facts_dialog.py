@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from menny.errors import StorageError
 from menny.personas.persona import Persona
 from menny.storage import ChatStore, Conversation, Fact
 from menny.storage.facts import LONGEST
@@ -14,6 +15,7 @@ from menny.ui.shared.options import read_options
 from menny.ui.shared.widget_values import show
 from menny.ui.sidebar.facts_panel import draw_remembering
 
+EXCERPT = 60  # characters of a message
 LISTED = 30  # of the latest facts; the others on demand
 MORE = "facts-listed"
 
@@ -83,21 +85,31 @@ def _draw_fact(session: Session, store: ChatStore, fact: Fact, chats: Mapping[st
                 on_click=session.attempting(store.facts.forget),
                 args=(fact.id,),
             )
-        _draw_source(session, fact, chats.get(fact.chat))
+        _draw_source(session, store, fact, chats.get(fact.chat))
 
 
-def _draw_source(session: Session, fact: Fact, chat: Conversation | None) -> None:
-    """Draw the chat that a fact comes from, as a button that leads to its message."""
+def _draw_source(session: Session, store: ChatStore, fact: Fact, chat: Conversation | None) -> None:
+    """Draw the message that a fact comes from, as a button that leads to it."""
     if chat is None or chat.deleted:
         st.caption("From a chat that is no longer here" if fact.chat else "Written by you")
         return
     with target(fact.message, fact.id):
-        label = as_label(f"From “{chat.title}”")
+        label = as_label(f"From “{_beginning(store, fact) or chat.title}”")
         if st.button(label, key=f"source-{fact.id}", icon=":material/forum:", type="tertiary"):
             session.close_dialog()
             reveal(session, fact.chat, fact.message)
             session.leave()  # the switch clears the address, which isn't a wish for a new chat
             st.switch_page(session.pages["chat"])
+
+
+def _beginning(store: ChatStore, fact: Fact) -> str:
+    """The beginning of a fact's message; empty where that is gone."""
+    try:
+        text = store.entry(fact.message).text if fact.message else ""
+    except StorageError:
+        return ""
+    line = " ".join(text[: 4 * EXCERPT].split())
+    return line if len(line) <= EXCERPT else line[:EXCERPT].rsplit(" ", 1)[0] + " …"
 
 
 def _row() -> "st.delta_generator.DeltaGenerator":
