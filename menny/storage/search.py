@@ -3,7 +3,8 @@
 Words of scripts with spaces are looked up in SQLite's full-text index, by their beginnings. Messages that the index
 can't look into (`schema.UNINDEXED`) are read: there a word of a script without spaces is found anywhere, and a Latin
 one also where it is glued to such a script, as in 我想买新的iPhone手机. Letters are the same in any case, width and
-accent, with and without the points of Hebrew and the vowel marks of Arabic. Invisible characters don't count.
+accent, with and without the points of Hebrew and the vowel marks of Arabic. Invisible characters don't count, nor does
+punctuation; a sign at a word does, as in C++, C#, 50% and $5.
 """
 
 import re
@@ -22,6 +23,7 @@ Found = tuple[Row, str | None, Excerpt]  # a conversation's row, a message's id,
 LONGEST_QUERY = 200  # characters
 END = 100  # characters of either end of a long piece
 BEFORE, AFTER = 30, 40  # characters of an excerpt around what was found
+SIGNS = frozenset("#@%&\\")  # beside mathematical, monetary and other symbols: what is punctuation for Unicode only
 
 _MARKED = re.compile("\x02(.*?)\x03", re.DOTALL)
 _UNINDEXED = re.compile(f"[{UNINDEXED}]")
@@ -31,6 +33,7 @@ _IGNORED = re.compile(  # soft hyphens, joiners and spaces without width; points
     "[\u00ad\u200b-\u200d\u2060\ufeff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
     "\u0610-\u061a\u061c\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a]"
 )
+_BEGINNING = rf"(?<![^\W_{UNINDEXED}])"  # of a word
 _CLUSTER = re.compile(  # what folds as one: a letter, and what NFKC may join to it
     ".[\u0300-\u036f\u0653-\u0655\u093c\u09be\u09d7\u0b3e\u0b56\u0b57\u0bbe\u0bd7\u0c56\u0cc2\u0cd5\u0cd6\u0d3e\u0d57"
     "\u0dca\u0dcf\u0ddf\u102e\u1b35\u3099\u309a\uff9e\uff9f\u1160-\u11ff]*",
@@ -101,6 +104,11 @@ class Query:
         is_readable = words and not any(_UNINDEXED.search(piece) for piece in self.pieces)
         return " ".join(f'"{word}"*' for word in words) if is_readable else ""
 
+    @cached_property
+    def has_signs(self) -> bool:
+        """Whether a word has a sign, which the index doesn't know: its hits have to be read."""
+        return any(_is_signed(piece) for piece in self.pieces)
+
     @property
     def is_without_words(self) -> bool:
         """Whether it is punctuation and signs only, which no index knows."""
@@ -146,22 +154,49 @@ def _words(piece: str) -> list[str]:
     return re.findall(r"\w+", piece)
 
 
+def _is_sign(character: str) -> bool:
+    return character in SIGNS or unicodedata.category(character) in ("Sm", "Sc", "So")
+
+
+def _is_signed(piece: str) -> bool:
+    """Return whether a piece is a word with a sign, such as C++."""
+    return any(map(_is_sign, piece)) and bool(_words(piece))
+
+
 def _patterns(piece: str) -> list[re.Pattern[str]]:
-    """Patterns for a folded piece: anywhere, or for words of scripts with spaces, where one begins."""
+    """Patterns for a folded piece: anywhere, or for words of scripts with spaces, where one begins.
+
+    A word and its signs may have a space between them: 50 % is found by 50%.
+    """
     words = _words(piece)
     if not words or _UNINDEXED.search(piece):
         return [re.compile(re.escape(piece))]
-    return [re.compile(rf"(?<![^\W_{UNINDEXED}]){re.escape(word)}") for word in words]
+    if _is_signed(piece):
+        return [_signed_pattern(piece)]
+    return [re.compile(_BEGINNING + re.escape(word)) for word in words]
+
+
+def _signed_pattern(piece: str) -> re.Pattern[str]:
+    parts = re.findall(r"\w+|\W", piece)
+    counts = [number for number, part in enumerate(parts) if _words(part) or _is_sign(part)]
+    parts = parts[counts[0] : counts[-1] + 1]  # without punctuation around it
+    return re.compile((_BEGINNING if _words(parts[0]) else "") + r"\s?".join(map(re.escape, parts)))
 
 
 def _hits(db: Connection, source: _Source, query: Query) -> Iterator[tuple[str, int, bool]]:
-    """Yield conversations, the numbers of rows, and whether the full-text index found each."""
+    """Yield conversations, the numbers of rows, and whether the full-text index found all that is searched for."""
     if query.indexed and source.ranked:
         for number, conversation in db.execute(source.ranked, (query.indexed,)):
-            yield conversation, number, True
+            if not query.has_signs or _holds(db, query, source, number):
+                yield conversation, number, not query.has_signs
     for number, conversation, text in db.execute(source.everything if query.is_without_words else source.unindexed):
         if query.matches(text):
             yield conversation, number, False
+
+
+def _holds(db: Connection, query: Query, source: _Source, number: int) -> bool:
+    row = db.execute(source.result, (number,)).fetchone()
+    return row is not None and query.matches(row["text"])
 
 
 def _result(db: Connection, query: Query, source: _Source, number: int, is_indexed: bool) -> Found | None:

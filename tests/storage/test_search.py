@@ -157,6 +157,42 @@ def test_a_word_is_found_in_every_script_and_where_scripts_meet(
     assert len(found(store, typed)) == (0 if match is None else 2)
 
 
+SIGNS = [  # a text, what is typed, what is marked in the text (None: it isn't found)
+    ("I write C++ and Rust", "C++", "C++"),
+    ("I write C and Rust", "c++", None),
+    ("I write C++ and Rust", "(c++)", "C++"),
+    ("I write C++ and Rust", "c rust", "C"),
+    ("Is C# or F# older?", "f#", "F#"),
+    ("Is F or C older?", "f#", None),
+    ("AT&T and R&D", "at&t", "AT&T"),
+    ("at a table", "at&t", None),
+    ("50 % off, 50% more", "50%", "50 %"),
+    ("50 or so", "50%", None),
+    ("it costs $5.20", "$5", "$5"),
+    ("it costs 5 dollars", "$5", None),
+    ("20€ or €20", "€20", "€20"),
+    ("ask @anna about it", "@anna", "@anna"),
+    ("#release is a tag", "#release", "#release"),
+    ("a release", "#release", None),
+    ("then x += 1;", "x+=", "x +="),
+    ("list.map(f) -> g", "list.map(f)", "list"),  # punctuation doesn't count
+    ("ＣＣ＋＋ and Ｃ＋＋", "C++", "Ｃ＋＋"),
+    ("写C++代码", "c++", "C++"),
+    ("all ok👍 then", "ok👍", "ok👍"),
+    ("all ok then", "ok👍", None),
+    ("cats and dogs", "cats & dogs", "cats"),
+    ("Objective-C++", "objective-c++", "Objective-C++"),
+]
+
+
+@pytest.mark.parametrize(("written", "typed", "match"), SIGNS)
+def test_a_sign_at_a_word_is_searched_for_too(store: ChatStore, written: str, typed: str, match: str | None) -> None:
+    say(store, "Question", f"Before it. {written} And after.")
+    assert marked(store, typed)[:1] == ([] if match is None else [match])
+    store.rename(store.conversations()[0].id, written)
+    assert len(found(store, typed)) == (0 if match is None else 1)
+
+
 @given(
     st.text("我手机日本かなカナ한국어", min_size=1, max_size=4),
     st.text("abcxyz", min_size=1, max_size=5),
