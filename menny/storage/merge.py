@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sqlite3 import Connection
 
 from menny.errors import StorageError
-from menny.storage.rows import revise_list, set_chosen
+from menny.storage.rows import choose_path, revise_list
 from menny.storage.values import Conversation, MessageNode, Transcript
 
 
@@ -16,10 +16,8 @@ def merge(db: Connection, transcripts: Iterable[Transcript]) -> int:
     for transcript in transcripts:
         _add_conversation(db, transcript.conversation)
         added = sum([_add_message(db, transcript.conversation.id, entry) for entry in transcript.entries])
-        if added:
-            parents = {entry.id: entry.parent for entry in transcript.entries}
-            for entry_id in transcript.active:
-                set_chosen(db, transcript.conversation.id, parents[entry_id], entry_id)
+        if added and transcript.active:
+            choose_path(db, transcript.active[-1])
         changed += added
     revise_list(db)
     return changed
@@ -38,7 +36,10 @@ def _add_conversation(db: Connection, conversation: Conversation) -> None:
 
 
 def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bool:
-    """Add a message, or what one that is here lacks; return whether that changed anything."""
+    """Add a message, or what one that is here lacks; return whether that changed anything.
+
+    One that is here stays after the message that it is after here, wherever a newer export of its chat has it.
+    """
     here = db.execute("SELECT * FROM messages WHERE id = ?", (entry.id,)).fetchone()
     status = "interrupted" if entry.status == "growing" else entry.status
     ending = (entry.text, entry.thought, status, entry.finish_reason, entry.error, json.dumps(asdict(entry.stats)))
@@ -52,8 +53,8 @@ def _add_message(db: Connection, conversation_id: str, entry: MessageNode) -> bo
             ),
         )
         return True
-    if here["conversation"] != conversation_id or here["parent"] != entry.parent or here["role"] != entry.role:
-        raise StorageError("This file has a message that is here already, in another place. Nothing was imported.")
+    if here["conversation"] != conversation_id or here["role"] != entry.role:
+        raise StorageError("This file has a message that is here already, in another chat. Nothing was imported.")
     db.execute("UPDATE messages SET deleted = NULL WHERE id = ?", (entry.id,))
     is_shorter = (len(entry.text), len(entry.thought)) <= (len(here["text"]), len(here["thought"]))
     if here["status"] == "whole" or (status != "whole" and is_shorter):

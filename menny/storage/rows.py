@@ -250,6 +250,15 @@ def add_settings(db: Connection, conversation_id: str, settings: Mapping[str, An
     )
 
 
+def choose_path(db: Connection, entry_id: str) -> None:
+    """Put a message and all that are before it on the active path."""
+    above: str | None = entry_id
+    while above:
+        row = message_row(db, above)
+        set_chosen(db, row["conversation"], row["parent"], above)
+        above = row["parent"]
+
+
 def set_chosen(db: Connection, conversation_id: str, parent: str | None, entry_id: str) -> None:
     """Continue the active path with a message, after its parent."""
     if parent is None:

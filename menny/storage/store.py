@@ -24,6 +24,7 @@ from menny.storage.rows import (
     add_settings,
     begin,
     change_conversation,
+    choose_path,
     deletion_time,
     mark_below,
     message_row,
@@ -32,7 +33,6 @@ from menny.storage.rows import (
     retitle,
     revise,
     rewrite,
-    set_chosen,
     title_given,
     title_of,
     touch,
@@ -180,11 +180,7 @@ class ChatStore(ChatReader):
     def choose(self, entry_id: str) -> None:
         """Put a message on the active path, in place of its alternatives; after it, the path is as it was last."""
         with self._database.write() as db:
-            above: str | None = entry_id
-            while above:
-                row = message_row(db, above)
-                set_chosen(db, row["conversation"], row["parent"], above)
-                above = row["parent"]
+            choose_path(db, entry_id)
             revise(db, entry_id)
 
     def delete_branch(self, entry_id: str) -> None:

@@ -217,7 +217,7 @@ def test_a_chat_that_claims_another_chats_message_changes_nothing(store: ChatSto
     document["messages"][1]["parent"] = document["messages"][0]["id"]
     document["active"][0] = document["messages"][0]["id"]
     before = store.transcript(mine)
-    with pytest.raises(StorageError, match="is here already, in another place"):
+    with pytest.raises(StorageError, match="is here already, in another chat"):
         store.merge(unpack("chat.json", json.dumps(document).encode()).transcripts)
     assert (store.transcript(mine), len(store.conversations())) == (before, 1)
 
