@@ -23,6 +23,13 @@ from menny.storage.schema import MIGRATIONS, Migration, migrate, transaction, ve
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
+NO_LOG = (  # where programs can't share memory beside a file, as on NFS
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+)
 SIDE_FILES = ("-wal", "-shm")  # what SQLite keeps beside a file, by the ends of their names
 PROBES = (  # what every store of ours can answer
     "SELECT number, id, title, pinned, created, updated, deleted, chosen, revision FROM conversations LIMIT 1",
@@ -132,7 +139,7 @@ class Database:
         for statement in PROBES:
             db.execute(statement).fetchone()
         if self.can_write:
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_log(db)
         if db.execute("SELECT value FROM counters WHERE name = 'list'").fetchone() is None:
             raise DamagedError(f"{self._name} is damaged.")
 
@@ -223,6 +230,17 @@ def _check_kind(path: Path) -> None:
         if kind := special_kind(Path(f"{path}{part}")):
             name = f"{path.name}{part}"
             raise UnkeptError(f"{name} is {kind}, not a file: move it elsewhere, then start Menny again.")
+
+
+def _use_log(db: sqlite3.Connection) -> None:
+    """Write by a log (WAL), so that readers never wait; by a journal on a file system that doesn't allow one."""
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in NO_LOG:
+            raise
+        logger.warning("Chats are written by a journal, as their file system allows no log: %s", error)
+        db.execute("PRAGMA journal_mode = TRUNCATE")
 
 
 def _is_writable(path: Path) -> bool:
