@@ -43,6 +43,25 @@ def test_text_around_code_is_made_plain(written: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("含**「重点」**内容", "含:color[**「重点」**]内容"),
+        *((f"**真{mark}**她", f":color[**真{mark}**]她") for mark in "，。、；：？！“”‘’（）【】《》—～…·-々"),
+        ("これは**「重要」**な点", "これは:color[**「重要」**]な点"),
+        ("**「A」**なので**「B」**", ":color[**「A」**]なので:color[**「B」**]"),
+        ("**굵게(강조)**는", ":color[**굵게(강조)**]는"),
+        ("这是*斜体（括号）。*句", "这是:color[*斜体（括号）。*]句"),
+        ("~~删除（的）。~~这", ":color[~~删除（的）。~~]这"),
+        ("含__「重点」__内", r"含\_\_「重点」\_\_内"),
+        ("数 * 数 * 数", r"数 \* 数 \* 数"),
+        ("**a.**b", r"\*\*a.\*\*b"),
+    ],
+)
+def test_emphasis_needs_no_space_beside_scripts_without_spaces(written: str, shown: str) -> None:
+    assert as_markdown(written) == shown
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "http://x/?a=$1",

@@ -1,4 +1,5 @@
-r"""The Markdown of messages: CommonMark with GitHub's tables, strikethrough and bare addresses, and with maths.
+r"""The Markdown of messages: CommonMark with GitHub's tables, strikethrough and bare addresses, with emphasis
+that CJK scripts can use, and with maths.
 
 Different from these, so that what is written is seen: HTML and pictures are text, `~one tilde~` and a backslash before
 a mark that means nothing in Markdown (`x\,dx`) too, a link leads to the web or to a mailbox, and a table's row keeps
@@ -16,10 +17,12 @@ from markdown_it.rules_block.table import table as github_table
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import escape as commonmark_escape
 from markdown_it.rules_inline import image as commonmark_image
+from markdown_it.rules_inline.emphasis import tokenize as commonmark_emphasis
 from markdown_it.rules_inline.strikethrough import tokenize as github_strikethrough
 from markdown_it.token import Token
 
 from menny.ui.markdown.addresses import mail_address, web_address
+from menny.ui.markdown.emphasis import between_unspaced
 from menny.ui.markdown.maths import display_formula, inline_formula
 
 MAX_NESTING = 40
@@ -51,7 +54,8 @@ def _parser() -> MarkdownIt:
     inline, block = parser.inline.ruler, parser.block.ruler
     inline.at("escape", _escape)
     inline.at("image", _picture)
-    inline.at("strikethrough", _strikethrough)
+    inline.at("emphasis", between_unspaced(commonmark_emphasis))
+    inline.at("strikethrough", between_unspaced(_strikethrough))
     inline.before("escape", "formula", inline_formula)
     inline.before("escape", "web_address", web_address)
     inline.before("escape", "mail_address", mail_address)
