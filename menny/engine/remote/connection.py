@@ -102,7 +102,7 @@ class Connection:
             )
         except OSError:
             raise EngineError(BAD_CERTIFICATES) from None
-        except (ImportError, ValueError, httpx2.InvalidURL):  # ImportError: SOCKS needs a package
+        except (ValueError, httpx2.InvalidURL):
             raise EngineError(BAD_PROXY) from None
 
     @property

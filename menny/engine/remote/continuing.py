@@ -7,7 +7,7 @@ import httpx2
 
 from menny.engine.remote.byte_tokenizer import Spelled
 from menny.engine.remote.connection import Connection
-from menny.engine.remote.dialect import FLAGS, Continuing, Dialect
+from menny.engine.remote.dialect import FLAGS, NO_THOUGHT, Continuing, Dialect
 from menny.engine.remote.errors import NO_CONTINUING, NotTheProtocolError, RefusedError
 from menny.engine.remote.server import Server
 from menny.errors import EngineError
@@ -59,7 +59,7 @@ def continued(
         case "template":
             rendered = _rendered(connection, model, left_open)
             if rendered.rstrip().endswith(text):  # its template leaves the last message open by itself
-                return "/chat/completions", {"messages": left_open}
+                return "/chat/completions", {"messages": left_open, **NO_THOUGHT}
             if rendered:
                 return "/completions", {"prompt": _rendered(connection, model, before) + text}
     if server.render:  # a completion goes on with any text, but the template has to be known here
@@ -68,8 +68,11 @@ def continued(
 
 
 def _rendered(connection: Connection, model: str, messages: list[Any]) -> str:
-    """Return the prompt that llama-server makes of messages; "" where it doesn't say."""
-    body = {"model": model, "messages": messages}
+    """Return the prompt that llama-server makes of messages; "" where it doesn't say.
+
+    Where the model would think first, some of its versions refuse a reply that has begun.
+    """
+    body = {"model": model, "messages": messages, **NO_THOUGHT}
     try:
         answer = connection.fetch("POST", "/apply-template", body, seconds=PROBE_SECONDS, root=True)
     except UNANSWERED:

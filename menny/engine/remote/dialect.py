@@ -22,17 +22,21 @@ CONTINUING: dict[str, Continuing] = {
     "openai": "impossible",
     "system": "impossible",  # OpenAI too
 }
+NO_THOUGHT = {"chat_template_kwargs": {"enable_thinking": False}}
 FLAGS = {"continue_final_message": True, "add_generation_prompt": False}
 NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+DRAWING = ("top_p", "top_k", "min_p")  # mean nothing at temperature 0, where some servers refuse them
 THINKING = ("reasoning_effort", "chat_template_kwargs")
 OPTIONAL = ("stream_options", "seed", "stop", "temperature", *NEUTRAL, "repeat_penalty")
 MISTRAL = {"seed": "random_seed", "stream_options": "", "repeat_penalty": ""}  # its names; what has none is left out
 MOST_ATTEMPTS = 5
 
 _UNKNOWN_FIELD = re.compile(
-    r"unrecogni[sz]ed|unknown|unsupported|not supported|does not support|not permitted|not allowed|unexpected|extra",
+    r"unrecogni[sz]ed|unknown|unsupported|not supported|does not support|not permitted|not allowed|unexpected|extra"
+    r"|deprecated|may only be",
     re.IGNORECASE,
 )
+_CONFLICT = re.compile(r"both|together|only one|one of|exclusive|greedy|in combination|conflict", re.IGNORECASE)
 _TOO_MANY_STOPS = re.compile(
     r"\bstop\b.*(too (long|many)|at most|maximum|up to|no more than)", re.IGNORECASE | re.DOTALL
 )
@@ -76,7 +80,7 @@ class Dialect:
         if thinking is None:
             return {}
         if self.owner.startswith(("vllm", "sglang", "aphrodite", "llamacpp")):
-            return {"chat_template_kwargs": {"enable_thinking": thinking}}
+            return {"chat_template_kwargs": {"enable_thinking": True}} if thinking else dict(NO_THOUGHT)
         if self.owner.startswith(("mistralai", "openai", "system")):
             return {"reasoning_effort": "high" if thinking else "none"}
         return {}
@@ -111,6 +115,10 @@ class Dialect:
             refused = [name for name in named if name in fields]
             if refused:
                 return replace(self, renamed={**self.renamed, **dict.fromkeys(refused, "")})
+        if _CONFLICT.search(error.reason):  # as of temperature and top_p: the temperature is what stays
+            refused = [name for name in DRAWING if name in fields and re.search(rf"\b{name}\b", error.reason)]
+            if refused:
+                return replace(self, renamed={**self.renamed, **dict.fromkeys(refused, "")})
         return None
 
 
@@ -122,6 +130,8 @@ def sampling_fields(params: SamplingParams) -> dict[str, Any]:
     if params.stop:
         fields["stop"] = list(params.stop)
     fields |= {name: getattr(params, name) for name, neutral in NEUTRAL.items() if getattr(params, name) != neutral}
+    if params.temperature == 0:
+        fields = {name: value for name, value in fields.items() if name not in DRAWING}
     if "repetition_penalty" in fields:
         fields["repeat_penalty"] = fields["repetition_penalty"]  # llama-server's word
     return fields

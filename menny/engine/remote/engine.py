@@ -216,7 +216,7 @@ class RemoteEngine:
         fields |= {"model": self.name, "stream": True, "stream_options": {"include_usage": True}}
         fields |= sampling_fields(params)
         if path.startswith("/chat"):
-            fields |= self._dialect.thinking_fields(params.thinking)
+            fields = self._dialect.thinking_fields(params.thinking) | fields
         dialect = self._dialect
         for attempt in range(MOST_ATTEMPTS):
             try:

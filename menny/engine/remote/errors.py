@@ -13,7 +13,7 @@ BAD_ADDRESS = "This server address isn't valid: it looks like http://127.0.0.1:8
 BAD_KEY = "The key for {address} has characters that no key has: copy it once more."
 BAD_PROXY = (
     "The proxy that this machine's environment names can't be used: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY have to look "
-    "like http://proxy:8080. Correct or unset them, and NO_PROXY, then start Menny again."
+    "like http://proxy:8080 or socks5://proxy:1080. Correct or unset them, and NO_PROXY, then start Menny again."
 )
 BAD_CERTIFICATES = (
     "The certificates that this machine's environment names can't be read: correct or unset SSL_CERT_FILE, then start "

@@ -104,6 +104,13 @@ def test_a_server_whose_template_has_no_system_role_gets_the_system_text_in_the_
         ),
         ("top_k", {"message": "property 'top_k' is unsupported"}, 400),
         ("seed", {"error": "unknown field: seed"}, 400),
+        ("temperature", {"error": {"message": "`temperature` is deprecated for this model."}}, 400),
+        (
+            "top_p",
+            {"type": "error", "error": {"message": "temperature and top_p cannot both be specified for this model."}},
+            400,
+        ),
+        ("top_p", [{"error": {"code": 400, "message": 'Unknown name "top_p": Cannot find field.'}}], 400),
     ],
 )
 def test_a_field_that_a_server_does_not_know_is_left_out_from_then_on(

@@ -74,6 +74,9 @@ def test_mistrals_own_servers_continue_what_is_marked_as_a_prefix_and_get_their_
 @pytest.mark.parametrize("leaves_open", [True, False])
 def test_llama_server_continues_by_its_template_or_else_the_prompt_that_it_makes(leaves_open: bool) -> None:
     def respond(path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+        is_begun = [message["role"] for message in body.get("messages", [])][-1:] == ["assistant"]
+        if is_begun and body.get("chat_template_kwargs") != {"enable_thinking": False}:  # as a thinking model's
+            return 400, {"error": {"message": "Assistant response prefill is incompatible with enable_thinking."}}
         if path != "/apply-template":
             return None
         turns = "".join(f"<{message['role']}>{message['content']}" for message in body["messages"])

@@ -91,13 +91,15 @@ def test_parameters_go_along_and_what_is_neutral_does_not(engine: RemoteEngine, 
         stop=("x",),
     )
     chunks_of(engine)
+    chunks_of(engine, temperature=0.0, top_p=0.9, top_k=3, min_p=0.1, repetition_penalty=1.2)
 
-    full, plain = server.asked
+    full, plain, greedy = server.asked
     asked = {"temperature": 0.5, "max_tokens": 9, "top_p": 0.9, "top_k": 3, "min_p": 0.1, "seed": 4, "stop": ["x"]}
     assert {key: full[key] for key in asked} == asked
     assert full["repetition_penalty"] == full["repeat_penalty"] == 1.2
     assert plain.keys() == {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}
-    assert server.keys == ["Bearer sk-secret"] * 3
+    assert greedy.keys() == plain.keys() | {"repetition_penalty", "repeat_penalty"}  # Mistral refuses top_p there
+    assert server.keys == ["Bearer sk-secret"] * 4
 
 
 def test_text_without_turns_is_continued_as_it_stands(engine: RemoteEngine, server: FakeServer) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -176,7 +177,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value", "words"),
     [
         ("ALL_PROXY", "socks://127.0.0.1:7891/", "The proxy that"),
-        ("ALL_PROXY", "socks5://127.0.0.1:7891", "The proxy that"),
         ("HTTP_PROXY", "http://user:pass:word:x", "The proxy that"),
         ("HTTP_PROXY", "http://[::1", "The proxy that"),
         ("HTTP_PROXY", "ftp://proxy", "The proxy that"),
@@ -192,6 +192,43 @@ def test_a_proxy_or_certificates_that_cant_be_used_are_a_sentence_and_concern_no
         served_models(Server("http://192.0.2.1:9/v1"), 0.2)
     assert "word" not in str(raised.value)
     assert served_models(Server(server.address)) == {"fake-7b": 900}
+
+
+class SocksProxy(socketserver.BaseRequestHandler):
+    """A SOCKS 5 proxy that takes every name for the server at `port`, and notes the names."""
+
+    port: int
+    asked: list[str]
+
+    def handle(self) -> None:
+        client: socket.socket = self.request
+        client.recv(2 + client.recv(2, socket.MSG_PEEK)[1])
+        client.sendall(b"\5\0")  # no password
+        head = client.recv(4)
+        host = client.recv(client.recv(1)[0]) if head[3] == 3 else socket.inet_ntoa(client.recv(4)).encode()
+        self.asked.append(f"{host.decode()}:{int.from_bytes(client.recv(2), 'big')}")
+        client.sendall(b"\5\0\0\1" + bytes(6))
+        with socket.create_connection(("127.0.0.1", self.port)) as server:
+            server.sendall(client.recv(65536))
+            while data := server.recv(65536):
+                client.sendall(data)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "menny.invalid"])
+def test_a_socks_proxy_of_the_environment_is_used(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, scheme: str, host: str
+) -> None:
+    asked: list[str] = []
+    attributes = {"port": int(server.address.split(":")[2].removesuffix("/v1")), "asked": asked}
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), type("Handler", (SocksProxy,), attributes)) as proxy:
+        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{proxy.server_address[1]}")
+        assert served_models(Server(f"http://{host}:9/v1"), 10) == {"fake-7b": 900}
+        assert served_models(Server(server.address), 10) == {"fake-7b": 900}
+        proxy.shutdown()
+    assert asked == [f"{host}:9"]  # by its name, and nothing of this machine
 
 
 @pytest.mark.usefixtures("no_proxies")
