@@ -30,7 +30,13 @@ function click(selector) {
 
 // Keys
 
+// Enter and Esc within a word that an input method composes (Chinese, Japanese) belong to it; 229 is how Safari says so.
+function isComposing(event) {
+  return event.isComposing || event.keyCode === 229
+}
+
 function handleKey(event) {
+  if (isComposing(event)) return false
   const isCombined = event.ctrlKey || event.metaKey
   const isCovered = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
   if (event.key === "Escape" && event.target.matches?.(EDITED_MESSAGE)) return leaveEditor(event.target)
@@ -81,7 +87,7 @@ function scrollToNews(event) {
   const [target] = event.composedPath(), isKey = event.type === "keydown"
   if (!isKey && target.closest?.('[aria-label^="Edit the "]')) return focusEditedMessage(30)
   const isSending = isKey
-    ? event.key === "Enter" && !event.shiftKey && !event.isComposing && target.dataset?.testid === "stChatInputTextArea"
+    ? event.key === "Enter" && !event.shiftKey && !isComposing(event) && target.dataset?.testid === "stChatInputTextArea"
     : target.closest?.('[data-testid="stChatInputSubmitButton"]')
   const main = document.querySelector(".stMain")
   if (isSending) main.scrollTo(0, main.scrollHeight) // from its end on, the page follows the reply

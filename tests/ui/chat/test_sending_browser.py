@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.ui.browsing import Visitor
 
@@ -27,6 +27,7 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
         expect(visitor.box).to_be_focused()
 
         keyboard.type("the second")
+        compose(visitor.box)  # which neither sends the message nor stops the reply
         keyboard.press("Enter")
         expect(waiting).to_have_count(1)
         keyboard.type("the third")  # the page was drawn anew meanwhile
@@ -65,12 +66,22 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
         assert "The end." in visitor.wait_for_reply(2)
 
 
+def compose(field: Locator) -> None:
+    """Press the keys of an input method, within a word that it composes; in Safari, they bear a number instead."""
+    for how in ({"isComposing": True}, {"keyCode": 229}):
+        for key in ("Escape", "Enter"):
+            field.dispatch_event("keydown", {"key": key, "bubbles": True, "cancelable": True, **how})
+    field.page.wait_for_timeout(300)
+
+
 def edit_replies(visitor: Visitor) -> None:
     """Edit the first reply and leave it; edit the second one."""
     page, keyboard = visitor.page, visitor.page.keyboard
     visitor.messages.nth(1).get_by_role("button", name="Edit the reply").click()
     expect(page.locator('textarea[aria-label="Edit the reply"]')).to_be_focused()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    compose(page.locator('textarea[aria-label="Edit the reply"]'))
+    expect(page.locator('textarea[aria-label="Edit the reply"]')).to_have_count(1)
     keyboard.press("Escape")
     expect(page.locator('textarea[aria-label="Edit the reply"]')).to_have_count(0)
     visitor.messages.nth(3).get_by_role("button", name="Edit the reply").click()
