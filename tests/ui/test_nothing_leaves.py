@@ -74,6 +74,10 @@ ATTACK = """address => {
 }"""
 FOREIGN_PAGE = "<!doctype html><title>elsewhere</title>"
 SANDBOXED_PAGE = "<iframe sandbox='allow-scripts' srcdoc='<!doctype html>'></iframe>"  # its origin is null
+REFUSED = (  # by Menny, and for some of another site's pages by a new browser itself
+    "403",
+    "BLOCKED_BY_LOCAL_NETWORK_ACCESS_CHECKS",
+)
 MOST_SECONDS = 2.0  # for a request meanwhile; that long Streamlit alone would wait for an address, for each socket
 SECONDS_OF_HEALTH = """async () => {
   const taken = []
@@ -249,13 +253,14 @@ def test_of_eight_pages_and_four_sockets_from_elsewhere_none_gets_a_frame_and_me
         assert [frame.evaluate("window.got") for frame in frames] == [[]] * 8
     assert max(seconds) < MOST_SECONDS
     assert len(handshakes) > 8
-    assert {"403" in one for one in handshakes} == {True}, set(handshakes)
+    assert all(any(reason in error for reason in REFUSED) for error in handshakes), set(handshakes)
+    assert any("403" in error for error in handshakes)
     assert watched.left == []
 
 
 def began(page: Page, address: str, target: str, handshakes: list[str]) -> Frame:
     """Open a page of another address, and let it open WebSockets; the errors of their handshakes are listed."""
-    page.on("websocket", lambda opened: opened.on("socketerror", handshakes.append))
+    page.on("websocket", lambda opened: opened.on("socketerror", lambda error: handshakes.append(error)))
     page.goto(address)
     frame = page.frames[-1]
     frame.evaluate(ATTACK, target)

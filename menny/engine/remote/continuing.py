@@ -13,6 +13,7 @@ from menny.engine.remote.server import Server
 from menny.errors import EngineError
 
 PROBE_SECONDS = 30.0
+SHORTEST_ECHO = 16  # characters of a reply that are its repetition; fewer may be written twice
 PROBE: tuple[Spelled, ...] = (
     {"role": "user", "content": "Count to three."},
     {"role": "assistant", "content": "One, two"},
@@ -59,7 +60,7 @@ def continued(
         case "template":
             rendered = _rendered(connection, model, left_open)
             if rendered.rstrip().endswith(text):  # its template leaves the last message open by itself
-                return "/chat/completions", {"messages": left_open, **NO_THOUGHT}
+                return "/chat/completions", {"messages": left_open, **FLAGS, **NO_THOUGHT}  # else it repeats it
             if rendered:
                 return "/completions", {"prompt": _rendered(connection, model, before) + text}
     if server.render:  # a completion goes on with any text, but the template has to be known here
@@ -87,13 +88,31 @@ def learn_continuing(connection: Connection, dialect: Dialect, model: str) -> Di
 
 
 class Overlap:
-    """Joins a continuation to its text, whose white space at the end the server didn't get and may write again."""
+    """Joins a continuation to its text, which a server may write again: its white space at the end, which the server
+    didn't get, or all of it.
+    """
 
     def __init__(self, text: str) -> None:
-        self._left = text[len(text.rstrip()) :]
+        begun = text.rstrip()
+        self._left = text[len(begun) :]
+        self._begun = begun if len(begun) >= SHORTEST_ECHO else ""
+        self._held = ""  # what may be the beginning of all of it
 
     def take(self, text: str) -> str:
         """Return what a piece of the continuation adds."""
+        if self._begun:
+            self._held += text
+            if len(self._held) < len(self._begun) and self._begun.startswith(self._held):
+                return ""
+            text, self._begun, self._held = self._held.removeprefix(self._begun), "", ""
+        return self._added(text)
+
+    def rest(self) -> str:
+        """Return what was held back and is no repetition, as it ended too early."""
+        text, self._begun, self._held = self._held, "", ""
+        return self._added(text)
+
+    def _added(self, text: str) -> str:
         while self._left and text and text[0] == self._left[0]:
             self._left, text = self._left[1:], text[1:]
         if text:

@@ -201,7 +201,7 @@ class RemoteEngine:
                 raise
         finally:
             patience.cancel()
-        if rest := stops.add(reader.rest()) + stops.finish():
+        if rest := stops.add(overlap.take(reader.rest()) + overlap.rest()) + stops.finish():
             yield clock.chunk(rest)
         if stops.found:
             yield clock.last("stop")

@@ -91,6 +91,7 @@ def test_llama_server_continues_by_its_template_or_else_the_prompt_that_it_makes
         body = generation(server)
         if leaves_open:
             assert body["messages"] == SENT
+            assert body["continue_final_message"] is True  # else a new one writes the whole reply again
         else:
             assert body["prompt"] == "<system>Be brief.<user>Count.<assistant>One, two"
             assert server.paths[-1] == "/v1/completions"
@@ -163,6 +164,30 @@ def test_white_space_at_the_end_is_not_written_twice(text: str, pieces: tuple[st
         server.answer = words(*pieces)
         assert resumed(engine, text) == added
         assert generation(server)["messages"][-1]["content"] == text.rstrip()
+
+
+COUNTED = "One, two, three, four,"
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "added"),
+    [
+        (COUNTED, (f"{COUNTED} five.",), " five."),
+        (COUNTED, tuple(f"{COUNTED} five."), " five."),
+        (COUNTED + "\n", (COUNTED, "\n", "five."), "five."),
+        (COUNTED, (COUNTED,), ""),
+        (COUNTED, ("One, two, ", "and so on."), "One, two, and so on."),
+        (COUNTED, ("One, two",), "One, two"),
+        (COUNTED, (" five.",), " five."),
+        ("Ha ha", ("Ha ha", " ha"), "Ha ha ha"),  # too short to be taken for a repetition
+    ],
+)
+def test_a_reply_that_a_server_writes_again_from_its_beginning_is_there_once(
+    text: str, pieces: tuple[str, ...], added: str
+) -> None:
+    with serving(served_by("vllm")) as server, RemoteEngine(Server(server.address)) as engine:
+        server.answer = words(*pieces)
+        assert resumed(engine, text) == added
 
 
 def test_a_continuation_may_be_empty() -> None:
