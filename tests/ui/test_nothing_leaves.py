@@ -74,10 +74,7 @@ ATTACK = """address => {
 }"""
 FOREIGN_PAGE = "<!doctype html><title>elsewhere</title>"
 SANDBOXED_PAGE = "<iframe sandbox='allow-scripts' srcdoc='<!doctype html>'></iframe>"  # its origin is null
-REFUSED = (  # by Menny, and for some of another site's pages by a new browser itself
-    "403",
-    "BLOCKED_BY_LOCAL_NETWORK_ACCESS_CHECKS",
-)
+REFUSED = ("403", "BLOCKED_BY_LOCAL_NETWORK_ACCESS")  # by Menny, or for some pages by a new browser itself
 MOST_SECONDS = 2.0  # for a request meanwhile; that long Streamlit alone would wait for an address, for each socket
 SECONDS_OF_HEALTH = """async () => {
   const taken = []
