@@ -11,6 +11,7 @@ from menny.config.paths import keep_kernels
 from menny.documents import MOST_BYTES
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
+from menny.ui.chat.address import follow_address, show_address
 from menny.ui.chat.changes import draw_watch, state_of
 from menny.ui.chat.conversation import draw_conversation
 from menny.ui.chat.draft_job import draw_draft_button, draw_draft_status, follow_draft
@@ -81,7 +82,7 @@ def draw_chat() -> None:
 def draw_page(session: Session) -> None:
     """Draw sidebar, message box, then the conversation or the start page."""
     session.settle()
-    session.follow_address()
+    follow_address(session)
     options = read_options()
     session.attempt(lambda: session.chats.tidy(options.settings.delete_chats_after))
     models = [*options.models, *session.own_models]
@@ -97,7 +98,7 @@ def draw_page(session: Session) -> None:
     if not session.chat.entries:
         prepare_chat(session, choices)
     _send_what_was_typed(session, choices, lambda sending: spoken_by(sending, choices, session, options, models))
-    session.show_address()
+    show_address(session)
     draw_watch(session.chat.id, state_of(session.chats, shared_settings(), session.chat.id))
     with chats:
         draw_chat_list(session, options, speakers.hosts)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 KEY = "menny"
 MESSAGE = "message"  # the key of the message box
-CHAT = "chat"  # the name of the open chat's id in the address
 ENTRIES_SHOWN = 40
 
 P = ParamSpec("P")
@@ -64,6 +63,7 @@ class Session:
     drafting: "DraftJob | None" = None  # of the user's next message
 
     # What is shown
+    tab: str = ""  # the tab of the sidebar that is open
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
     editing: str = ""  # the id of the message that is being edited
     edited: str = ""  # a text for that, in place of the message's own
@@ -140,23 +140,6 @@ class Session:
         """Make a lasting chat of the temporary one that is open."""
         if self.chats.store:
             self.chat.keep_for_good(self.chats.store)
-
-    def follow_address(self) -> None:
-        """Open the chat in the address if that has changed: by a reload, a link, or the browser's back button."""
-        chat_id = st.query_params.get(CHAT, "")
-        if chat_id != self.address and (chat_id or self.address is not None) and chat_id != self.chat.id:
-            self.open(chat_id)
-        self.address = chat_id
-
-    def show_address(self) -> None:
-        """Put the open chat into the address, once it has a message."""
-        here = self.chat.id if self.chat.entries and not self.chat.is_temporary else ""
-        if here != self.address:
-            if here:
-                st.query_params[CHAT] = here
-            else:
-                st.query_params.pop(CHAT, None)
-            self.address = here
 
     def leave(self) -> None:
         """Forget the address, as another page is shown, which has its own."""

@@ -61,7 +61,7 @@ def test_the_page_says_why_and_goes_on(sentence: str) -> None:
     page = AppTest.from_file(str(PROJECT / "menny" / "ui" / "page.py"), default_timeout=60).run()
     assert not page.exception
     shown = [warning.value.replace("\\", "") for warning in page.warning]
-    assert any("Chats aren't being kept at the moment" in one and sentence in one for one in shown)
+    assert any("Chats aren't being saved at the moment" in one and sentence in one for one in shown)
     assert page.chat_input
 
 

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from menny.config.paths import PROJECT
 from menny.models.loader import ModelSource
 from menny.ui.shared import options, shared_engine
+from menny.ui.sidebar.sidebar import SETTINGS, TABS
 from tests.ui.browsing import open_browser, serve
 from tests.ui.fake_engine import FakeEngine, parrot
 
@@ -32,7 +33,9 @@ class Stage:
         return self.load(source)
 
     def open_page(self) -> AppTest:
-        page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+        page = AppTest.from_file(str(PAGE), default_timeout=60)
+        page.session_state[TABS] = SETTINGS  # whose widgets are drawn only while it is open
+        page.run()
         assert not page.exception
         return page
 

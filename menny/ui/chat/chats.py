@@ -49,7 +49,7 @@ class Chats:
                 try:
                     self._store, self._error = ChatStore(self._file), ""
                 except StorageError as error:
-                    self._error = f"Chats aren't being kept at the moment. {home_error() or error}"
+                    self._error = f"Chats aren't being saved at the moment. {home_error() or error}"
                     self._next_try = time.monotonic() + TRY_AGAIN
                 else:
                     for chat in list(self._open.values()):

@@ -286,7 +286,7 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
         case "busy":
             return f"Waiting: another chat is using the engine. {model_name} is next …"
         case "summarizing":
-            return "Summing up what was said before …"
+            return "Summarizing earlier messages …"
         case "classifying":
             return "Checking the text …"
         case "waiting":

@@ -54,9 +54,7 @@ def reuse_of(receipt: Receipt) -> str:
     if not receipt.cached:
         return f"{receipt.tokens:,} tokens, all read for this reply."
     share = round(100 * min(receipt.cached, receipt.tokens) / max(1, receipt.tokens))
-    return (
-        f"{receipt.tokens:,} tokens. {receipt.cached:,} of them ({share} %) were known from before and not read again."
-    )
+    return f"{receipt.tokens:,} tokens. {receipt.cached:,} of them ({share}%) were cached and not read again."
 
 
 def _draw(receipt: Receipt) -> None:
@@ -65,7 +63,7 @@ def _draw(receipt: Receipt) -> None:
         for name, tokens in shares_of(receipt):
             st.markdown(f"{name} **{tokens:,}**", width="content")
     segments: Sequence[Segment] = receipt.segments
-    if receipt.base and st.toggle("Only what is new since the reply before", key="receipt-new"):
+    if receipt.base and st.toggle("Only what is new since the previous reply", key="receipt-new"):
         segments = receipt.new
     component = st.components.v2.component(
         "menny_receipt", html=_HTML, css=static_text("receipt.css"), js=static_text("receipt.js")

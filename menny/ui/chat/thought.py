@@ -71,7 +71,7 @@ class GrowingThought:
             icon=":material/fast_forward:",
             type="tertiary",
             on_click=self._reply.answer_now,
-            help="End the thought: the model goes on with the answer.",
+            help="Stop thinking and answer now.",
         )
         return text
 

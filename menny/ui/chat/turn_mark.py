@@ -41,7 +41,7 @@ def draw_turn_mark(entry: MessageNode) -> None:
                     _draw_piece(piece, books)
         if context.over_budget:
             titles = ", ".join(f"“{title}”" for title in context.over_budget)
-            st.caption(as_label(f"There was no room left for {titles}: lorebooks may fill a part of the context only."))
+            st.caption(as_label(f"There was no room left for {titles}: lorebooks may fill only a part of the context."))
         if context.slow_keys:
             st.caption(as_label(f"Stopped, as the search took too long: {', '.join(context.slow_keys)}"))
 

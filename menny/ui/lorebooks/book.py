@@ -68,7 +68,7 @@ def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
             "Messages to search", 0, 1000, book.scan_depth, help="How many of the last messages are searched for keys."
         )
         budget = st.number_input(
-            "Tokens a turn",
+            "Tokens per turn",
             0,
             10**7,
             book.token_budget,
@@ -97,7 +97,7 @@ def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         desk.report()
         desk.errors = [str(error)]
     else:
-        desk.report("The settings are saved.")
+        desk.report("The settings were saved.")
     st.rerun()
 
 
@@ -117,7 +117,7 @@ def _draw_entries(opened: OpenBook, book: Lorebook) -> None:
         )
     found = [place for place, entry in enumerate(book.entries) if _has(entry, wanted.strip().casefold())]
     if not found:
-        st.caption("No entry has that." if book.entries else "No entries yet.")
+        st.caption("No entry matches." if book.entries else "No entries yet.")
         return
     pages = math.ceil(len(found) / ON_A_PAGE)
     page = 1

@@ -48,7 +48,7 @@ def draw_entry(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         for error in desk.errors:
             st.error(as_label(error), icon=":material/error:")
         if opened.errors:
-            st.error("Not saved yet: look at the fields with a message in red.", icon=":material/error:")
+            st.error("Not saved yet. Check the fields marked in red.", icon=":material/error:")
         with st.container(horizontal=True, gap="small", key="persona-end"):
             save, delete = (desk, opened, book), (desk, opened, book)
             st.button("Save", key="save_entry", type="primary", icon=":material/check:", on_click=_save, args=save)
@@ -70,7 +70,7 @@ def _draw_texts(opened: OpenBook) -> None:
     )
     _draw_error(opened, "name")
     st.text_area(
-        "Keys, one a line",
+        "Keys, one per line",
         key=_key("keys"),
         height=100,
         placeholder="moss\nglowing forest\n/mush(room)?s?/i",
@@ -94,7 +94,7 @@ def _draw_texts(opened: OpenBook) -> None:
 
 def _draw_conditions(opened: OpenBook) -> None:
     with st.expander("Conditions and order", icon=":material/tune:"):
-        st.text_area("Further keys, one a line", key=_key("secondary_keys"), height=80, **KEPT)
+        st.text_area("More keys, one per line", key=_key("secondary_keys"), height=80, **KEPT)
         _draw_error(opened, "secondary_keys")
         st.selectbox(
             "How they decide", get_args(Logic), key=_key("selective_logic"), format_func=lambda one: LOGIC[one], **KEPT
@@ -166,7 +166,7 @@ def _save(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         opened.errors = {str(place[0]): text for place, text in reversed(field_errors(error, LoreEntry))}
         return
     if _put(desk, opened, book, (entry,)):
-        desk.report(f"{title_of(entry) or 'The entry'} is saved.")
+        desk.report(f"{title_of(entry) or 'The entry'} was saved.")
 
 
 def _delete(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
@@ -185,7 +185,7 @@ def _delete(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         own_lorebooks().keep(now.model_copy(update={"entries": entries}), book_id)
 
     if _put(desk, opened, book, ()):
-        desk.report(f"{title} is deleted.", undo)
+        desk.report(f"{title} was deleted.", undo)
 
 
 def _put(desk: Desk, opened: OpenBook, book: Lorebook, entries: tuple[LoreEntry, ...]) -> bool:

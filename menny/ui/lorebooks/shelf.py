@@ -89,7 +89,7 @@ def _delete(desk: Desk, book_id: str, book: Lorebook) -> None:
         desk.errors = [str(error)]
         return
     desk.book = None
-    desk.report(f"{book.name} is deleted.", undo)
+    desk.report(f"{book.name} was deleted.", undo)
 
 
 def _take_in(name: str, data: bytes) -> ImportResult:
@@ -109,7 +109,7 @@ def _draw_export(book_id: str, book: Lorebook) -> None:
     if path := own_lorebooks().path_of(book_id):
         files["Menny's YAML"] = (path.read_bytes(), "yaml", "application/yaml")
     draw_downloads(book_id, files)
-    st.caption(as_label(f"Your own lorebooks lie in {own_folder()}."))
+    st.caption(as_label(f"Your own lorebooks are stored in {own_folder()}."))
 
 
 def _json(value: object) -> bytes:

@@ -50,7 +50,7 @@ def _draw_add_model(session: Session, options: Options) -> None:
         close("add_model")
 
     st.text_input("Folder, .gguf file or repository", key="add_path", placeholder="/path/to/model or owner/name")
-    st.text_input("Name", key="add_name", placeholder="as it should be called")
+    st.text_input("Name", key="add_name", placeholder="What to call it")
     _button("Add", "add_now", add, session)
 
 
@@ -101,10 +101,10 @@ def _draw_add_server(session: Session, options: Options) -> None:
 
     st.text_input("Address", key="server_address", placeholder="http://127.0.0.1:8000/v1")
     st.text_input(
-        "Environment variable with the key", key="server_variable", placeholder="none, or such as OPENAI_API_KEY"
+        "Environment variable with the key", key="server_variable", placeholder="Optional, such as OPENAI_API_KEY"
     )
     st.text_input(
-        "Or the key itself", key="server_key", type="password", help="It is kept in the system's keyring, in no file."
+        "Or the key itself", key="server_key", type="password", help="Stored in the system's keyring, never in a file."
     )
     if ServerForm.typed() != session.served_to:  # what is there is about another server
         session.served = {}
@@ -134,9 +134,9 @@ def _draw_token(session: Session) -> None:
     st.caption("Some repositories need a token. Create one at huggingface.co, under Settings.")
     if has_token():
         st.markdown(":material/check: A token is saved.")
-        _button("Remove it", "forget_token", forget, session)
+        _button("Remove", "forget_token", forget, session)
     st.text_input("Token", key="hub_token", type="password", placeholder="hf_…")
-    _button("Save it", "keep_token", keep, session)
+    _button("Save", "keep_token", keep, session)
 
 
 def _button(label: str, key: str, do: Callable[[], None], session: Session) -> None:

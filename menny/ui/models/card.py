@@ -59,7 +59,7 @@ def draw_card(family: Family, advice: Advice, session: Session, work: Work, engi
                 _draw_get(spec, work, is_best)
             else:
                 if spec.is_judge:
-                    st.caption("Choose it in the sidebar's Moderation.")
+                    st.caption("Choose it under Moderation in the settings.")
                 else:
                     _draw_load(spec, fit, session, work, engines)
                 _draw_convert(spec, work)
@@ -151,7 +151,7 @@ def _draw_moving(spec: ModelSpec, fit: Fit | None, session: Session, work: Work,
         elif conversion.doing == "failed":
             _draw_error(spec, conversion.error, work)
         elif conversion.doing == "cancelled":
-            st.caption("The conversion was cancelled; nothing of it is left.")
+            st.caption("The conversion was cancelled. Nothing of it was kept.")
         elif conversion.target.exists():
             st.caption(as_label(f"Converted: {conversion.target.name} is here."))
     if engines.loading is not None and engines.loading == session.place_of(spec):
@@ -214,7 +214,7 @@ def _draw_load(spec: ModelSpec, fit: Fit | None, session: Session, work: Work, e
             "Load it even if it doesn't seem to fit",
             value=bool(options and options.force),
             key=f"force-{spec.id}",
-            help="The machine may become very slow, or end Menny.",
+            help="The machine may become very slow or close Menny.",
         )
         if context is None and not force:
             session.load_options.pop(spec.id, None)
@@ -262,7 +262,7 @@ def _quantization(spec: ModelSpec, path: Path, bits: int) -> QuantizationConfig:
     group_size = fitting_group_size(path)
     if group_size is None:
         raise ModelError(
-            f"{spec.name} can't be written in {bits} bits, as no size of groups divides it: choose 16 bits."
+            f"{spec.name} can't be converted to {bits} bits, as its rows can't be divided into groups. Choose 16 bits."
         )
     return QuantizationConfig(bits=bits, group_size=group_size)
 

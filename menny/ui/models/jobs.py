@@ -95,7 +95,7 @@ def remove(spec: ModelSpec) -> None:
     """Delete a model's files. Raises ModelError where that fails."""
     place = removable(spec)
     if place is None:
-        raise ModelError(f"{spec.name} lies outside Menny's folders: remove it by hand.")
+        raise ModelError(f"{spec.name} is outside Menny's folders. Remove it by hand.")
     try:
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)

@@ -155,7 +155,7 @@ def keep_draft() -> None:
         }
         persona = None
     if twin := _twin(draft, st.session_state.get(key_of("name"), "")):
-        draft.errors.setdefault("name", f"There is a {twin.name} already; choose another name.")
+        draft.errors.setdefault("name", f"There is already a persona called {twin.name}. Choose another name.")
     if persona is None or draft.errors:
         return
     try:
@@ -167,7 +167,7 @@ def keep_draft() -> None:
         draft.error = str(error)
     else:
         desk.draft = None
-        desk.report(f"{persona.name} is saved.", latest=persona_id)
+        desk.report(f"{persona.name} was saved.", latest=persona_id)
 
 
 def drop_draft() -> None:
@@ -182,7 +182,7 @@ def drop_draft() -> None:
         desk.draft = draft
         st.session_state.update(fields)
 
-    desk.report("The changes are discarded.", undo=bring_back)
+    desk.report("Your changes were discarded.", undo=bring_back)
 
 
 def _open(draft: Draft, persona: PersonaFile) -> None:

@@ -89,7 +89,7 @@ def _draw_pictures(draft: Draft) -> None:
         max_upload_size=12,
     )
     _draw_field_error(draft, "avatar")
-    st.caption("Or take one that comes with Menny:")
+    st.caption("Or choose one of these:")
     with st.grid("auto", min_column_width=64, gap="xsmall"):
         for file in sorted(IMAGES.glob("*-avatar.png")):
             name, who = f"images/{file.name}", file.name.removesuffix("-avatar.png")
@@ -98,7 +98,7 @@ def _draw_pictures(draft: Draft) -> None:
             is_chosen = name == draft.avatar and draft.picture is None
             with st.container(key=f"card-{'chosen' if is_chosen else 'other'}-picture-{who}", border=True):
                 st.image(picture(file.stem) or str(file), width="stretch", alt="")
-                st.button(f"Take {who}'s picture", key=f"talk-picture-{who}", on_click=choose, args=(name,))
+                st.button(f"Use {who}'s picture", key=f"talk-picture-{who}", on_click=choose, args=(name,))
     st.button("No picture", key="no_picture", type="tertiary", on_click=choose, args=(None,))
 
 
@@ -125,7 +125,7 @@ def _draw_words(draft: Draft) -> None:
         "Suggestions",
         key=key_of("suggestions"),
         height=100,
-        placeholder="First questions to click on, one a line",
+        placeholder="First questions to click on, one per line",
         **KEPT,
     )
     _draw_field_error(draft, "suggestions")
@@ -259,7 +259,7 @@ def _draw_end(draft: Draft) -> None:
     if draft.error:
         st.error(as_label(draft.error), icon=":material/error:")
     elif draft.errors:
-        st.error("Not saved yet: look at the fields with a message in red.", icon=":material/error:")
+        st.error("Not saved yet. Check the fields marked in red.", icon=":material/error:")
     with st.container(horizontal=True, gap="small", key="persona-end"):
         st.button("Save", key="save_persona", type="primary", icon=":material/check:", on_click=keep_draft)
         st.button("Cancel", key="cancel_persona", on_click=drop_draft)

@@ -132,7 +132,7 @@ def _delete(persona: Persona, is_preset: bool) -> None:
     except MennyError as error:
         desk.errors = [str(error)]
         return
-    desk.report(f"{persona.name} is as it came with Menny." if is_preset else f"{persona.name} is deleted.", undo)
+    desk.report(f"{persona.name} was reset." if is_preset else f"{persona.name} was deleted.", undo)
 
 
 def _go_to_chat(persona: Persona, session: Session) -> None:
@@ -162,4 +162,4 @@ def _draw_export(persona: Persona) -> None:
         st.error(as_label(str(error)))
         return
     draw_downloads(persona.id, files)
-    st.caption(as_label(f"Your own personas lie in {own_folder()}."))
+    st.caption(as_label(f"Your own personas are stored in {own_folder()}."))

@@ -29,7 +29,7 @@ def delete_profile(profile_id: str) -> Callable[[], None]:
     """Delete a profile; the function that is returned puts it back."""
     path = find(profiles_folder(), profile_id)
     if path is None:
-        raise ConfigError("This profile's file is gone already.")
+        raise ConfigError("This profile's file has already been deleted.")
     text = remove(path)
     return lambda: put(path, text)
 

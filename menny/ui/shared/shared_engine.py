@@ -185,7 +185,7 @@ def load_engine(source: ModelSource) -> Engine:
         parallel = settings.parallel or options.parallel
         return load(source.place, replace(options, parallel=parallel, cache_folder=folder))
     except TooLargeError as error:
-        sentence = f"{error} Its options on the Models page load it all the same."
+        sentence = f"{error} You can load it anyway, under Options on the Models page."
         raise TooLargeError(sentence, error.needed, error.room) from None
 
 

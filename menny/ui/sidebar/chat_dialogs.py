@@ -114,7 +114,7 @@ def _open_bin(session: Session, store: ChatStore) -> None:
         if not deleted:
             st.caption("The bin is empty.")
             return
-        st.caption("Chats stay here for 30 days after they were deleted.")
+        st.caption("Deleted chats stay here for 30 days.")
         with st.container(key="bin", gap="xsmall"):
             for conversation in deleted:
                 _draw_deleted(session, store, conversation)

@@ -32,8 +32,8 @@ def draw_files(session: Session) -> None:
             "Import chats, or an archive",
             type=["json", "jsonl", "zip"],
             key="import",
-            help="A chat or an archive of Menny's, an export of ChatGPT's (conversations.json, or its zip), or a "
-            "chat of SillyTavern's (.jsonl).",
+            help="A chat or an archive from Menny, an export from ChatGPT (conversations.json or its zip), or a "
+            "chat from SillyTavern (.jsonl).",
             max_upload_size=MOST_MEGABYTES,
             on_change=_import,
             args=(session, store),

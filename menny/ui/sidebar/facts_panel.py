@@ -14,11 +14,11 @@ from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.widget_values import show
 
-HELP = """Off, nothing is noted, and nothing that was noted is used.
+HELP = """When this is off, nothing is noted, and nothing that was noted before is used.
 
-On, “Remember that …” in a message is noted at once. When no reply was written for a minute, the model also notes up to
-three lasting facts about you from each chat. New chats with this persona begin with what it remembers; chats that have
-begun stay as they are. Temporary chats are left out."""
+When it is on, “Remember that …” in a message is noted at once. When no reply was written for a minute, the model also
+notes up to three lasting facts about you from each chat. New chats with this persona begin with what it remembers;
+chats that have begun stay as they are. Temporary chats are left out."""
 
 
 def choose_remembering(session: Session, persona: Persona) -> None:

@@ -56,10 +56,11 @@ def choose_memory(session: Session, memory: Memory) -> None:
         st.checkbox(label, key="memory_all_chats", on_change=keep, args=("memory_all_chats",))
 
 
-def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings) -> Usage | None:
-    """Draw and return how the next prompt will use the context, or how the reply under way uses it.
+def usage_of(session: Session, engine: Engine | None, settings: ReplySettings) -> tuple[Usage | None, str]:
+    """Return how the next prompt will use the context, or how the reply under way uses it.
 
-    Without the engine tokens can't be counted: then the last reply's usage is drawn.
+    Without the engine tokens can't be counted: then it is the last reply's usage. With it a sentence, where the whole
+    chat should fit and no longer does.
     """
     usage = _last_usage(session)
     if engine is not None and session.job is None:
@@ -67,10 +68,16 @@ def draw_meter(session: Session, engine: Engine | None, settings: ReplySettings)
             usage = session.chat.estimate_usage(engine, settings)
         except MennyError as error:  # sending a message shows it
             if settings.memory.strategy == "everything" and isinstance(error, PromptTooLongError):
-                st.warning(as_label(str(error)), icon=":material/memory:")
+                return usage, str(error)
+    return usage, ""
+
+
+def draw_meter(usage: Usage | None, too_long: str) -> None:
+    """Draw the use of the context, below why the chat doesn't fit."""
+    if too_long:
+        st.warning(as_label(too_long), icon=":material/memory:")
     if usage is not None:
         st.html(_meter(usage))
-    return usage
 
 
 def _last_usage(session: Session) -> Usage | None:

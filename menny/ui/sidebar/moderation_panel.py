@@ -80,7 +80,7 @@ def _choose_judge(session: Session, options: Options) -> None:
     if len(names) == 1:
         better = next((spec.name for spec in options.judges), "")
         hint = f" {better}, on the Models page, is made for it." if better else ""
-        st.caption(as_label(f"The model that answers does it. Small models often misjudge.{hint}"))
+        st.caption(as_label(f"The model that answers does this too. Small models often misjudge.{hint}"))
         return
     show({"judge": chosen.id if chosen else ""})
     st.selectbox(

@@ -17,7 +17,7 @@ def choose_deletion(session: Session, days: int | None) -> None:
         key="delete_chats_after",
         format_func=lambda one: "Never" if one is None else f"After {one} day{'s' if one != 1 else ''}",
         on_change=lambda: session.set_app(delete_chats_after=st.session_state["delete_chats_after"]),
-        help="Chats without a new message for so long go to the bin, where they can be brought back for 30 days. "
+        help="Chats with no new message for this long go to the bin, where you can restore them for 30 days. "
         "Pinned chats stay.",
     )
 

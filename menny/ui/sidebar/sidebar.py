@@ -18,7 +18,7 @@ from menny.ui.sidebar.choices import DEFAULT_GUARDRAIL, Choices, reply_settings
 from menny.ui.sidebar.facts_panel import choose_remembering
 from menny.ui.sidebar.guardrail_panel import choose_guardrail
 from menny.ui.sidebar.lore_panel import choose_lorebooks
-from menny.ui.sidebar.memory_panel import choose_memory, draw_meter
+from menny.ui.sidebar.memory_panel import choose_memory, draw_meter, usage_of
 from menny.ui.sidebar.model_panel import ModelChoice, chosen_model, draw_model
 from menny.ui.sidebar.moderation_panel import choose_moderation
 from menny.ui.sidebar.note_panel import guide_chat
@@ -29,6 +29,7 @@ from menny.ui.sidebar.sampling_panel import draw_sampling
 from menny.ui.sidebar.thinking_panel import choose_thinking
 
 CHATS, SETTINGS = "Chats", "Settings"
+TABS = "sidebar"  # the key of the two
 
 
 def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta_generator.DeltaGenerator"]:
@@ -38,7 +39,9 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
     settings = replace(settings, facts=facts_told(session.chats.store, session.chat, persona.id))
     error = active.error or options.error or choice.error
     you = you_in(session.chosen, persona, options)
-    choices = Choices(persona, choice.model, choice.source, active, settings, you, error=error)
+    engine = shared_engine().engine_of(choice.source) if choice.source else None
+    usage, too_long = usage_of(session, engine, settings)
+    choices = Choices(persona, choice.model, choice.source, active, settings, you, usage, error)
     with st.sidebar:
         st.button(
             "New chat",
@@ -57,15 +60,18 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             on_click=session.open_temporary,
             help="A chat that is never saved",
         )
-        chats, panel = st.tabs([CHATS, SETTINGS], key="sidebar")
-        with panel:
-            choices = _draw_settings(session, options, choices, choice)
+        st.session_state.setdefault(TABS, session.tab or CHATS)
+        chats, panel = st.tabs([CHATS, SETTINGS], key=TABS, on_change="rerun")
+        session.tab = st.session_state[TABS]  # Streamlit forgets it while another page is shown
+        if panel.open:  # they are half of a page's widgets, and seldom looked at
+            with panel:
+                _draw_settings(session, options, choices, choice, too_long)
         _draw_errors(options.errors)
     return choices, chats
 
 
-def _draw_settings(session: Session, options: Options, choices: Choices, choice: ModelChoice) -> Choices:
-    """Draw the settings: first those of the open chat, then those of the app. Returns the choices with their usage."""
+def _draw_settings(session: Session, options: Options, choices: Choices, choice: ModelChoice, too_long: str) -> None:
+    """Draw the settings: first those of the open chat, then those of the app."""
     draw_model(session, choice)
     draw_persona(options, choices.persona)
     choose_profile(session, options, choices.you)
@@ -77,8 +83,7 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     choose_lorebooks(session, session.chosen, choices.persona, options)
     choose_remembering(session, choices.persona)
     guide_chat(session)
-    engine = shared_engine().engine_of(choices.source) if choices.source else None
-    usage = draw_meter(session, engine, choices.settings)
+    draw_meter(choices.usage, too_long)
     st.caption("For all chats")
     chosen = options.settings.guardrail or DEFAULT_GUARDRAIL
     choose_guardrail(session, choices.persona, options.guardrails, chosen, choices.instructions)
@@ -86,14 +91,13 @@ def _draw_settings(session: Session, options: Options, choices: Choices, choice:
     _choose_titles(session, options)
     choose_deletion(session, options.settings.delete_chats_after)
     _choose_theme(session, options)
-    return replace(choices, usage=usage)
 
 
 def _choose_titles(session: Session, options: Options) -> None:
     """Draw the switch for titles that the model writes."""
     show({"titles": options.settings.titles})
     st.toggle(
-        "Name chats after the first reply",
+        "Let the model title chats",
         key="titles",
         on_change=lambda: session.set_app(titles=st.session_state["titles"]),
         help="The model writes a short title when nobody waits for a reply. Otherwise a chat keeps its first words.",

@@ -19,7 +19,7 @@ from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.widget_values import show
 
 NAMES: Mapping[str, str] = {"auto": "Automatic", "on": "On", "off": "Off"}
-HELP = """Whether the model thinks before it answers. What it thinks stands folded above the answer.
+HELP = """Whether the model thinks before it answers. Its thoughts are folded above the answer.
 
 - **Automatic**: reasoning models think, all others answer at once.
 - **On**: the model is asked to think, after the persona's instructions. Small models may think without getting wiser.

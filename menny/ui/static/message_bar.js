@@ -85,12 +85,28 @@ function picker(label, groups, report) {
   return made
 }
 
+// The button that had the focus has it again after the row was made anew. Another version of a message has a row of its
+// own: who steps to it by keyboard goes on from there.
+function keepFocus(bar, held) {
+  const stepped = window.mennyStepped
+  const isNew = stepped && performance.now() - stepped.at < 5000 && bar.querySelector(".step")
+  if (isNew) window.mennyStepped = null
+  const label = held ?? (isNew && stepped.label)
+  const wanted = label && [...bar.querySelectorAll("button")].find(one => one.ariaLabel === label)
+  const other = wanted?.disabled && bar.querySelector(".step:not(:disabled)")
+  ;(other || wanted)?.focus()
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const bar = parentElement.querySelector(".bar")
   const shown = JSON.stringify(data)
   if (bar.dataset.shown === shown) return
   bar.dataset.shown = shown
-  const report = (name, value = "") => setTriggerValue("used", { name, value })
+  const held = bar.getRootNode().activeElement?.ariaLabel
+  const report = (name, value = "") => {
+    if (name === "step") window.mennyStepped = { label: bar.getRootNode().activeElement?.ariaLabel, at: performance.now() }
+    setTriggerValue("used", { name, value })
+  }
   bar.replaceChildren()
   if (data.of > 1) {
     const back = button("Previous", "Previous version", () => report("step", data.before), "step")
@@ -106,6 +122,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   for (const [name, label] of data.tools) bar.append(button(name, label, () => report(name.toLowerCase())))
   if (data.choices.length) {
     const last = bar.querySelector("[title^=Regenerate]")
-    last.after(picker("Regenerate by another", data.choices, value => report("regenerate", value)))
+    last.after(picker("Regenerate with another", data.choices, value => report("regenerate", value)))
   }
+  keepFocus(bar, held)
 }

@@ -3,8 +3,8 @@
 // - Keys: Ctrl or ⌘ with K searches, with Shift O begins a new chat, with Shift Enter regenerates the last reply;
 //   Esc stops a reply, or leaves a message that is being edited (which Ctrl or ⌘ with Enter sends, as any form).
 // - Sending a message scrolls to the end, editing one focuses its field, choosing a search result scrolls to its message.
-// - The message box has the focus once the page is there, and after a new chat was begun; not where that would open a
-//   keyboard on the screen.
+// - The message box has the focus once the page is there, after a new chat was begun or a persona was chosen, and when
+//   what had the focus is gone; not where that would open a keyboard on the screen.
 // - While the server is away, Streamlit's own dialog says so in our words.
 // - On a phone, choosing a chat or a page in the sidebar closes the sidebar.
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
@@ -19,6 +19,8 @@ const EDITED_MESSAGE = '[class*="st-key-edit-"] textarea'
 const BOX = '[data-testid="stChatInputTextArea"]'
 const NAVIGATION = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button, ' +
   '[data-testid="stSidebarNavLink"]'
+const STARTERS = ".st-key-new_chat, .st-key-new_temporary, [class*='st-key-talk-']"
+const COVERS = '[role="dialog"], [role="listbox"], :popover-open' // what is open above the page
 const PHONE_WIDTH = 768 // pixels, below which the sidebar covers the page
 
 function click(selector) {
@@ -38,7 +40,7 @@ function isComposing(event) {
 function handleKey(event) {
   if (isComposing(event)) return false
   const isCombined = event.ctrlKey || event.metaKey
-  const isCovered = document.querySelector('[role="dialog"], [role="listbox"], :popover-open')
+  const isCovered = document.querySelector(COVERS)
   if (event.key === "Escape" && event.target.matches?.(EDITED_MESSAGE)) return leaveEditor(event.target)
   if (event.key === "Escape" && !isCovered) return stop()
   if (!isCombined || event.altKey) return false
@@ -131,13 +133,20 @@ function focusBox(tries = 100) {
   const box = document.querySelector('[data-testid="stChatInputTextArea"]')
   const isDrawn = !document.querySelector('[data-test-script-state="running"]')
   const now = document.activeElement
-  if (now && now !== document.body && !now.closest(".st-key-new_chat")) return
+  if (now && now !== document.body && !now.closest(STARTERS)) return
   if (box && !box.disabled && isDrawn) return box.focus()
   if (tries) setTimeout(() => focusBox(tries - 1), 100)
 }
 
-function beginNewChat(event) {
-  if (event.target.closest?.(".st-key-new_chat button")) setTimeout(focusBox, 200)
+function beginChat(event) {
+  if (event.target.closest?.(STARTERS)) setTimeout(focusBox, 200)
+}
+
+// What is clicked on may go: a suggestion, a question, a row. Without this the keyboard would start at the top again.
+function catchFocus(event) {
+  const left = event.target
+  if (event.relatedTarget || !left.closest?.(".stApp")) return
+  setTimeout(() => { if (!left.isConnected && !document.querySelector(COVERS)) focusBox() }, 300)
 }
 
 const ABOUT_SERVER = [
@@ -261,7 +270,8 @@ export default function ({ data }) {
   document.addEventListener("click", scrollToResult, options)
   document.addEventListener("click", event => retryDownload(event), options)
   for (const kind of ["keydown", "click"]) document.addEventListener(kind, scrollToNews, options)
-  document.addEventListener("click", beginNewChat, options)
+  document.addEventListener("click", beginChat, options)
+  document.addEventListener("focusout", catchFocus, options)
   document.addEventListener("input", tryLore, options)
   keepBox(signal)
   followTheme(signal)

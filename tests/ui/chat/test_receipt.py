@@ -12,4 +12,4 @@ def test_kinds_are_told_by_our_names_and_the_rest_is_the_format() -> None:
 
 def test_it_says_how_much_was_read_for_the_reply() -> None:
     assert reuse_of(Receipt((), 1200)) == "1,200 tokens, all read for this reply."
-    assert "1,100 of them (92 %)" in reuse_of(Receipt((), 1200, cached=1100))
+    assert "1,100 of them (92%)" in reuse_of(Receipt((), 1200, cached=1100))

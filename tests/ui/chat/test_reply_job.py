@@ -190,7 +190,7 @@ def test_watching_draws_until_the_end() -> None:
         (Progress("loading"), "Loading Little …"),
         (Progress("busy"), "Waiting: another chat is using the engine. Little is next …"),
         (Progress("waiting", 0, 3), "Waiting: 3 requests ahead …"),
-        (Progress("summarizing", 3, 200), "Summing up what was said before …"),
+        (Progress("summarizing", 3, 200), "Summarizing earlier messages …"),
         (Progress("prefill"), "Menny is reading …"),
     ],
 )

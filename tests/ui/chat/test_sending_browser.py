@@ -50,7 +50,7 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
         visitor.box.fill("")
         edit_replies(visitor)
 
-        visitor.messages.nth(3).get_by_role("button", name="Regenerate by another").click()
+        visitor.messages.nth(3).get_by_role("button", name="Regenerate with another").click()
         page.get_by_role("menuitem", name="Nora").click()
         expect(visitor.messages.nth(3)).to_contain_text("Nora")
         visitor.wait_for_reply(2)

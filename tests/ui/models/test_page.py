@@ -267,7 +267,7 @@ def test_it_is_converted_in_groups_that_divide_its_widths(page: AppTest, tiny: P
 @pytest.mark.parametrize("tiny", [80], indirect=True)
 def test_one_that_no_groups_divide_is_refused_in_the_pages_own_words(page: AppTest, tiny: Path) -> None:
     settled(page.run().button(key="convert-now-tiny").click().run())
-    assert "tiny can't be written in 4 bits, as no size of groups divides it: choose 16 bits." in plain(
+    assert "tiny can't be converted to 4 bits, as its rows can't be divided into groups. Choose 16 bits." in plain(
         error.value for error in page.error
     )
 
@@ -292,7 +292,7 @@ def test_it_shows_how_far_it_is_and_a_cancelled_one_leaves_nothing(
     gate.set()
     settled(page)
     assert conversion.doing == "cancelled"
-    assert "The conversion was cancelled; nothing of it is left." in captions(page)
+    assert "The conversion was cancelled. Nothing of it was kept." in captions(page)
     assert lying(tiny) == before
 
 

@@ -50,7 +50,7 @@ def shown(page: AppTest) -> str:
 def test_a_persona_made_in_the_page_answers_and_its_file_passes_the_schema(stage: Stage, personas: AppTest) -> None:
     page = make_basil(personas)
     assert not page.exception
-    assert "Basil is saved." in shown(page)
+    assert "Basil was saved." in shown(page)
     data = yaml.safe_load(own_file(stage).read_text())
     schema = json.loads((PROJECT / "configs" / "schemas" / "persona.json").read_text())
     Draft202012Validator(schema).validate(data)
@@ -127,7 +127,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(stage: Stag
     page.text_area(key="persona_suggestions").set_value("x" * 101).run()
     page.button(key="save_persona").click().run()
     red = [markdown.value.replace("\\", "") for markdown in page.markdown if ":red[" in markdown.value]
-    for part in ("There is a Nora already", "blank here", "more than 0", "at most 100 characters"):
+    for part in ("There is already a persona called Nora", "blank here", "more than 0", "at most 100 characters"):
         assert any(part in message for message in red), (part, red)
     assert len(red) == 5
     assert page.text_area(key="persona_greeting").value == "Hello"
@@ -160,7 +160,7 @@ def test_a_deleted_persona_comes_back_by_undo_and_presets_cannot_be_deleted(stag
     assert "Delete" not in page.menu_button(key="more-nora").options
     page.menu_button(key="more-basil").click("Delete").run()
     assert not own_file(stage).exists()
-    assert "Basil is deleted." in shown(page)
+    assert "Basil was deleted." in shown(page)
     page.button(key="undo").click().run()
     assert own_file(stage).read_text() == text
 

@@ -136,7 +136,7 @@ def test_a_store_of_a_newer_menny_is_told_and_what_is_said_is_taken_in_when_it_c
     db = sqlite3.connect(file)
     db.execute("PRAGMA user_version = 99")
     page = say(stage.open_page(), "Hello")
-    told = "Chats aren't being kept at the moment. chats.db: these chats were written by a newer Menny (version 99;"
+    told = "Chats aren't being saved at the moment. chats.db: these chats were written by a newer Menny (version 99;"
     assert told in warnings(page)
     assert "You said: Hello" in texts(page)[1]
     db.execute("PRAGMA user_version = 0")

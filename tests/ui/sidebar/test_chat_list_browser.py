@@ -72,7 +72,7 @@ def test_an_edited_message_and_a_regenerated_reply_are_versions_that_arrows_step
     expect(reply).to_contain_text("You said second.")
     use(reply, "Regenerate the reply")
     expect(reply).to_contain_text("2/2")
-    use(reply, "Regenerate by another")
+    use(reply, "Regenerate with another")
     visitor.page.get_by_role("menuitem", name="Nora").click()
     expect(reply).to_contain_text("3/3")
     expect(reply.get_by_role("group", name="Chat message from Nora")).to_be_visible()

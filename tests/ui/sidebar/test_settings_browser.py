@@ -12,6 +12,13 @@ from tests.ui.browsing import Visitor, running, serve
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ENTRY = "tests/ui/app_with_fake_engine.py"
+CHOSEN = {
+    "Persona": "Nora",
+    "Thinking": "Off",
+    "Memory": "Last turns",
+    "Guardrail": "Llama 2",
+    "Delete old chats": "After 30 days",
+}
 WITHIN = 2500  # milliseconds in which a change from elsewhere has to be seen
 
 
@@ -35,9 +42,11 @@ def expect_settings(page: Page) -> None:
     page.get_by_role("tab", name="Settings").click()
     expect(page.get_by_role("spinbutton", name="Temperature, typed")).to_have_value("0.25")
     expect(page.get_by_role("spinbutton", name="Max tokens, typed")).to_have_value("5000")
-    expect(page.get_by_role("combobox", name="Memory")).to_have_value("Last turns")
-    expect(page.get_by_role("combobox", name="Persona")).to_have_value("Nora")
-    expect(page.get_by_role("combobox", name="Guardrail")).to_have_value("Llama 2")
+    for label, option in CHOSEN.items():
+        expect(page.get_by_role("combobox", name=label)).to_have_value(option)
+    expect(page.get_by_role("switch", name="Let the model title chats")).not_to_be_checked()
+    expect(page.get_by_role("combobox", name="Theme")).to_have_value("Dark")
+    expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
 
 
 def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: Browser, tmp_path: Path) -> None:
@@ -47,15 +56,18 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             page = first.page
             first.say("hello")
             first.wait_for_reply()
-            for label, option in (("Persona", "Nora"), ("Memory", "Last turns"), ("Guardrail", "Llama 2")):
+            for label, option in CHOSEN.items():
                 first.choose(label, option)
                 expect(page.get_by_role("combobox", name=label)).to_have_value(option)
+            page.get_by_text("Let the model title chats").click()
             typed(page, "Temperature", "0.25")
             typed(page, "Max tokens", "5000")
             page.get_by_text("Moderation", exact=True).click()
             box = page.get_by_role("combobox", name="Your messages").nth(1)
             first.pick(box, "Block")
             expect(box).to_have_value("Block")
+            first.choose("Theme", "Dark")  # which loads the page again
+            expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
             chat = page.url
             page.reload()
             expect_settings(page)
