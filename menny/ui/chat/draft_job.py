@@ -68,6 +68,7 @@ def draw_draft_button(session: Session, choices: Choices) -> None:
     """Draw the button that begins a draft, once there is a reply to answer."""
     entries = session.chat.entries
     if not entries or entries[-1].role != "assistant" or session.job or session.drafting or not choices.can_answer:
+        st.empty()  # so that what follows keeps its place: else it would be there twice while a reply is written
         return
 
     def begin() -> None:

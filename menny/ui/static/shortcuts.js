@@ -10,6 +10,7 @@
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
 //   whole document takes its color scheme.
 // - Texts in Arabic or Hebrew are set from right to left, each block by its own first letter.
+// - Wide code and tables can be scrolled by keyboard.
 // - The message box keeps the focus, and what is typed into it, when it is replaced.
 // - A text that is tried on a lorebook shows what it calls up while it is typed.
 // - A download that fails while the page is being redrawn is tried once more.
@@ -241,6 +242,19 @@ function followDirection(signal) {
   set()
 }
 
+// Code and tables that are wider than the page scroll on their own, for the keyboard too.
+const WIDE = ".stChatMessage :is(pre, table):not([tabindex])"
+
+function letScroll(signal) {
+  let due = 0
+  const look = () => {
+    due = 0
+    for (const one of document.querySelectorAll(WIDE)) if (one.scrollWidth > one.clientWidth) one.tabIndex = 0
+  }
+  observe(document.body, () => { due ||= setTimeout(look, 500) }, signal, { childList: true, subtree: true })
+  look()
+}
+
 function observe(element, onChange, signal, what) {
   const observer = new MutationObserver(onChange)
   observer.observe(element, what)
@@ -276,6 +290,7 @@ export default function ({ data }) {
   keepBox(signal)
   followTheme(signal)
   followDirection(signal)
+  letScroll(signal)
   rewordConnectionError(signal)
   if (!window.mennyHasFocused) focusBox()
   window.mennyHasFocused = true
