@@ -5,6 +5,7 @@
 
 const EVERY = 1000, EVERY_HIDDEN = 5000 // milliseconds; a browser calls the timers of a hidden page rarely
 const AGAIN = 6000 // milliseconds after which a change that was reported and not drawn is reported again
+const AT_REST = '[data-test-script-state="notRunning"]'
 
 function watchOf(element) {
   const watch = { element, data: null, report: null, reported: "", due: 0, timer: 0 }
@@ -28,6 +29,7 @@ async function ask(watch) {
     const now = await answer.text()
     if (watch.data.seen !== seen || now === seen) return
     if (now === watch.reported && performance.now() < watch.due) return
+    if (!document.querySelector(AT_REST)) return // of two events close together, Streamlit may drop the first: the user's
     watch.reported = now
     watch.due = performance.now() + AGAIN
     watch.report(now)
