@@ -65,8 +65,9 @@ def call_up(
     pieces = [_piece_of(one) for one in result.called]
     return TurnContext(
         tuple(piece for piece in pieces if (piece.source, piece.digest) not in there),
-        tuple(title_of(one.entry) for one in result.over_budget),
+        tuple(title_of(one.entry) for one in result.over_budget if not one.entry.constant),
         result.slow_keys,
+        len(result.untried_keys),
     )
 
 

@@ -38,14 +38,18 @@ class ContextPiece:
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """The pieces of a turn in the order of the text; for the reader, what didn't fit and which keys were stopped."""
+    """The pieces of a turn in the order of the text; for the reader, what didn't fit and which keys were stopped.
+
+    `untried` is the number of keys that weren't looked for, as the time for regular expressions was used up.
+    """
 
     pieces: tuple[ContextPiece, ...] = ()
     over_budget: tuple[str, ...] = ()  # titles
     slow_keys: tuple[str, ...] = ()
+    untried: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.pieces or self.over_budget or self.slow_keys)
+        return bool(self.pieces or self.over_budget or self.slow_keys or self.untried)
 
     @classmethod
     def read(cls, extra: Mapping[str, Any]) -> "TurnContext":
@@ -55,12 +59,15 @@ class TurnContext:
             return cls()
         listed = kept.get("pieces")
         found = [_piece(one) for one in listed[:MOST_PIECES]] if isinstance(listed, list) else []
-        return cls(tuple(one for one in found if one), _texts(kept.get("over_budget")), _texts(kept.get("slow_keys")))
+        pieces, untried = tuple(one for one in found if one), kept.get("untried")
+        over_budget, slow_keys = _texts(kept.get("over_budget")), _texts(kept.get("slow_keys"))
+        return cls(pieces, over_budget, slow_keys, max(0, untried) if type(untried) is int else 0)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is kept beside a message, as short as it can be."""
         pieces = [{key: value for key, value in asdict(piece).items() if value} for piece in self.pieces]
-        whole = {"pieces": pieces, "over_budget": list(self.over_budget), "slow_keys": list(self.slow_keys)}
+        over_budget, slow_keys = list(self.over_budget[:MOST_PIECES]), list(self.slow_keys)
+        whole = {"pieces": pieces, "over_budget": over_budget, "slow_keys": slow_keys, "untried": self.untried}
         return {key: value for key, value in whole.items() if value}
 
     def before(self, question: str) -> str:

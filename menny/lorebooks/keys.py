@@ -36,9 +36,9 @@ _WITHOUT_SPACES = regex.compile(
 
 @dataclass(slots=True)
 class RegexTime:
-    """The time that regular expressions may still take over one message.
+    """The time that regular expressions may still take over one message; one of them may take half of it.
 
-    `slow` are the keys that were stopped when it ran out, `untried` those that came after them.
+    `slow` are the keys that were stopped, `untried` those that weren't looked for any more once the time was used up.
     """
 
     left: float = REGEX_SECONDS
@@ -47,15 +47,16 @@ class RegexTime:
 
     def search(self, key: str, pattern: "regex.Pattern[str]", text: str) -> bool:
         """Search a text, unless the time is used up."""
-        if self.left <= 0:
+        if self.left <= 0 or key in self.slow:
             if key not in self.slow:
                 self.untried.setdefault(key)
             return False
         began = time.perf_counter()
         try:
-            return pattern.search(text, timeout=self.left) is not None
+            return pattern.search(text, timeout=min(self.left, REGEX_SECONDS / 2)) is not None
         except TimeoutError:
-            self.slow.setdefault(key)
+            is_slow = time.perf_counter() - began > REGEX_SECONDS / 10
+            (self.slow if is_slow else self.untried).setdefault(key)
             return False
         finally:
             self.left -= time.perf_counter() - began

@@ -220,6 +220,10 @@ def test_a_regular_expression_that_runs_away_is_stopped_and_named() -> None:
     result = scanned(one, "cow " + "a" * 5000 + "b")
     assert contents(result.called) == ["quick"]
     assert result.slow_keys == (runaway,)
+    several = book(*(entry(f"slow {n}", f"/(a|a|aa)+{n}$/") for n in range(9)), entry("quick", "/cow/", order=1))
+    result = scanned(several, "cow " + "a" * 5000 + "b")
+    assert (len(result.slow_keys) + len(result.untried_keys), len(result.called)) == (10, 0)
+    assert "/cow/" in result.untried_keys
     assert time.process_time() - began < 1.0  # without a bound it takes hours
 
 

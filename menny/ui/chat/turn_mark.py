@@ -11,6 +11,7 @@ from menny.storage import MessageNode
 from menny.ui.safe_markdown import as_label
 from menny.ui.shared.options import read_options
 
+MOST_NAMED = 20  # entries without room, in a sentence
 EXCERPT = 1_500  # characters of a piece's text
 WORDS: Mapping[Kind, tuple[str, str]] = {
     "lore": ("lore entry", "lore entries"),
@@ -40,10 +41,14 @@ def draw_turn_mark(entry: MessageNode) -> None:
                 for piece in pieces:
                     _draw_piece(piece, books)
         if context.over_budget:
-            titles = ", ".join(f"“{title}”" for title in context.over_budget)
+            number = len(context.over_budget) - MOST_NAMED
+            named = [f"“{title}”" for title in context.over_budget[:MOST_NAMED]]
+            titles = ", ".join([*named, f"{number:,} more"] if number > 0 else named)
             st.caption(as_label(f"There was no room left for {titles}: lorebooks may fill only a part of the context."))
         if context.slow_keys:
             st.caption(as_label(f"Stopped, as the search took too long: {', '.join(context.slow_keys)}"))
+        if context.untried:
+            st.caption(untried_keys(context.untried))
 
 
 def mark_of(context: TurnContext) -> str:
@@ -51,8 +56,15 @@ def mark_of(context: TurnContext) -> str:
     counts = Counter(piece.kind for piece in context.pieces)
     parts = [f"{counts[kind]} {words[counts[kind] > 1]}" for kind, words in WORDS.items() if counts[kind]]
     if not parts:
-        parts = ["No room for lore" if context.over_budget else "A key was stopped"]
+        keys = "A key was stopped" if context.slow_keys else "Keys not tried"
+        parts = ["No room for lore" if context.over_budget else keys]
     return " · ".join(parts)
+
+
+def untried_keys(number: int) -> str:
+    """Return the sentence on keys that weren't looked for."""
+    keys = "1 regular expression wasn't" if number == 1 else f"{number:,} regular expressions weren't"
+    return f"{keys} tried: all of them together may take 50 ms a message."
 
 
 def why(piece: ContextPiece, book: str) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, ScanResult, scan
 from menny.lorebooks.scan import title_of
+from menny.ui.chat.turn_mark import untried_keys
 from menny.ui.personas.preview import token_counter
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -55,6 +56,8 @@ def draw_trial(book_id: str, book: Lorebook, options: Options, session: Session)
         st.caption(as_label(f"No room left for: {_titles(found.over_budget)}"))
     if found.slow_keys:
         st.warning(as_label(f"Stopped, as the search takes too long: {', '.join(found.slow_keys)}"))
+    if found.untried_keys:
+        st.caption(untried_keys(len(found.untried_keys)))
 
 
 def _draw_call(one: Activation) -> None:
