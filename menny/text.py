@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 def sanitize(text: str) -> str:
     """Make a text safe to encode, store and show: join or replace surrogates, remove control characters."""
+    return storable(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def storable(text: str) -> str:
+    """Make a text safe to encode and store, with the line endings that it has."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    lines = joined.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) != "Cc")
+    return "".join(c for c in joined if c in "\r\n\t" or unicodedata.category(c) != "Cc")
 
 
 def is_blank(text: str) -> bool:

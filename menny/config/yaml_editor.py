@@ -22,6 +22,7 @@ LONGEST_LINE = 100  # characters of a text beyond which it is written as a block
 
 Blocks = dict[str, tuple[str, str]]  # by key: its lines, and the blank lines and comments after them
 
+_OTHER_LINE_END = re.compile("[\r\x85\u2028\u2029]")
 _LINE = re.compile(r"[^\n\r\x85\u2028\u2029]*(?:\r\n|[\n\r\x85\u2028\u2029])|[^\n\r\x85\u2028\u2029]+$")
 
 
@@ -198,6 +199,8 @@ def _styled(value: Any) -> Any:
         return CommentedSeq([_styled(inner) for inner in value])
     if not isinstance(value, str):
         return value
+    if _OTHER_LINE_END.search(value):  # which a block would lose
+        return DoubleQuotedScalarString(value)
     if "\n" in value or len(value) > LONGEST_LINE:
         return LiteralScalarString(value)
     return value if is_plain(value) else DoubleQuotedScalarString(value)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from menny.config.yaml_models import from_data
 from menny.errors import ConfigError
 from menny.lorebooks.lorebook import MAX_CONTENT, MAX_ENTRIES, MAX_KEY, MAX_KEYS, Lorebook, LoreEntry
-from menny.text import sanitize
+from menny.text import sanitize, storable
 
 CARD, WORLD_INFO = "card", "world_info"  # where an entry's or a book's original is kept
 NAMED = "named"  # what a book without a name of its own was called
@@ -330,4 +330,4 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return [_plain(inner, depth + 1) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return sanitize(value) if isinstance(value, str) else value
+    return storable(value) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from menny.errors import ConfigError
-from menny.text import is_blank, sanitize
+from menny.text import is_blank, sanitize, storable
 
 SPECS = {"chara_card_v2": 2, "chara_card_v3": 3}
 V1_TEXTS = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
@@ -104,7 +104,7 @@ def cleaned(card: Mapping[str, Any], notices: list[str]) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             reasons[field, "it has a number that can't be kept"] = None
             return None
-        return sanitize(value) if isinstance(value, str) else value
+        return storable(value) if isinstance(value, str) else value
 
     result: dict[str, Any] = clean(card, "", 1)
     for field, reason in list(reasons)[:8]:
@@ -162,11 +162,11 @@ def cut(text: str, length: int) -> str:
 
 def _text_of(value: Any, label: str, notices: list[str]) -> str:
     if isinstance(value, str):
-        return value
+        return sanitize(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return "\n".join(value)
+        return sanitize("\n".join(value))
     if value or value is False:
         notices.append(f"its {label} was left out, as it isn't text")
     return ""
@@ -178,7 +178,8 @@ def _greetings_of(value: Any, notices: list[str]) -> Iterable[str]:
         if items:
             notices.append("its other greetings were left out, as they aren't a list of texts")
         return []
-    texts = [str(item) for item in items if isinstance(item, str | int | float) and not isinstance(item, bool)]
+    plain = [item for item in items if isinstance(item, str | int | float) and not isinstance(item, bool)]
+    texts = [sanitize(str(item)) for item in plain]
     if left_out := len([item for item in items if item is not None]) - len(texts):
         notices.append(f"{left_out} of its {len(items)} other greetings were left out, as they aren't text")
     return texts

@@ -299,3 +299,18 @@ def test_several_lorebooks_go_out_as_one_and_one_that_is_gone_is_named() -> None
     assert (book["name"], [entry["keys"] for entry in book["entries"]]) == ("one", [["one"], ["two"]])
     with pytest.raises(ConfigError, match="P names the lorebook 'three', which isn't there"):
         books_of(persona.model_copy(update={"lorebooks": ("one", "three")}))
+
+
+def test_the_line_ends_of_another_system_go_out_as_they_came_and_are_ours_in_the_texts() -> None:
+    text = (
+        json.dumps(cards.V3)
+        .replace("She heals", "\\r\\nShe heals")
+        .replace("The moss glows.", " The moss\\r\\nglows. ")
+    )
+    card = json.loads(text.replace("Good morning.", "Good\\r\\nmorning.").replace("Hello all", "Hello\\r\\nall"))
+    persona = OwnPersonas().import_(read_import("card.json", cards.as_json(card)))
+    (book,) = books_of(persona)
+    assert json.dumps(card_of(persona, 3, [book])) == json.dumps(card)
+    assert "forest. \nShe heals" in persona.system_prompt
+    assert book.entries[0].content == "The moss\nglows."
+    assert alternate_greetings(persona)[0] == "Good\nmorning."
