@@ -23,6 +23,7 @@ Found = tuple[Row, str | None, Excerpt]  # a conversation's row, a message's id,
 LONGEST_QUERY = 200  # characters
 END = 100  # characters of either end of a long piece
 BEFORE, AFTER = 30, 40  # characters of an excerpt around what was found
+MOST_SHARP = 3  # places of a word where ß may stand for ss
 SIGNS = frozenset("#@%&\\")  # beside mathematical, monetary and other symbols: what is punctuation for Unicode only
 
 _MARKED = re.compile("\x02(.*?)\x03", re.DOTALL)
@@ -102,7 +103,8 @@ class Query:
         """The query for the full-text index; "" where that can't find it."""
         words = [word for piece in self.pieces for word in _words(piece)]
         is_readable = words and not any(_UNINDEXED.search(piece) for piece in self.pieces)
-        return " ".join(f'"{word}"*' for word in words) if is_readable else ""
+        ways = (" OR ".join(f'"{spelling}"*' for spelling in _spellings(word)) for word in words)
+        return " AND ".join(f"({way})" for way in ways) if is_readable else ""
 
     @cached_property
     def has_signs(self) -> bool:
@@ -152,6 +154,16 @@ def fold(text: str) -> str:
 
 def _words(piece: str) -> list[str]:
     return re.findall(r"\w+", piece)
+
+
+def _spellings(word: str) -> list[str]:
+    """Return the ways to write a word with ß or ss, which the index takes for two letters; it may end within them."""
+    plain = word.lower().replace("ß", "ss")
+    places = [match.span() for match in re.finditer("ss|s$", plain)][-MOST_SHARP:]
+    spellings = [plain]
+    for start, end in reversed(places):
+        spellings += [f"{spelling[:start]}ß{spelling[end:]}" for spelling in spellings]
+    return spellings if places else [word]
 
 
 def _is_sign(character: str) -> bool:

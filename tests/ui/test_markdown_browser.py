@@ -246,7 +246,7 @@ PIECES = (
 x <- 5|->|<->|--|<=|~=|5~7|~a~|~~b~~|~|~~|~~~|`|``|```|[x] |[^1]|<img src=http://e.invalid/h.png>|<b>|</b>|<!-- c -->
 <script>|<https://example.org/p>|https://example.org/a_b|http://e.invalid/`|www.example.org|a@b.co|x://y
 [l](http://e.invalid/)|[l](javascript:x)|[l](/models)|[|]|(|)|](|![|*|**|***|_|__|*e*|**s**|***es***|_i_|\\|\\\\|\\*
-\\,|\\:|&amp;|&#58;|&lt;|&nbsp;|&|word|two words|中文|é|\u00a0|1)|+|-|#|=|!|:|::|@|^|{|}|"|'|  |.|,|100|http|https:|//
+\\,|\\:|&amp;|&#58;|&lt;|&nbsp;|&|word|two words|中文|「重点」|，|é|\u00a0|1)|+|-|#|=|!|:|::|@|^|{|}|"|'|  |.|,|100|http|https:|//
 material/|'s| | | | | |$\\frac{a}{b}$|\\(\\foo\\)|$x_1|{a}^b$|language-mermaid
 """.strip()
     .replace("\n", "|")

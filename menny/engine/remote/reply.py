@@ -18,8 +18,9 @@ from menny.errors import EngineError
 
 LETTERS_A_TOKEN = 200  # more than any token has: a server that sends more doesn't end its reply
 LENGTH_REASONS = ("length", "max_tokens", "model_length")
-FILTER_REASONS = ("content_filter", "safety", "recitation")
-FAILED_REASONS = ("error", "abort")
+# The beginnings of these words: Gemini adds what its filter found
+FILTER_REASONS = ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "sensitive", "refusal")
+FAILED_REASONS = ("error", "abort", "insufficient_system_resource", "network_error")
 
 
 class ReplyReader:
@@ -73,7 +74,7 @@ class ReplyReader:
 
     def end(self, *, may_be_empty: bool) -> FinishReason:
         """Return how the reply ended. Raises EngineError where that is no end to leave a user with."""
-        if self.reason in FILTER_REASONS:
+        if self.reason.startswith(FILTER_REASONS):
             raise EngineError(FILTERED.format(address=self._address))
         if self.reason in FAILED_REASONS:
             raise reported(f"finish_reason {self.reason}", self._address, self._key)
