@@ -95,6 +95,11 @@ AS_WRITTEN = [
     ":--> x",
     "!",
     "a\\",
+    "\u00a0- no list",
+    "\u30001. 中文",
+    "\u2003> no quote",
+    "\u00a0\u3000+ no list",
+    "\u3000",
 ]
 
 
@@ -246,8 +251,8 @@ PIECES = (
 x <- 5|->|<->|--|<=|~=|5~7|~a~|~~b~~|~|~~|~~~|`|``|```|[x] |[^1]|<img src=http://e.invalid/h.png>|<b>|</b>|<!-- c -->
 <script>|<https://example.org/p>|https://example.org/a_b|http://e.invalid/`|www.example.org|a@b.co|x://y
 [l](http://e.invalid/)|[l](javascript:x)|[l](/models)|[|]|(|)|](|![|*|**|***|_|__|*e*|**s**|***es***|_i_|\\|\\\\|\\*
-\\,|\\:|&amp;|&#58;|&lt;|&nbsp;|&|word|two words|中文|「重点」|，|é|\u00a0|1)|+|-|#|=|!|:|::|@|^|{|}|"|'|  |.|,|100|http|https:|//
-material/|'s| | | | | |$\\frac{a}{b}$|\\(\\foo\\)|$x_1|{a}^b$|language-mermaid
+\\,|\\:|&amp;|&#58;|&lt;|&nbsp;|&|word|two words|中文|「重点」|，|é|\u00a0|1)|+|-|#|=|!|:|::|@|^|{|}|"|'|  |.|,|100|http
+https:|//|material/|'s| | | | | |$\\frac{a}{b}$|\\(\\foo\\)|$x_1|{a}^b$|language-mermaid
 """.strip()
     .replace("\n", "|")
     .split("|")
