@@ -95,12 +95,8 @@ AS_WRITTEN = [
     ":--> x",
     "!",
     "a\\",
-    "\u00a0- no list",
-    "\u30001. 中文",
-    "\u2003> no quote",
-    "\u00a0\u3000+ no list",
-    "\u3000",
 ]
+AS_WRITTEN += ["\u00a0- no list", "\u30001. 中文", "\u2003> no quote", "\u00a0\u3000+ no list", "\u3000"]
 
 
 def test_a_text_without_markdown_is_read_as_it_is_written(texts: TextPage) -> None:
