@@ -29,6 +29,7 @@ CHROMIUM_ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--force-prefers-reduced-motion",  # what shimmers and glides is painted by the processor
 ]
 
 REST = 2000  # milliseconds that a page may take to come to rest before a click

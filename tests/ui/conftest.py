@@ -86,9 +86,10 @@ def menny(browser: Browser, home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def staged(browser: Browser, home: Path) -> Iterator[str]:
-    """The page over an engine that writes slowly what a test wants: its address."""
-    with serve("tests/ui/app_with_fake_engine.py", home) as address:
+def staged(request: pytest.FixtureRequest, browser: Browser, home: Path) -> Iterator[str]:
+    """The page over an engine that writes slowly what a test wants, in as many words as its module says: its address."""
+    words = str(getattr(request.module, "WORDS", 8))
+    with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS=words) as address:
         yield address
 
 

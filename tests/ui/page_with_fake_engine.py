@@ -13,7 +13,7 @@ from menny.ui.page import main
 from tests.ui.fake_engine import FakeEngine, last_question
 from tests.ui.moderated import answered, judged
 
-WORDS = int(os.environ.get("MENNY_TEST_WORDS", "60"))
+WORDS = int(os.environ.get("MENNY_TEST_WORDS", "8"))
 CONTEXT = int(os.environ.get("MENNY_TEST_CONTEXT", "4000"))  # letters
 ELSEWHERE = os.environ.get("MENNY_TEST_ELSEWHERE", "http://127.0.0.1:9")
 

@@ -77,7 +77,7 @@ def servers(home: Path) -> Iterator[Servers]:
         forking = subprocess.Popen(
             command,
             cwd=PROJECT,
-            env=environment_of(home),
+            env=environment_of(home) | {"MENNY_TEST_WORDS": "60"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

@@ -6,6 +6,7 @@ from playwright.sync_api import Browser, expect
 from tests.ui.browsing import Visitor
 from tests.ui.conftest import Stage, go, say, texts
 
+WORDS = 60  # of a reply, so that it is still being written
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
 
 

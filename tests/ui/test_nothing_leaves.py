@@ -154,7 +154,7 @@ def watched(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with http_here(Proxy, asked=asked) as proxy:
         names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
         settings = dict.fromkeys(names, proxy) | {"NO_PROXY": "127.0.0.1,localhost"} | guarded(home)
-        with serve("tests/ui/app_with_fake_engine.py", home, **settings) as address:
+        with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", **settings) as address:
             yield Watched(address, asked, home)
 
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def staged(browser: Browser, home: Path) -> Iterator[str]:
     """The page over an engine with room for a thought that grows until somebody stops it."""
-    with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_CONTEXT="100000") as address:
+    with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", MENNY_TEST_CONTEXT="100000") as address:
         yield address
 
 
