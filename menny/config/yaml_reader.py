@@ -28,7 +28,9 @@ _VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:#'\"{\[]+: +|- +)(?P<value>\S.*)")
 _INDICATORS = "{[*&!%@`|>\"'?-"  # what no plain text can begin with
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # halves of a character
-_COMMENT_OR_TEXT = re.compile(r"[ \t]+#[^\s#!]")  # a comment has a space after its #; "Number #1" hasn't
+_COMMENT_OR_TEXT = re.compile(  # a comment has a space after its #, and words; "Number #1" and "C #" haven't
+    "[ \t]+#(?:[^\\s#!]|[ \t]*(?:[\n\r\x85\u2028\u2029]|\\Z))"
+)
 
 
 class PlainYamlError(Exception):

@@ -134,6 +134,8 @@ class Database:
             raise DamagedError(f"{self._name} isn't a store of chats.")
         else:
             migrate(db, self._migrations)
+            if db.execute("PRAGMA foreign_key_check").fetchone():  # a message that no chat or other message leads to
+                raise DamagedError(f"{self._name} is damaged.")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
         for statement in PROBES:

@@ -219,9 +219,9 @@ def test_a_tab_is_named_by_where_it_stands(text: str, line: int, words: str) -> 
 def test_a_text_that_a_comment_cuts_short_is_noticed_and_a_comment_is_not() -> None:
     text = (
         "a: Number #1\nb: Number # 1\nc: 'Number' #1\nd: 'Number #1'\ne: 7 #1\nf: |\n  Number #1\n"
-        "g: [x #2\n  ]\nh: one\n  two #3 #4\n#i: x\nj: C#7\nk: yes #1\n"
+        "g: [x #2\n  ]\nh: one\n  two #3 #4\n#i: x\nj: C#7\nk: yes #1\nl: C #\nm: F # \n#\nn: x # a\n  #\n"
     )
-    assert texts_cut_by_comments(text) == [(1, "#1"), (8, "#2"), (11, "#3 #4")]
+    assert texts_cut_by_comments(text) == [(1, "#1"), (8, "#2"), (11, "#3 #4"), (15, "#"), (16, "#")]
     assert texts_cut_by_comments("a: b #1\nc: 'd") == []
     for path in CONFIGS.rglob("*.yaml"):
         assert texts_cut_by_comments(path.read_text(encoding="utf-8")) == []

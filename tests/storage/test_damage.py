@@ -53,6 +53,7 @@ DAMAGES = [  # what the quick check doesn't see, and a query does
     ("UPDATE said_data SET block = x'ff' WHERE id = 10",),
     ("DELETE FROM said_data WHERE id > 10",),
     ("DROP TABLE said_idx",),
+    ("UPDATE messages SET parent = 'x' || parent WHERE number % 7 = 3",),
     ("DROP TABLE titles_docsize",),
 ]
 
