@@ -40,7 +40,7 @@ class SelfReflection:
         """Return the verdict on a text; on one longer than the context, the worst of its overlapping pieces."""
         began = time.perf_counter()
         if not self._engine.can_score:
-            raise EngineError("A model on this server can't moderate: choose one on this machine.")
+            raise EngineError("A model on this server can't moderate: choose one on this machine, or on vLLM.")
         text = sanitize(text)
         if is_blank(text):
             return nothing_to_judge(self.settings)

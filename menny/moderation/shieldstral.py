@@ -49,7 +49,7 @@ class Shieldstral:
         """
         began = time.perf_counter()
         if not self._engine.can_score:
-            raise EngineError("A model on this server can't moderate: choose one on this machine.")
+            raise EngineError("A model on this server can't moderate: choose one on this machine, or on vLLM.")
         text, question = sanitize(text), sanitize(question)[-MOST_QUESTION:]
         if is_blank(text):
             return nothing_to_judge(self.settings)
