@@ -89,13 +89,13 @@ def learn_continuing(connection: Connection, dialect: Dialect, model: str) -> Di
 
 class Overlap:
     """Joins a continuation to its text, which a server may write again: its white space at the end, which the server
-    didn't get, or all of it.
+    didn't get, or all of it, as Mistral's API always does (`is_repeated`).
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_repeated: bool) -> None:
         begun = text.rstrip()
         self._left = text[len(begun) :]
-        self._begun = begun if len(begun) >= SHORTEST_ECHO else ""
+        self._begun = begun if is_repeated or len(begun) >= SHORTEST_ECHO else ""
         self._held = ""  # what may be the beginning of all of it
 
     def take(self, text: str) -> str:

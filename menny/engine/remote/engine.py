@@ -179,7 +179,8 @@ class RemoteEngine:
         reader = ReplyReader(self.server.address, self.server.key, params.max_tokens)
         messages = messages_of(request.prompt)
         begun = messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else ""
-        overlap, stops = Overlap(begun), StopFinder(params.stop)  # not every server knows stop strings
+        overlap = Overlap(begun, is_repeated=self._dialect.continuing == "prefix")
+        stops = StopFinder(params.stop)  # not every server knows stop strings
         patience = threading.Timer(AFTER_END_SECONDS, call.hang_up)
         try:
             for event in self._events(request, params, call):

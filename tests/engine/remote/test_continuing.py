@@ -63,6 +63,8 @@ def test_mistrals_own_servers_continue_what_is_marked_as_a_prefix_and_get_their_
         assert resumed(engine) == ", three."
         body = generation(server)
         assert body["messages"] == [*SENT[:2], {**SENT[2], "prefix": True}]
+        server.answer = words("One, ", "two, three.")  # its API writes the prefix too, however short it is
+        assert resumed(engine) == ", three."
         assert not {"continue_final_message", "stream_options"} & body.keys()
 
         prompt = encode_chat(CHAT[:2], "chatml", ByteTokenizer())
