@@ -44,7 +44,9 @@ def elsewhere() -> Iterator[Elsewhere]:
 def staged(browser: Browser, elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page over an engine that writes slowly what a test wants."""
     home = tmp_path_factory.mktemp("home")
-    with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", MENNY_TEST_ELSEWHERE=elsewhere.address) as address:
+    with serve(
+        "tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", MENNY_TEST_ELSEWHERE=elsewhere.address
+    ) as address:
         yield address
 
 
