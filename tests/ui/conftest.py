@@ -87,7 +87,7 @@ def menny(browser: Browser, home: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def staged(request: pytest.FixtureRequest, browser: Browser, home: Path) -> Iterator[str]:
-    """The address of a page over an engine that writes slowly what a test wants, in as many words as its module says."""
+    """The address of a page over an engine that writes slowly what is wanted, in as many words as its module says."""
     words = str(getattr(request.module, "WORDS", 8))
     with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS=words) as address:
         yield address
