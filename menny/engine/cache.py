@@ -3,7 +3,9 @@
 Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim, W window.
 """
 
+import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol, Self
 
 import mlx.core as mx
@@ -59,21 +61,14 @@ class LayerCache(Protocol):
     def trim(self, offset: int) -> None:
         """Drop the tokens from this position on, to which `can_trim_to` must be true."""
 
-    def slots(self, n_tokens: int) -> tuple[int, int] | None:
-        """The first slot of the next tokens, and how many the first of them sees, from slot 0 on and itself included.
-
-        None where they don't lie one behind the other.
-        """
-
     def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
-        """Where the buffers of batch 1 are, with room for the next tokens, to be written in place: see `close`."""
-
-    def close(self, n_tokens: int) -> None:
-        """So many tokens were written into what `open` returned."""
+        """Where the buffers of batch 1 are, with room for the next tokens, to be written in place."""
 
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
+
+    window: int | None = None
 
     def __init__(self) -> None:
         self.offset = 0  # the position of the next token
@@ -151,7 +146,12 @@ class _Buffers:
         all_values[..., slot:end, :] = values
         return all_keys, all_values
 
-    def _open(self, capacity: int, n_heads: int, head_dim: int) -> Addresses:
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
+        """Where the buffers of batch 1 are, with room for the next tokens, to be written in place: see Cache.close."""
+        most = self.window or sys.maxsize
+        if self._views and not self._is_shared and min(self.offset + n_tokens, most) <= self._addresses[2]:
+            return self._addresses
+        capacity = min(self._blocks(self.offset + n_tokens), most)
         if capacity > self._capacity:
             self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
         if self._views is None or self._is_shared:
@@ -165,15 +165,9 @@ class _Buffers:
             self._addresses = views[0].ctypes.data, views[1].ctypes.data, self._capacity
         return self._addresses
 
-    def close(self, n_tokens: int) -> None:
-        """So many tokens were written into what `open` returned."""
-        self.offset += n_tokens
-
 
 class KVCache(_Buffers):
     """A cache of all positions: position i lives in slot i."""
-
-    window: int | None = None
 
     @classmethod
     def of(cls, buffers: Sequence[mx.array], offset: int) -> Self:
@@ -192,12 +186,6 @@ class KVCache(_Buffers):
         all_keys, all_values = self._write(keys, values, start)
         self.offset = end
         return all_keys[..., :end, :], all_values[..., :end, :]
-
-    def slots(self, n_tokens: int) -> tuple[int, int] | None:  # noqa: ARG002 - however many
-        return self.offset, self.offset + 1
-
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
-        return self._open(self._blocks(self.offset + n_tokens), n_heads, head_dim)
 
     def can_trim_to(self, offset: int) -> bool:
         return offset <= self.offset
@@ -225,7 +213,7 @@ class RollingCache(_Buffers):
 
     def __init__(self, window: int) -> None:
         super().__init__()
-        self.window = window
+        self.window: int = window
 
     def mask(self, n_tokens: int) -> Mask:
         if n_tokens == 1:
@@ -280,14 +268,6 @@ class RollingCache(_Buffers):
         self.offset = end
         return all_keys, all_values
 
-    def slots(self, n_tokens: int) -> tuple[int, int] | None:
-        if n_tokens > 1 and self.offset + n_tokens > self.window:
-            return None
-        return self.offset % self.window, min(self.offset + 1, self.window)
-
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
-        return self._open(min(self._blocks(self.offset + n_tokens), self.window), n_heads, head_dim)
-
     def _in_order(self, n_tokens: int) -> tuple[list[mx.array], list[mx.array]]:
         """The last `n_tokens` keys and values in order of time, in up to two pieces each."""
         if n_tokens == 0:
@@ -302,10 +282,18 @@ class RollingCache(_Buffers):
 class Cache(list[LayerCache]):
     """A whole model's cache: one layer cache per block."""
 
+    _opened: Sequence[Addresses] = ()
+    _addresses: np.ndarray  # of what was opened last
+
     @property
     def offset(self) -> int:
         """The number of tokens seen, which is the position of the next one."""
         return self[0].offset
+
+    @cached_property
+    def windows(self) -> np.ndarray:
+        """Each layer's window; a very large number where it has none."""
+        return np.array([layer.window or sys.maxsize for layer in self])
 
     @property
     def nbytes(self) -> int:
@@ -335,6 +323,18 @@ class Cache(list[LayerCache]):
         """Make room for `n_tokens` more tokens at once, when the next ones come."""
         for layer in self:
             layer.reserve(n_tokens)
+
+    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> np.ndarray:
+        """Where each layer's buffers are [layers, 3], with room for the next tokens: as LayerCache.open tells it."""
+        opened = [layer.open(n_tokens, n_heads, head_dim) for layer in self]
+        if opened != self._opened:
+            self._opened, self._addresses = opened, np.array(opened, np.int64)
+        return self._addresses
+
+    def close(self, n_tokens: int) -> None:
+        """So many tokens were written into what `open` returned."""
+        for layer in self:
+            layer.offset += n_tokens
 
     def trim(self, offset: int) -> None:
         """Drop the tokens from this position on, to which `can_trim_to` must be true."""

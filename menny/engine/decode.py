@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from menny.engine.cache import Cache
+from menny.engine.cpu import sampling as sampling_on_cpu
 from menny.engine.passes import Pass
 from menny.engine.runtime import Runtime
-from menny.engine.sampling import SamplingParams, key_at, make_sampler, penalise_repetition
+from menny.engine.sampling import NOT_A_NUMBER, SamplingParams, key_at, make_sampler, penalise_repetition
 from menny.errors import EngineError
-
-NOT_A_NUMBER = -1  # stands for a token where the logits weren't numbers
 
 Tokens = AsyncGenerator[int | None]
 
@@ -28,7 +27,7 @@ Tokens = AsyncGenerator[int | None]
 class Sampled:
     """A token that was sampled, perhaps not computed yet, and the state that the next one is sampled from."""
 
-    token: mx.array  # [1]
+    token: mx.array  # [1, 1]
     position: int
     recent: mx.array | None = None  # the last tokens, where repetition is penalised
     near_ties: mx.array | None = None  # [1], see SpeculativeDecoding
@@ -43,7 +42,8 @@ class Decoding:
         self._cache = cache
         self._prompt = prompt
         self._params = params
-        self._sampler = make_sampler(params)
+        on_cpu = mx.default_device().type == mx.DeviceType.cpu
+        self._sampler = (sampling_on_cpu.make_sampler if on_cpu else make_sampler)(params, runtime.vocab_size)
         self._count = len(prompt)  # tokens of the prompt, and those that were handed on
         self._seed = int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed
 
@@ -55,7 +55,7 @@ class Decoding:
         """
         try:
             before = self._before_the_first()
-            first = self._sample(await self._forward(mx.array([self._prompt[-1]])), before)
+            first = self._sample(await self._forward(mx.array([[self._prompt[-1]]])), before)
             async for token in self._decode(before, first):
                 yield token
         finally:
@@ -84,34 +84,33 @@ class Decoding:
         return now
 
     async def _forward(self, tokens: mx.array) -> mx.array:
-        """Put tokens [L] into the cache; their logits [L, V]."""
-        logits = await Pass(tokens[None], self._cache)
+        """Put tokens [1, L] into the cache; their logits [1, L, V], which may be padded beyond the vocabulary."""
+        logits = await Pass(tokens, self._cache)
         assert logits is not None  # noqa: S101
-        return logits[0, :, : self._vocab_size]
+        return logits
 
     def _before_the_first(self) -> Sampled:
         """The state that the first token is sampled from."""
         context = self._params.repetition_context
         is_penalised = self._params.repetition_penalty != 1 and context > 0
         recent = mx.array(list(self._prompt)[-context:], mx.int32) if is_penalised else None
-        return Sampled(mx.array([0]), len(self._prompt) - 1, recent)
+        return Sampled(mx.array([[0]]), len(self._prompt) - 1, recent)
 
     def _sample(self, logits: mx.array, before: Sampled, place: int = 0) -> Sampled:
-        """The token that follows a place of logits [L, V]; its computation is queued."""
-        row = logits[place : place + 1]
-        finite = mx.isfinite(mx.sum(row.astype(mx.float32), axis=-1))  # neither NaN nor infinity among them
+        """The token that follows a place of logits [1, L, V]; its computation is queued."""
         recent = before.recent
         if recent is not None:
-            row = penalise_repetition(row, recent[None], self._params.repetition_penalty)
+            row = logits[0, place : place + 1, : self._vocab_size]
+            logits, place = penalise_repetition(row, recent[None], self._params.repetition_penalty)[None], 0
         position = before.position + 1
-        token = mx.where(finite, self._sampler(row, key_at(self._seed, position)).astype(mx.int32), NOT_A_NUMBER)
+        token = self._sampler(logits, place, key_at(self._seed, position))
         if recent is not None:
-            recent = mx.concatenate([recent, token])[-self._params.repetition_context :]
-        near_ties = self._count_near_ties(row)
+            recent = mx.concatenate([recent, token[0]])[-self._params.repetition_context :]
+        near_ties = self._count_near_ties(logits, place)
         mx.async_eval(token, *([] if near_ties is None else [near_ties]))
         return Sampled(token, position, recent, near_ties)
 
-    def _count_near_ties(self, logits: mx.array) -> mx.array | None:  # noqa: ARG002 - for drafts
+    def _count_near_ties(self, logits: mx.array, place: int) -> mx.array | None:  # noqa: ARG002 - for drafts
         return None
 
     def _read(self, sampled: Sampled) -> int:

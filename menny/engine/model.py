@@ -186,7 +186,11 @@ class Mistral(nn.Module):
         if not wanted:
             return [None] * len(passes)
         logits = self.logits(x if n_wanted == start else mx.concatenate(wanted, axis=1))
-        return [None if place is None else logits[:, place] for place in places]
+        return [None if place is None else self._part(logits, place) for place in places]
+
+    def _part(self, logits: mx.array, place: slice) -> mx.array:
+        """One pass's logits [1, L, V] of those of all."""
+        return logits[:, place]
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """Run the blocks: [B, L, dim] → [B, L, dim]."""

@@ -61,22 +61,31 @@ _RANGES = (
 
 
 _64_BITS = (1 << 64) - 1
-_COLDEST = 1e-30  # a lower temperature would be 0 in float32
+COLDEST = 1e-30  # a lower temperature would be 0 in float32
+NOT_A_NUMBER = -1  # stands for a token where the logits weren't numbers
 
-Sampler = Callable[[mx.array, mx.array], mx.array]
+Sampler = Callable[[mx.array, int, int], mx.array]
 
 
-def make_sampler(params: SamplingParams) -> Sampler:
-    """Make the function (logits [B, V], random key) → tokens [B]."""
-    if params.temperature == 0:
-        return lambda logits, _: mx.argmax(logits, axis=-1)
-    return lambda logits, key: sample(logits, key, params)
+def make_sampler(params: SamplingParams, vocab_size: int) -> Sampler:
+    """Make the function (logits [1, L, V], a place in L, random key of key_at) → token [1, 1].
+
+    It is NOT_A_NUMBER where there is NaN or infinity. A model's output may be padded beyond `vocab_size`.
+    """
+
+    def choose(logits: mx.array, place: int, key: int) -> mx.array:
+        row = logits[0, place : place + 1, :vocab_size]
+        finite = mx.isfinite(mx.sum(row.astype(mx.float32), axis=-1))  # neither NaN nor infinity among them
+        token = mx.argmax(row, axis=-1) if params.temperature == 0 else sample(row, mx.random.key(key), params)
+        return mx.where(finite, token.astype(mx.int32), NOT_A_NUMBER)[None]
+
+    return choose
 
 
 def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
     """Draw a token [B] from logits [B, V], after the temperature and the filters, in the order top_k, top_p, min_p."""
     logits = logits.astype(mx.float32)
-    logits = (logits - mx.max(logits, axis=-1, keepdims=True)) / max(params.temperature, _COLDEST)  # can't overflow
+    logits = (logits - mx.max(logits, axis=-1, keepdims=True)) / max(params.temperature, COLDEST)  # can't overflow
     if 0 < params.top_k < logits.shape[-1]:
         logits = keep_top_k(logits, params.top_k)
     if params.top_p < 1:
@@ -86,8 +95,8 @@ def sample(logits: mx.array, key: mx.array, params: SamplingParams) -> mx.array:
     return mx.random.categorical(logits, key=key)
 
 
-def key_at(seed: int, position: int) -> mx.array:
-    """The random key of the draw of the token at a position.
+def key_at(seed: int, position: int) -> int:
+    """The random key of the draw of the token at a position: a whole number of 64 bits.
 
     It depends on nothing else, so a reply is the same whichever passes it was computed by. Seed and position are mixed
     as by SplitMix64 (Steele et al., 2014), whose neighbouring outputs have nothing in common.
@@ -95,7 +104,7 @@ def key_at(seed: int, position: int) -> mx.array:
     mixed = (seed + (position + 1) * 0x9E3779B97F4A7C15) & _64_BITS
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _64_BITS
-    return mx.random.key(mixed ^ (mixed >> 31))
+    return mixed ^ (mixed >> 31)
 
 
 def keep_top_k(logits: mx.array, k: int) -> mx.array:

@@ -26,36 +26,32 @@ class Row:
     def __init__(self, request: Request, work: Work, cache_bytes: int) -> None:
         self.request = request
         self.cache_bytes = cache_bytes  # that its cache will take at most
-        self.wants: Pass | None = None
         self.is_over = False
         self._work = work
+        self._wait_for(None)
 
-    @property
-    def is_reading(self) -> bool:
-        """True while it waits for a pass that it shares with no other."""
-        return self.wants is not None and not self.wants.is_light
-
-    @property
-    def n_tokens(self) -> int:
-        """The number of tokens that it would put into the next shared pass."""
-        return 0 if self.wants is None or self.is_reading else self.wants.length
+    def _wait_for(self, wants: Pass | None) -> None:
+        self.wants = wants
+        self.is_reading = wants is not None and not wants.is_light  # it waits for a pass that it shares with no other
+        self.n_tokens = 0 if wants is None or self.is_reading else wants.length  # that it puts into the next shared one
 
     def go_on(self, logits: mx.array | None = None) -> None:
         """Hand over what it waited for, and run it up to its next pass."""
         try:
-            self.wants = self._work.send(logits)
+            self._wait_for(self._work.send(logits))
         except StopIteration:
             self._end()
 
     def fail(self, error: Exception) -> None:
         """Raise an error where it waits for its pass."""
         try:
-            self.wants = self._work.throw(error)
+            self._wait_for(self._work.throw(error))
         except StopIteration:
             self._end()
 
     def _end(self) -> None:
-        self.wants, self.is_over = None, True
+        self._wait_for(None)
+        self.is_over = True
 
 
 class Scheduler:

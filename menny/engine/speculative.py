@@ -41,7 +41,7 @@ class SpeculativeDecoding(Decoding):
     def __init__(self, runtime: Runtime, cache: Cache, prompt: Sequence[int], params: SamplingParams) -> None:
         super().__init__(runtime, cache, prompt, params)
         self._lookup = Lookup(prompt)
-        self._is_exact = _is_exact(runtime, params)
+        self._is_exact = _is_exact(runtime, params) and not runtime.model.is_exact
         self._before: Sampled  # the token before the last one
         self._sampled: Sampled  # the last one, which isn't handed on yet
         self._trusted = 0  # tokens in the cache when the first draft was verified; 0: there was none
@@ -70,7 +70,7 @@ class SpeculativeDecoding(Decoding):
         if draft and not self._trusted:
             self._trusted = self._cache.offset
         began = time.perf_counter()
-        logits = await self._forward(mx.array([token, *draft]))
+        logits = await self._forward(mx.array([[token, *draft]]))
         mx.async_eval(logits)
         yield token
         self._before, self._sampled = self._sampled, self._sample(logits, self._sampled)
@@ -95,10 +95,14 @@ class SpeculativeDecoding(Decoding):
 
     # Exactness
 
-    def _count_near_ties(self, logits: mx.array) -> mx.array | None:
-        """The number of tokens as likely as the likeliest, itself included, to the last digits: [1, V] → [1]."""
+    def _count_near_ties(self, logits: mx.array, place: int) -> mx.array | None:
+        """The number of tokens as likely as the likeliest, itself included, to the last digits [1].
+
+        None where it doesn't matter: kernels that compute a token alike in any company leave no other rounding.
+        """
         if not self._is_exact:
             return None
+        logits = logits[0, place : place + 1, : self._vocab_size]
         nearly = mx.max(logits, axis=-1) - NEAR_TIE * mx.max(mx.abs(logits), axis=-1)
         return mx.sum(logits >= nearly, axis=-1)
 
@@ -114,8 +118,8 @@ class SpeculativeDecoding(Decoding):
         tokens = self._lookup.tokens
         self._cache.trim(self._trusted)
         for token in tokens[self._trusted : -1]:
-            mx.eval(await self._forward(mx.array([token])))
+            mx.eval(await self._forward(mx.array([[token]])))
             yield None
-        sampled = self._sample(await self._forward(mx.array(tokens[-1:])), self._before)
+        sampled = self._sample(await self._forward(mx.array([tokens[-1:]])), self._before)
         async for following in super()._decode(self._before, sampled):
             yield following

@@ -2,18 +2,22 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from menny.chat import Chat, Reply, ReplySettings
 from menny.config.paths import CONFIGS
+from menny.engine import SamplingParams, load_engine
 from menny.errors import EngineError, PromptError, WithheldError
 from menny.moderation.categories import load_moderation
 from menny.moderation.moderator_cache import ModeratorCache
 from menny.moderation.policy import WITHHELD, Moderation, ModerationResult, Policy, Side
 from menny.storage import ChatStore, MessageNode
+from tests.engine.scripts import write_script
 from tests.ui.fake_engine import FakeEngine, last_question
 
 SETTINGS = load_moderation(CONFIGS / "moderation.yaml")
@@ -98,6 +102,33 @@ def test_every_cell(told: Told, side: Side, category: str, action: str) -> None:
         assert told.store.search("nasty") == []
         assert reply.finish_reason == "stop"
         assert not reply.can_go_on
+
+
+def test_a_reply_is_judged_before_and_after_while_another_chat_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = Policy(*[dict.fromkeys(CATEGORIES, "warn")] * 2)
+    greedy = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
+    settings = ReplySettings(greedy, template="chatml", moderation=ModeratorCache().moderation(SETTINGS, everything))
+    model = write_script(tmp_path / "model", chats=True)
+    with closing(ChatStore(tmp_path / "chats.db")) as store, load_engine(model) as engine:
+        stream = engine.stream(engine.tokenizer.encode("B"), SamplingParams(temperature=0, max_tokens=1 << 18))
+        next(stream)
+        waiting, score = [], engine.score
+
+        def noting(*args: Any, **named: Any) -> Any:
+            waiting.append(stream._request.events.qsize())
+            scores = score(*args, **named)
+            waiting.append(stream._request.events.qsize())
+            return scores
+
+        monkeypatch.setattr(engine, "score", noting)
+        chat = Chat(store)
+        reply = chat.begin("hello")
+        assert sum(chunk.token is not None for chunk in chat.answer(reply, engine, settings)) == 20
+        assert len(waiting) >= 4  # before the reply and after it
+        assert all(before < after for before, after in zip(waiting[::2], waiting[1::2], strict=True))
+        stream.close()
 
 
 def test_an_acceptable_turn_is_judged_twice_and_leaves_no_trace(told: Told) -> None:

@@ -135,10 +135,10 @@ def test_filters_come_after_the_temperature():
 
 
 def test_a_temperature_of_0_takes_the_likeliest_whatever_else_is_set():
-    sampler = make_sampler(SamplingParams(temperature=0, top_k=3, top_p=0.5, min_p=0.5, seed=4))
-    rows = mx.array([LOGITS[0], LOGITS[0][::-1]])
-    for seed in range(5):
-        assert sampler(rows, mx.random.key(seed)).tolist() == [1, 3]
+    sampler = make_sampler(SamplingParams(temperature=0, top_k=3, top_p=0.5, min_p=0.5, seed=4), 5)
+    logits = mx.array([[LOGITS[0], LOGITS[0][::-1]]])
+    for key in range(5):
+        assert [sampler(logits, place, key).tolist() for place in range(2)] == [[[1]], [[3]]]
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-20, 1e-45, 5e-324])

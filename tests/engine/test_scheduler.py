@@ -212,6 +212,26 @@ def test_what_runs_in_the_background_reads_when_nobody_waits() -> None:
     assert len(streamed.tokens) == 20
 
 
+def test_a_reply_that_is_checked_before_and_after_goes_on_beside_a_stream() -> None:
+    table = Table(MODELS["dense"])
+    stream = table.add(reply([1, 2], max_tokens=1 << 20, lookup=False))
+    for _ in range(3):
+        table.scheduler.step()
+    for work in (
+        Request([6] * 3 * CHUNK, ScoreWork([[1], [2, 3]], CHUNK)),
+        reply([3] * 2 * CHUNK, max_tokens=20),
+        Request([6] * 3 * CHUNK, ScoreWork([[1], [2, 3]], CHUNK)),
+    ):
+        told = table.add(work)
+        while not told.is_over:
+            before = len(stream.events)
+            table.scheduler.step()
+            assert len(stream.events) == before + 1
+    assert not stream.is_over
+    stream.request.cancelled.set()
+    table.run()
+
+
 def test_a_beginning_that_several_have_in_common_is_computed_once_and_held_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

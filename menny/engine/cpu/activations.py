@@ -8,12 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from menny.engine.cpu.compiling import maths
-from menny.engine.cpu.vectors import EXP, HIGHEST, LN2, LOG2E, LOWEST, VectorBuilder, floats
+from menny.engine.cpu.vectors import (
+    EXP,
+    HIGHEST,
+    LN2,
+    LOG2E,
+    LOWEST,
+    WIDTH,
+    VectorBuilder,
+    floats,
+    i64,
+    ints,
+    shorts,
+)
 
 LARGEST = np.float32(32767)
+_ORDER = [0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15]  # of columns in the integers
 
 
 class Vectors(NamedTuple):
@@ -79,18 +93,44 @@ def to_integers(x: np.ndarray, group: int, n: np.ndarray, u: np.ndarray, v: np.n
     Columns of every eight are written in the order 0 4 1 5 2 6 3 7, in which tiles multiply them.
     """
     for number in range(len(x) // group):
-        start = number * group
-        most, check = np.float32(0), np.float32(0)
-        for place in range(start, start + group):
-            most = max(most, abs(x[place]))
-            check += np.float32(0) * x[place]  # NaN if there is any, or infinity
+        numbers = np.int64(x.ctypes.data) + 4 * number * group
+        most = _float_of(_largest(numbers, group))
         factor = LARGEST / most if most > 0 else np.float32(0)
-        total = np.int32(0)
-        for eight in range(start, start + group, 8):
-            for place in range(4):
-                low, high = np.rint(x[eight + place] * factor), np.rint(x[eight + place + 4] * factor)
-                n[eight + 2 * place] = np.int16(low)
-                n[eight + 2 * place + 1] = np.int16(high)
-                total += np.int32(low) + np.int32(high)
-        u[number] = most / LARGEST + check
+        total = _write_integers(numbers, group, factor, np.int64(n.ctypes.data) + 2 * number * group)
+        u[number] = most / LARGEST if most < np.inf else np.float32(np.nan)
         v[number] = u[number] * np.float32(total)
+
+
+@intrinsic
+def _largest(_: Any, numbers: Any, count: Any) -> Any:
+    """The bits of the largest |x| of these float32 numbers, a multiple of 16; NaN is the largest, then infinity."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        vectors = VectorBuilder(builder)
+        most = vectors.variable(vectors.zero(ints))
+        with cgutils.for_range(builder, builder.sdiv(args[1], ir.Constant(i64, WIDTH))) as step:
+            bits = vectors.load(ints, vectors.at(args[0], (step.index, 4 * WIDTH)), align=4)
+            size = builder.and_(bits, ir.Constant(ints, [0x7FFFFFFF] * WIDTH))
+            so_far = builder.load(most)
+            builder.store(builder.select(builder.icmp_signed(">", size, so_far), size, so_far), most)
+        return vectors.reduced("smax", builder.load(most))
+
+    return types.int32(types.int64, types.int64), lower
+
+
+@intrinsic
+def _write_integers(_: Any, numbers: Any, count: Any, factor: Any, out: Any) -> Any:
+    """Round numbers times a factor to 16-bit integers, in the tiles' order; returns their sum."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        vectors = VectorBuilder(builder)
+        by, total = vectors.splat(args[2]), vectors.variable(vectors.zero(ints))
+        with cgutils.for_range(builder, builder.sdiv(args[1], ir.Constant(i64, WIDTH))) as step:
+            x = vectors.load(floats, vectors.at(args[0], (step.index, 4 * WIDTH)), align=4)
+            whole = builder.fptosi(vectors.rounded(builder.fmul(x, by)), ints)
+            builder.store(builder.add(builder.load(total), whole), total)
+            ordered = builder.shuffle_vector(whole, whole, ir.Constant(ints, _ORDER))
+            vectors.store(builder.trunc(ordered, shorts), vectors.at(args[3], (step.index, 2 * WIDTH)), align=2)
+        return vectors.reduced("add", builder.load(total))
+
+    return types.int32(types.int64, types.int64, types.float32, types.int64), lower

@@ -10,6 +10,7 @@ import numpy as np
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
+from menny.engine.cpu.attention import SPARE
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, GROUP_SIZES, TILE, Packed
 from menny.engine.cpu.modules import describe
@@ -61,8 +62,9 @@ class BlockRunner:
         self._scratch: Scratch | None = None
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
-        """Whether this number of tokens, after what the cache has seen, may come."""
-        return 1 <= n_tokens <= MOST and all(layer.slots(n_tokens) is not None for layer in cache)
+        """Whether this number of tokens, after what the cache has seen, may come: they mustn't wrap around a window."""
+        is_whole = n_tokens == 1 or cache.fits_without_eviction(cache.offset + n_tokens)
+        return 1 <= n_tokens <= MOST and is_whole
 
     def __call__(self, x: np.ndarray, sequences: Sequences) -> np.ndarray:
         """[L, dim] before the blocks → [L, dim] behind them, for up to MOST tokens; the caches have seen them then."""
@@ -80,19 +82,18 @@ class BlockRunner:
         self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, pace.in_use)
         pace.observe(time.perf_counter() - began)
         for cache, length in sequences:
-            for layer in cache:
-                layer.close(length)
+            cache.close(length)
         return shared.x[: x.size].reshape(x.shape)
 
     def _find_places(self, sequences: Sequences) -> None:
         """Write down where each token's keys and values go in each block's cache, and how many it sees."""
         first = 0
         for cache, length in sequences:
-            for number, layer in enumerate(cache):
-                slot, seen = layer.slots(length) or (0, 0)
-                addresses = layer.open(length, self._n_kv_heads, self._head_dim)
-                self._places[number, first : first + length] = *addresses, slot, seen
-            self._places[:, first : first + length, SLOT:] += np.arange(length)[:, None]
+            positions, windows = np.arange(cache.offset, cache.offset + length), cache.windows[:, None]
+            places = self._places[:, first : first + length]  # [blocks, L, 5]
+            places[..., :SLOT] = cache.open(length, self._n_kv_heads, self._head_dim)[:, None]
+            places[..., SLOT] = positions % windows
+            places[..., SEEN] = np.minimum(positions + 1, windows)
             first += length
 
     def _pace(self, n_tokens: int) -> Pace:
@@ -141,7 +142,7 @@ class BlockRunner:
 
     def _own_rooms(self, seen: int) -> Scratch:
         """What each thread has to itself, with scores for a number of tokens."""
-        if self._scratch is None or self._scratch.scores.shape[1] < seen:
+        if self._scratch is None or self._scratch.scores.shape[1] < seen + SPARE:
             numbers = self._numbers
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
             of_threads = self._pool.threads
@@ -152,7 +153,7 @@ class BlockRunner:
                 v=np.zeros((of_threads, MOST * longest // GROUP_SIZES[0]), np.float32),
                 tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
-                scores=np.zeros((of_threads, max(2 * seen, numbers.experts + TILE)), np.float32),
+                scores=np.zeros((of_threads, max(2 * seen + SPARE, numbers.experts + TILE)), np.float32),
             )
         return self._scratch
 

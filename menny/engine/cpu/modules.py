@@ -120,4 +120,4 @@ def vectors(rows: np.ndarray, packed: Packed) -> Vectors:
 def back(out: np.ndarray, x: mx.array, width: int) -> mx.array:
     """Rows [L, n], filled up or not, in the shape of x but for the last."""
     n_rows = x.size // x.shape[-1]
-    return mx.array(out[:n_rows, :width]).reshape(*x.shape[:-1], width)
+    return mx.array(out[:n_rows, :width].reshape(*x.shape[:-1], width))

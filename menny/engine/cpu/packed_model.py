@@ -9,6 +9,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.cpu.arrays import in_order
 from menny.engine.cpu.block_runner import MOST, BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
 from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
@@ -71,6 +72,10 @@ class PackedMistral(Mistral):
         """True where kernels compute all products: a token's numbers are then the same whoever shares its pass."""
         last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
         return self._runner is not None and isinstance(last, PackedLinear)
+
+    def _part(self, logits: mx.array, place: slice) -> mx.array:
+        """A copy: views would have to be evaluated, each by itself."""
+        return mx.array(in_order(logits)[:, place])
 
     @property
     def is_exact(self) -> bool:

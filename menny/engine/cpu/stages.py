@@ -21,6 +21,7 @@ from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait
 
 KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a token's cache: addresses, slots, its own slot, and what it sees,
 PLACE = 5  # itself included
+_FEW_PIECES = 4  # of attention, that threads would share unevenly
 
 
 class Numbers(NamedTuple):
@@ -143,21 +144,29 @@ def attend_heads(
 ) -> None:
     """mixed = each head's attention over the tokens that are seen; `scales` multiply the tokens' queries [T]."""
     dim, heads = numbers.head_dim, numbers.n_heads
-    pieces = tokens * heads
+    group = heads // numbers.n_kv_heads  # heads that share keys and values
+    share = group if tokens * numbers.n_kv_heads >= _FEW_PIECES else 1  # of them, that a thread takes at once
+    pieces = tokens * heads // share
     piece = next_piece(stage)
     while piece < pieces:
-        token, head = piece // heads, piece % heads
+        token, first = piece * share // heads, piece * share % heads
         cache = places[token]
-        query = token * row + head * dim
-        rotate(
-            s.qkv[query : query + dim], turns[token, 0], turns[token, 1], numbers.neighbours, scales[token], own.head
-        )
         shape = cache[SEEN], dim
-        place = 4 * dim * cache[CAPACITY] * (head * numbers.n_kv_heads // heads)
+        place = 4 * dim * cache[CAPACITY] * (first // group)
         keys = carray(_floats_at(cache[KEYS] + place), shape)
         values = carray(_floats_at(cache[VALUES] + place), shape)
-        at = (token * heads + head) * dim
-        attend(own.head, keys, values, own.scores, s.mixed[at : at + dim])
+        for head in range(first, first + share):
+            query = token * row + head * dim
+            rotate(
+                s.qkv[query : query + dim],
+                turns[token, 0],
+                turns[token, 1],
+                numbers.neighbours,
+                scales[token],
+                own.head,
+            )
+            at = (token * heads + head) * dim
+            attend(own.head, keys, values, own.scores, s.mixed[at : at + dim], head == first)
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)

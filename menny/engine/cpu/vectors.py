@@ -23,6 +23,15 @@ _wide = ir.VectorType(i32, 2 * WIDTH)
 _EVEN, _ODD = (ir.Constant(ints, list(range(start, 2 * WIDTH, 2))) for start in (0, 1))
 
 
+def _of_fours(*lanes: int) -> list[int]:
+    """Lanes of two vectors, the second's from 16 on, told for the first four and alike in the others."""
+    return [four + lane for four in range(0, WIDTH, 4) for lane in lanes]
+
+
+_SINGLES = _of_fours(0, 16, 1, 17), _of_fours(2, 18, 3, 19)
+_DOUBLES = _of_fours(0, 1, 16, 17), _of_fours(2, 3, 18, 19)
+
+
 class VectorBuilder:
     """Writes vector instructions into a function that is being compiled."""
 
@@ -61,10 +70,7 @@ class VectorBuilder:
         for relation, bound in (("<", LOWEST), (">", HIGHEST)):
             limit = self.constant(bound)
             x = build.select(build.fcmp_ordered(relation, x, limit), limit, x)
-        floor = cgutils.get_or_insert_function(
-            build.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{WIDTH}f32"
-        )
-        whole = build.call(floor, [self.fma(x, self.constant(LOG2E), self.constant(0.5))])
+        whole = self._call("floor", floats, self.fma(x, self.constant(LOG2E), self.constant(0.5)))
         rest = self.fma(whole, self.constant(-LN2[1]), self.fma(whole, self.constant(-LN2[0]), x))
         power = self.constant(EXP[0])
         for factor in EXP[1:]:
@@ -81,9 +87,47 @@ class VectorBuilder:
         reading, keep, data = (ir.Constant(i32, number) for number in (0, 4 - level, 1))
         self.builder.call(prefetch, [self.builder.inttoptr(address, pointer), reading, keep, data])
 
-    def store(self, value: Any, address: Any) -> None:
-        """Put float32 numbers at an address."""
-        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer())).align = 4
+    def store(self, value: Any, address: Any, align: int = 4) -> None:
+        """Put a vector at an address."""
+        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer())).align = align
+
+    def first_lanes(self, count: Any) -> Any:
+        """A mask of the first `count` of 16, or of all."""
+        numbers = ir.Constant(ints, list(range(WIDTH)))
+        return self.builder.icmp_signed("<", numbers, self.splat(self.builder.trunc(count, i32)))
+
+    def load_lanes(self, address: Any, lanes: Any) -> Any:
+        """Float32 numbers at an address, where the mask is set, and zeros elsewhere: nothing else is read."""
+        pointer = self.builder.inttoptr(address, floats.as_pointer())
+        kind = ir.FunctionType(floats, [floats.as_pointer(), i32, lanes.type, floats])
+        load = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.v{WIDTH}f32.p0")
+        return self.builder.call(load, [pointer, ir.Constant(i32, 4), lanes, self.zero(floats)])
+
+    def store_lanes(self, value: Any, address: Any, lanes: Any) -> None:
+        """Put float32 numbers at an address, where the mask is set."""
+        pointer = self.builder.inttoptr(address, floats.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [floats, floats.as_pointer(), i32, lanes.type])
+        store = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.store.v{WIDTH}f32.p0")
+        self.builder.call(store, [value, pointer, ir.Constant(i32, 4), lanes])
+
+    def sums_of_four(self, four: list[Any]) -> Any:
+        """The sums of four vectors' float32 numbers, as a vector of four."""
+        build = self.builder
+        a, b, c, d = four
+        pair, other = self._interleaved_sums(a, b, _SINGLES), self._interleaved_sums(c, d, _SINGLES)
+        quarters = self._interleaved_sums(pair, other, _DOUBLES)  # each four of its numbers belong to the four vectors
+        for count in (8, 4):
+            low, high = (
+                build.shuffle_vector(quarters, quarters, ir.Constant(ir.VectorType(i32, count), list(lanes)))
+                for lanes in (range(count), range(count, 2 * count))
+            )
+            quarters = build.fadd(low, high)
+        return quarters
+
+    def _interleaved_sums(self, a: Any, b: Any, lanes: tuple[list[int], list[int]]) -> Any:
+        build = self.builder
+        low, high = (build.shuffle_vector(a, b, ir.Constant(ints, which)) for which in lanes)
+        return build.fadd(low, high)
 
     def variable(self, start: Any) -> Any:
         """A place for a value that changes; LLVM keeps it in a register."""
@@ -100,9 +144,22 @@ class VectorBuilder:
 
     def fma(self, a: Any, x: Any, y: Any) -> Any:
         """a x + y, in float32, rounded once."""
-        name = f"llvm.fma.v{WIDTH}f32"
-        kind = ir.FunctionType(floats, [floats] * 3)
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, x, y])
+        return self._call("fma", floats, a, x, y)
+
+    def rounded(self, x: Any) -> Any:
+        """The nearest whole numbers, as float32."""
+        return self._call("nearbyint", floats, x)
+
+    def reduced(self, how: str, whole_numbers: Any) -> Any:
+        """The sum ("add") or the largest ("smax") of 16 integers of 32 bits."""
+        return self._call(f"vector.reduce.{how}", i32, whole_numbers)
+
+    def _call(self, name: str, returns: Any, *args: Any) -> Any:
+        """Call an LLVM intrinsic for vectors of 16."""
+        of = {floats: "f32", ints: "i32"}[args[0].type]
+        kind = ir.FunctionType(returns, [arg.type for arg in args])
+        name = f"llvm.{name}.v{WIDTH}{of}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), args)
 
     def add_product(self, a: Any, x: Any, total: Any) -> None:
         """total += a x."""

@@ -1,0 +1,77 @@
+"""From logits to a token on a processor, in NumPy: the same filters, in the same order, as sampling.py has in MLX.
+
+There they are queued behind a pass, as a graphics card needs it; but MLX's random numbers and sorts take a processor
+longer than a small model's whole pass.
+
+Legend of shapes: V vocabulary.
+"""
+
+import mlx.core as mx
+import numpy as np
+
+from menny.engine.cpu.arrays import in_order
+from menny.engine.sampling import COLDEST, NOT_A_NUMBER, Sampler, SamplingParams
+
+_BLOCK = 256  # tokens whose probabilities are summed at once
+
+
+def make_sampler(params: SamplingParams, vocab_size: int) -> Sampler:
+    """Make the function (logits [1, L, V], a place in L, random key) → token [1, 1], as sampling.make_sampler does."""
+
+    def choose(logits: mx.array, place: int, key: int) -> mx.array:
+        row = in_order(logits.astype(mx.float32))[0, place, :vocab_size]
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_finite = np.isfinite(row.sum())
+        if not is_finite:
+            return mx.array([[NOT_A_NUMBER]])
+        return mx.array([[int(row.argmax()) if params.temperature == 0 else draw(row, key, params)]])
+
+    return choose
+
+
+def draw(logits: np.ndarray, key: int, params: SamplingParams) -> int:
+    """Draw a token from logits [V], after the temperature and the filters, in the order top_k, top_p, min_p."""
+    logits = (logits - logits.max()) / np.float32(max(params.temperature, COLDEST))  # the largest is 0
+    tokens = None  # all of them
+    if 0 < params.top_k < len(logits):
+        tokens = likeliest(logits, params.top_k)
+    if params.top_p < 1:
+        tokens = nucleus(logits, params.top_p, tokens)
+    if params.min_p > 0:
+        likely = logits >= np.log(np.float32(params.min_p))
+        tokens = np.flatnonzero(likely) if tokens is None else tokens[likely[tokens]]
+    weights = np.exp(logits if tokens is None else logits[tokens])
+    place = _place_at(weights, (key >> 11) / (1 << 53))
+    return place if tokens is None else int(tokens[place])
+
+
+def likeliest(logits: np.ndarray, k: int) -> np.ndarray:
+    """The k likeliest tokens, and those as likely as the k-th."""
+    return np.flatnonzero(logits >= np.partition(logits, -k)[-k])
+
+
+def nucleus(logits: np.ndarray, p: float, tokens: np.ndarray | None = None) -> np.ndarray:
+    """The fewest of the likeliest tokens that reach p, in the order of their numbers.
+
+    Only those that can be among them are sorted: all that have less than (1 - p) / V together don't have 1 - p.
+    """
+    tokens = np.arange(len(logits)) if tokens is None else tokens
+    shares = np.exp(logits[tokens])
+    shares /= shares.sum(dtype=np.float64)
+    candidates = np.flatnonzero(shares >= min((1 - p) / len(shares), shares.max()))
+    order = candidates[np.argsort(-shares[candidates], kind="stable")]
+    before = np.cumsum(shares[order], dtype=np.float64) - shares[order]  # the share of all likelier tokens
+    count = max(1, int(np.searchsorted(before, p)))
+    return np.sort(tokens[order[:count]])
+
+
+def _place_at(weights: np.ndarray, share: float) -> int:
+    """The place in a row of weights at which their running sum passes this share of it: a draw, if that's random."""
+    starts = np.arange(0, len(weights), _BLOCK)
+    sums = np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64))
+    target = share * sums[-1]
+    block = int(np.searchsorted(sums, target, side="right"))
+    inner = weights[starts[block] : starts[block] + _BLOCK]
+    running = np.cumsum(inner, dtype=np.float64)
+    place = np.searchsorted(running, target - (sums[block - 1] if block else 0.0), side="right")
+    return int(starts[block] + min(place, np.flatnonzero(inner)[-1]))
