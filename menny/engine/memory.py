@@ -1,7 +1,10 @@
-"""Releasing freed memory to the system: the C library would keep the small pieces."""
+"""Returning memory to the system: what was freed, as the C library would keep small pieces, and the compiler's code."""
 
 import ctypes
 import gc
+import mmap
+import re
+from pathlib import Path
 
 import mlx.core as mx
 
@@ -25,3 +28,19 @@ def return_freed_memory() -> None:
 def active_memory() -> int:
     """The bytes that arrays hold at this moment, which shows the progress of a model's loading."""
     return int(mx.get_active_memory())
+
+
+def return_compiler() -> None:
+    """Return the code of LLVM, 70 MB that are only called while kernels are compiled or read.
+
+    The system reads it from its file again if it is called after all. Only pages that are as in the file are returned.
+    """
+    maps = Path("/proc/self/smaps")
+    if not maps.is_file():
+        return
+    libc = ctypes.CDLL(None)
+    for lines in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", maps.read_text(), flags=re.MULTILINE):
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-.p .*/libllvmlite\S*\n", lines)
+        if found and re.search(r"^Anonymous: +0 kB", lines, re.MULTILINE):
+            begin, end = (int(number, 16) for number in found.groups())
+            libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)

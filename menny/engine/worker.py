@@ -23,7 +23,7 @@ from menny.engine.cache_files import CacheFolder, files_of
 from menny.engine.distributed.pipeline import PAUSE, Pipeline
 from menny.engine.distributed.ring import lost
 from menny.engine.generate import generate
-from menny.engine.memory import release_memory
+from menny.engine.memory import release_memory, return_compiler, return_freed_memory
 from menny.engine.memory_plan import Plan
 from menny.engine.model import Mistral
 from menny.engine.passes import Cancelled
@@ -82,6 +82,7 @@ class Engine:
         self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._cache_folder = cache_folder
         self._forgets = False
+        self._returns_left = 2  # of memory: after loading, and after the first request, for which kernels are read too
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
@@ -271,6 +272,10 @@ class Engine:
 
     def _rest(self, runtime: Runtime) -> None:
         """Wait for work, with the lock held; meanwhile see to other machines, or to files."""
+        if self._returns_left:
+            self._returns_left -= 1
+            return_freed_memory()
+            return_compiler()
 
         def is_due() -> bool:
             return self._has_work() or self._forgets
