@@ -201,7 +201,7 @@ class TerminalChat:
 
         print_reply(self._chat, begin, who.name, self._engine, settings)
         for reply in asked:
-            self._remembering.forget_refused(reply)
+            self._remembering.report(reply)
 
     def end(self) -> None:
         """Note what is to be remembered of the chat, which ends here."""
@@ -258,7 +258,9 @@ class TerminalChat:
                 f"The model is told this from here on. /persona {self._who.id} brings back the persona's text.\n"
             )
         else:
-            typer.echo(f"{sanitize(self._settings.instructions.system_text) or 'The model is told nothing.'}\n")
+            settings = self._remembering.telling(self._chat, self._who.id, self._settings)
+            told = self._chat.instructions(self._engine, settings).system_text
+            typer.echo(f"{sanitize(told) or 'The model is told nothing.'}\n")
 
     def _save(self, name: str) -> None:
         if not name:

@@ -26,6 +26,7 @@ class Remembering:
     def __init__(self, choice: bool | None = None) -> None:
         self._choice = choice
         self._store: ChatStore | None = None
+        self._noted: list[Fact] = []  # from the message that is being answered
 
     def close(self) -> None:
         """Close the store."""
@@ -46,13 +47,16 @@ class Remembering:
         fact = asked_to_remember(reply.typed)
         if fact and (facts := self._facts(persona)):
             none: list[Fact] = []
-            _report(_trying(lambda: facts.add(persona, [fact], chat=chat.id, message=reply.new), none))
+            self._noted = _trying(lambda: facts.add(persona, [fact], chat=chat.id, message=reply.new), none)
 
-    def forget_refused(self, reply: Reply) -> None:
-        """Forget what was noted from a message that was refused."""
+    def report(self, reply: Reply) -> None:
+        """Say what was noted from a message once it is answered; forget it if the message was refused."""
+        noted, self._noted = self._noted, []
         store = self._store
-        if store and reply.refusal and reply.new and asked_to_remember(reply.typed):
+        if noted and store and reply.refusal:
             _trying(lambda: store.facts.forget_of(reply.new), None)
+        else:
+            _report(noted)
 
     def note_at_end(self, chat: Chat, persona: str, engine: Engine, settings: ReplySettings) -> None:
         """Let the model note the facts of a chat that ends. Ctrl-C skips it."""
@@ -86,4 +90,4 @@ def _trying(do: Callable[[], T], otherwise: T) -> T:
 
 def _report(facts: list[Fact]) -> None:
     for fact in facts:
-        typer.echo(f"(Remembered: {sanitize(fact.text)})", err=True)
+        typer.echo(f"(Remembered: {sanitize(fact.text)})\n", err=True)

@@ -154,7 +154,7 @@ def test_a_persona_remembers_in_the_terminal_what_it_was_told_there(
     (temporary_home / "menny").mkdir()
     (temporary_home / "menny" / "settings.yaml").write_text("remembering: [menny]\n")
     first = Terminal(monkeypatch, capsys)
-    assert first.take("Remember that I sing.")[1] == "(Remembered: I sing.)\n"
+    assert first.take("Remember that I sing.")[1] == "(Remembered: I sing.)\n\n"
     first.take("I have a cat.")
     first.talk.end()
     assert "(Remembered: They have a cat.)" in capsys.readouterr().err
@@ -162,6 +162,7 @@ def test_a_persona_remembers_in_the_terminal_what_it_was_told_there(
     second = Terminal(monkeypatch, capsys)
     second.take("hello")
     assert "What you remember about the user:\n- I sing.\n- They have a cat." in second.asked
+    assert second.take("/system")[0].endswith("- I sing.\n- They have a cat.\n\n")
     second.talk.__exit__()
     off = Terminal(monkeypatch, capsys, replace(OPTIONS, remember=False))
     assert off.take("Remember that I dance.")[1] == ""
