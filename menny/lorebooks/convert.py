@@ -20,14 +20,14 @@ NAMED = "named"  # what a book without a name of its own was called
 LOGIC: tuple[Literal["and any", "not all", "not any", "and all"], ...] = ("and any", "not all", "not any", "and all")
 MAX_DEPTH = 14  # levels within what is kept for other programs
 UNUSED = {  # what changes when SillyTavern calls an entry up, and is kept here without being used
-    "group": "inclusion groups",
+    "group": "inclusion group",
     "sticky": "sticky",
     "cooldown": "cooldown",
     "delay": "delay",
-    "vectorized": "vectors",
-    "characterFilter": "character filters",
-    "character_filter": "character filters",
-    "triggers": "triggers",
+    "vectorized": "vector",
+    "characterFilter": "character filter",
+    "character_filter": "character filter",
+    "triggers": "trigger",
 }
 OF_SILLYTAVERN = {"selectiveLogic", "useProbability", "display_index"}  # in the extensions of an entry in its cards
 
@@ -186,7 +186,7 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
     if len(content) > MAX_CONTENT:
         left_out.add(f"an entry's content was cut to {MAX_CONTENT:,} characters")
     for name in dict.fromkeys(name for key, name in UNUSED.items() if _is_set(raw.get(key, extensions.get(key)))):
-        left_out.add(f"{name} of an entry are kept, but not used")
+        left_out.add(f"an entry's {name} setting is kept for other programs, but not used here")
     values = {
         "name": _line(raw.get("comment")) or _line(raw.get("name")),
         "keys": _keys(raw.get("keys" if kind == CARD else "key"), left_out),
@@ -271,7 +271,7 @@ RENAMED = {  # what a card keeps in an entry's extensions, by its names in world
     "matchCreatorNotes": "match_creator_notes",
 }
 
-UNUSED |= {name: "additional matching sources" for both in RENAMED.items() for name in both if name.startswith("match")}
+UNUSED |= {name: "matching source" for both in RENAMED.items() for name in both if name.startswith("match")}
 
 
 def _of_world_info(raw: Raw) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_world_info_is_read_by_its_names_and_what_is_not_used_is_named() -> None
     assert (first.selective_logic, first.order, first.probability, first.scan_depth) == ("not any", 90, 40, 3)
     assert (first.match_whole_words, first.exclude_recursion, first.prevent_recursion) == (False, True, True)
     assert (second.enabled, second.probability) == (False, 100)
-    assert notices == ["sticky of an entry are kept, but not used"]
+    assert notices == ["an entry's sticky setting is kept for other programs, but not used here"]
 
 
 def test_a_book_that_nobody_changed_goes_out_as_it_came(tmp_path: Path) -> None:
@@ -195,9 +195,8 @@ def test_what_else_sillytavern_keeps_of_an_entry_goes_into_a_card() -> None:
     extensions = card_book_of(book)["entries"][0]["extensions"]
     assert [extensions[key] for key in ("triggers", "match_scenario", "outlet_name")] == [["normal"], True, "top"]
     assert extensions["character_filter"]["names"] == ["Nora"]
-    assert [notice.split(" of ")[0] for notice in notices] == [
-        "character filters", "triggers", "additional matching sources"
-    ]  # fmt: skip
+    named = [notice.split(" setting")[0] for notice in notices]
+    assert named == ["an entry's character filter", "an entry's trigger", "an entry's matching source"]
 
 
 def test_keys_that_cannot_be_used_are_named() -> None:
