@@ -249,11 +249,18 @@ class Chat(StoredChat):
         reply.usage, reply.notice = usage, prompt.notice
         return prompt
 
-    def instructions(self, engine: Engine, settings: ReplySettings) -> Instructions:
-        """The text before the conversation: guardrails and persona, constant lore, and what the persona remembers."""
-        tokenizer, length = engine.tokenizer, engine.context_length
-        instructions = with_constants(settings.instructions, settings.lore, self.id, tokenizer, length)
-        return with_facts(instructions, settings.facts, settings.user, tokenizer, length)
+    def instructions(self, engine: Engine | None, settings: ReplySettings) -> Instructions:
+        """The text before the conversation: guardrails and persona, constant lore, and what the persona remembers.
+
+        Without an engine nothing can be counted, and all of it is there.
+        """
+
+        def count(text: str) -> int:
+            return len(engine.tokenizer.encode(text)) if engine else 0
+
+        length = engine.context_length if engine else 0
+        instructions = with_constants(settings.instructions, settings.lore, self.id, count, length)
+        return with_facts(instructions, settings.facts, settings.user, count, length)
 
     def _with_context(
         self,
@@ -285,7 +292,7 @@ class Chat(StoredChat):
         found = TurnContext()
         if lore.books:
             budget = min(lore.tokens(engine.context_length), room - for_memory)
-            found = call_up(lore, self.id, path, engine.tokenizer, budget, unseen)
+            found = call_up(lore, self.id, path, context.count_text, budget, unseen)
         if settings.memory.recalls:
             others, there = persona if settings.memory.all_chats else "", pieces_in(path[unseen:])
             memories = recall_pieces(self._store, self.id, path, unseen, others, engine.tokenizer, for_memory, there)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from menny.chat.prompt_builder import Context
 from menny.chat.settings import Instructions, ReplySettings
 from menny.chat.thinking import ThoughtSplitter
-from menny.engine_protocols import Engine, Tokenizer
+from menny.engine_protocols import Engine
 from menny.messages import Message
 from menny.storage import Fact, MessageNode
 
@@ -41,12 +41,12 @@ def asked_to_remember(text: str) -> str:
 
 
 def with_facts(
-    instructions: Instructions, facts: Sequence[str], name: str, tokenizer: Tokenizer, context_length: int
+    instructions: Instructions, facts: Sequence[str], name: str, count: Callable[[str], int], context_length: int
 ) -> Instructions:
     """The instructions with what the persona remembers after them: the latest facts that fit, in their order."""
     budget, chosen = context_length // SHARE, list[str]()
     for fact in reversed(facts):
-        budget -= len(tokenizer.encode(f"- {fact}\n"))
+        budget -= count(f"- {fact}\n")
         if budget < 0:
             break
         chosen.insert(0, fact)

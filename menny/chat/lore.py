@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from menny.chat.turn_context import ContextPiece, TurnContext, pieces_in
-from menny.engine_protocols import Tokenizer
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, LoreEntry, ScanResult, scan
 from menny.lorebooks.keys import Fill
-from menny.lorebooks.scan import title_of
+from menny.lorebooks.scan import Count, title_of
 from menny.messages import Message
 from menny.storage import MessageNode
 
@@ -38,7 +37,7 @@ class Lore:
 
 
 def with_constants(
-    instructions: "Instructions", lore: Lore, chat_id: str, tokenizer: Tokenizer, context_length: int
+    instructions: "Instructions", lore: Lore, chat_id: str, count: Count, context_length: int
 ) -> "Instructions":
     """The instructions with the constant entries after the persona's text: the same for as long as the chat lives."""
     constant = {
@@ -47,12 +46,12 @@ def with_constants(
     }
     if not any(book.entries for book in constant.values()):
         return instructions
-    found = _scan(replace(lore, books=constant), chat_id, "", [], tokenizer, lore.tokens(context_length)).constant
+    found = _scan(replace(lore, books=constant), chat_id, "", [], count, lore.tokens(context_length)).constant
     return instructions.adding("lore", "\n\n".join(one.text for one in found))
 
 
 def call_up(
-    lore: Lore, chat_id: str, path: Sequence[MessageNode], tokenizer: Tokenizer, budget: int, unseen: int = 0
+    lore: Lore, chat_id: str, path: Sequence[MessageNode], count: Count, budget: int, unseen: int = 0
 ) -> TurnContext:
     """Find what the question that ends a path brings into its turn, of at most `budget` tokens with what is constant.
 
@@ -60,7 +59,7 @@ def call_up(
     the model no longer sees, or the entry was changed. A draw depends on the chat, the question and the entry only, so
     the same question calls up the same entries.
     """
-    result = _scan(lore, chat_id, path[-1].id, [entry.message for entry in path], tokenizer, budget)
+    result = _scan(lore, chat_id, path[-1].id, [entry.message for entry in path], count, budget)
     there = pieces_in(path[unseen:-1])
     pieces = [_piece_of(one) for one in result.called]
     return TurnContext(
@@ -72,7 +71,7 @@ def call_up(
 
 
 def _scan(
-    lore: Lore, chat_id: str, question_id: str, messages: Sequence[Message], tokenizer: Tokenizer, budget: int
+    lore: Lore, chat_id: str, question_id: str, messages: Sequence[Message], count: Count, budget: int
 ) -> ScanResult:
     names = {"user": lore.fill("{{user}}"), "assistant": lore.fill("{{char}}")}
 
@@ -84,7 +83,7 @@ def _scan(
         lore.books,
         [message.content for message in messages],
         budget,
-        lambda text: len(tokenizer.encode(text)),
+        count,
         draw,
         lore.fill,
         [names[message.role] for message in messages],

@@ -36,7 +36,6 @@ from menny.ui.sidebar.chat_dialogs import draw_dialogs
 from menny.ui.sidebar.chat_files import draw_files
 from menny.ui.sidebar.chat_list import draw_chat_list
 from menny.ui.sidebar.choices import Choices
-from menny.ui.sidebar.facts_panel import remembered_words
 from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.retention_panel import draw_temporary
 from menny.ui.sidebar.sidebar import draw_sidebar
@@ -149,7 +148,8 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
         settings, source = choices.settings, choices.source
-        draw_instructions(choices.instructions, remembered_words(settings, source), asked_words(settings, source))
+        told = session.chat.instructions(shared_engine().engine_of(source) if source else None, settings)
+        draw_instructions(choices.instructions, told.system_text, asked_words(settings, source))
         draw_draft_button(session, choices)
         if choices.model and choices.model.host:
             st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")

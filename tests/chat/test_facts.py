@@ -9,7 +9,7 @@ from menny.chat.facts import asked_to_remember, first_that_fit, listed_facts, no
 from menny.engine import SamplingParams
 from menny.storage import ChatStore, Fact
 from tests.storage.talking import say
-from tests.ui.fake_engine import FakeEngine, Letters
+from tests.ui.fake_engine import FakeEngine
 
 SETTINGS = ReplySettings(SamplingParams(max_tokens=20), template="chatml")
 
@@ -88,7 +88,7 @@ def test_of_a_long_chat_the_first_messages_that_fit_are_asked_about_and_of_one_t
 
 def test_a_new_chat_is_told_the_latest_facts_that_fit() -> None:
     before = Instructions("You are Nora.")
-    told = with_facts(before, ["Ada has a cat.", "Ada sings."], "Ada", Letters(), 4000).system_text
+    told = with_facts(before, ["Ada has a cat.", "Ada sings."], "Ada", len, 4000).system_text
     assert told == "You are Nora.\n\nWhat you remember about Ada:\n- Ada has a cat.\n- Ada sings."
-    assert "cat" not in with_facts(before, ["Ada has a cat.", "Ada sings."], "Ada", Letters(), 300).system_text
-    assert with_facts(before, [], "Ada", Letters(), 4000) == before
+    assert "cat" not in with_facts(before, ["Ada has a cat.", "Ada sings."], "Ada", len, 300).system_text
+    assert with_facts(before, [], "Ada", len, 4000) == before

@@ -1,10 +1,12 @@
 """A trial of a lorebook: what its entries take of the context, and which of them a typed text calls up."""
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, ScanResult, scan
+from menny.lorebooks.keys import Fill
 from menny.lorebooks.scan import title_of
 from menny.ui.chat.turn_mark import untried_keys
 from menny.ui.personas.preview import token_counter
@@ -12,6 +14,7 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
+from menny.ui.shared.you import you_in
 
 MOST_SHOWN = 30  # entries of a trial
 MOST_NAMED = 5  # entries in a sentence
@@ -24,7 +27,8 @@ def draw_budget(book_id: str, book: Lorebook, options: Options, session: Session
     if not constant:
         return
     count, budget, name = _counting(options, session)
-    found = _scan(book_id, book.model_copy(update={"entries": constant}), "", count, budget)
+    constants = book.model_copy(update={"entries": constant})
+    found = _scan(book_id, constants, "", count, budget, _filling(book_id, options, session))
     tokens = sum(count(one.text) for one in found.constant)
     if name:
         share = f" of the {budget:,} that lorebooks may fill" if budget < NO_LIMIT else ""
@@ -43,7 +47,7 @@ def draw_trial(book_id: str, book: Lorebook, options: Options, session: Session)
         st.caption("Shows which entries a message calls up.")
         return
     count, budget, _ = _counting(options, session)
-    found = _scan(book_id, book, typed, count, budget)
+    found = _scan(book_id, book, typed, count, budget, _filling(book_id, options, session))
     number = len(found.called)
     st.markdown(f"**{'No entry' if not number else '1 entry' if number == 1 else f'{number:,} entries'}**")
     for one in found.called[:MOST_SHOWN]:
@@ -67,8 +71,16 @@ def _draw_call(one: Activation) -> None:
     st.caption(as_label(f"Key “{one.key}”{where}{chance}"))
 
 
-def _scan(book_id: str, book: Lorebook, text: str, count: Callable[[str], int], budget: int) -> ScanResult:
-    return scan({book_id: book}, [text], budget, count, draw=lambda _: 0.0)
+def _scan(book_id: str, book: Lorebook, text: str, count: Callable[[str], int], budget: int, fill: Fill) -> ScanResult:
+    return scan({book_id: book}, [text], budget, count, lambda _: 0.0, fill, [fill("{{user}}")])
+
+
+def _filling(book_id: str, options: Options, session: Session) -> Fill:
+    """What expands macros: the names are those of a persona that uses the book, else of the one that is chosen."""
+    users = [persona for persona in options.personas if book_id in persona.lorebooks]
+    persona = users[0] if users else options.persona(session.chosen.persona)
+    you = you_in(session.chosen, persona, options)
+    return partial(persona.lore_text, user=you.name, draws=you.draws)
 
 
 def _counting(options: Options, session: Session) -> tuple[Callable[[str], int], int, str]:

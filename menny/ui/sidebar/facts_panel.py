@@ -2,16 +2,12 @@
 
 import streamlit as st
 
-from menny.chat.facts import with_facts, written
-from menny.chat.settings import Instructions, ReplySettings
-from menny.models.loader import ModelSource
 from menny.personas.persona import Persona
 from menny.ui.chat.noted import open_memory
 from menny.ui.chat.remembering import remembers
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.app_settings import shared_settings
-from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.widget_values import show
 
 HELP = """When this is off, nothing is noted, and nothing that was noted before is used.
@@ -44,12 +40,3 @@ def draw_remembering(session: Session, persona: Persona, key: str) -> None:
         session.set_app(remembering=chosen or None)
 
     st.toggle(as_label(f"{persona.name} remembers you across chats"), key=key, help=HELP, on_change=change)
-
-
-def remembered_words(settings: ReplySettings, source: ModelSource | None) -> str:
-    """Return the facts of the user that a persona knows; of many facts those that fit, once the model is loaded."""
-    engine = shared_engine().engine_of(source) if source else None
-    if engine is None:
-        return written(settings.facts, settings.user)
-    length = engine.context_length
-    return with_facts(Instructions(), settings.facts, settings.user, engine.tokenizer, length).system_text

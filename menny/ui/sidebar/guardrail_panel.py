@@ -38,8 +38,8 @@ def choose_guardrail(
         st.caption(as_label(f"{persona.name} adds: {', '.join(guardrail.name for guardrail in added)}"))
 
 
-def draw_instructions(active: ActiveInstructions, *others: str) -> None:
-    """Draw a button that opens the instructions to the model, and other texts that stand after them."""
+def draw_instructions(active: ActiveInstructions, *texts: str) -> None:
+    """Draw a button that opens the instructions to the model: these texts, one after the other."""
     names = " + ".join(guardrail.name for guardrail in active.guardrails)
     icon = ":material/shield:" if names else ":material/remove_moderator:"
     with st.popover(
@@ -50,7 +50,7 @@ def draw_instructions(active: ActiveInstructions, *others: str) -> None:
             "The exact text at the beginning of every prompt, also in chats that are longer than the model's context."
             + ("" if names else " It contains no guardrail.")
         )
-        text = "\n\n".join(filter(None, (active.instructions.system_text, *others)))
+        text = "\n\n".join(filter(None, texts))
         st.code(text or "(nothing)", language=None, wrap_lines=True)
         for guardrail in active.guardrails:
             st.caption(as_label(f"Guardrail {guardrail.name}: {guardrail.source or 'a text of your own'}"))

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def test_a_cards_lorebook_is_tried_called_up_and_tells_why(browser: Browser, staged: str, tmp_path: Path) -> None:
     card = tmp_path / "seraphina.png"
     card.write_bytes(cards.as_png({"chara": cards.packed(cards.V2)}))
-    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+    with browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark") as context:
         visitor = Visitor(context.new_page(), staged)
         page = visitor.page
         page.goto(f"{staged}/personas")

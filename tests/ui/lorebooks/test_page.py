@@ -14,6 +14,7 @@ from tests.personas import card_files as cards
 from tests.ui.conftest import Stage, go, say
 
 MOSS = LoreEntry(name="The moss", keys=("moss",), content="The moss glows at night.")
+LAW = LoreEntry(content="Magic is weak here.", constant=True)
 FAIR = LoreEntry(keys=("fair",), content="The fair is where the moss grows.")
 
 
@@ -88,6 +89,7 @@ def test_entries_are_edited_deleted_and_brought_back(stage: Stage) -> None:
 
 def test_a_typed_text_shows_what_it_calls_up_and_keys_that_never_match_are_named(stage: Stage) -> None:
     put(stage, "glade", MOSS, FAIR, LoreEntry(name="All", keys=("/.*/",), content="x", probability=40))
+    put(stage, "names", LoreEntry(keys=("{{char}}'s hat",), content="It is black."), LAW)
     page = shelf(stage)
     page.button(key="edit-lore-glade").click().run()
     assert "All: “/.*/”, as it matches every text" in shown(page)
@@ -96,7 +98,20 @@ def test_a_typed_text_shows_what_it_calls_up_and_keys_that_never_match_are_named
     assert "Key “moss”, in “fair”" in shown(page)
     page.text_input(key="lore_search").set_value("glows").run()
     assert [button.key for button in page.button if str(button.key).startswith("entry-")] == ["entry-0"]
+    page = shelf(stage)
+    page.button(key="edit-lore-names").click().run()
+    page.text_area(key="lore_trial").set_value("Where is Menny's hat?").run()
+    assert "**1 entry**" in shown(page)
     assert not page.exception
+
+
+def test_the_instructions_hold_what_is_always_there(stage: Stage) -> None:
+    put(stage, "law", LAW, everywhere=True)
+    page = stage.open_page()
+    assert "Magic is weak here." in page.code[0].value
+    say(page, "Hi")
+    assert page.code[0].value in stage.engine.prompts[-1]
+    assert "Magic is weak here." in page.code[0].value
 
 
 def test_a_large_book_is_paged_and_a_search_reaches_all_of_it(stage: Stage) -> None:
