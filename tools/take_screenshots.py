@@ -52,7 +52,16 @@ def look_around(browser: Browser, address: str, device: str, scheme: str) -> Non
 
 def main() -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, serve("app.py", Path(home)) as address, open_browser() as browser:
+    with tempfile.TemporaryDirectory() as home:
+        settings = Path(home) / "menny" / "settings.yaml"
+        settings.parent.mkdir()
+        settings.write_text("model_hint: false\ntitles: false\n")  # each start page asks for the name
+        look_at_all(Path(home))
+
+
+def look_at_all(home: Path) -> None:
+    """Look at the pages on every device, light and dark."""
+    with serve("app.py", home) as address, open_browser() as browser:
         for device in DEVICES:
             for scheme in ("light", "dark"):
                 look_around(browser, address, device, scheme)

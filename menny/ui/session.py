@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KEY = "menny"
 MESSAGE = "message"  # the key of the message box
-ENTRIES_SHOWN = 40
+ENTRIES_SHOWN = 30
 
 P = ParamSpec("P")
 
@@ -64,6 +64,7 @@ class Session:
 
     # What is shown
     tab: str = ""  # the tab of the sidebar that is open
+    unfolded: set[str] = field(default_factory=set)  # the keys of the folds of the sidebar that are open
     shown: int = ENTRIES_SHOWN  # the number of latest messages that are drawn
     editing: str = ""  # the id of the message that is being edited
     edited: str = ""  # a text for that, in place of the message's own

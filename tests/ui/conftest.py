@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from menny.config.paths import PROJECT
 from menny.models.loader import ModelSource
 from menny.ui.shared import options, shared_engine
+from menny.ui.sidebar.fold import ADDING, ADVANCED, FILES, GUIDE, MODERATION
 from menny.ui.sidebar.sidebar import SETTINGS, TABS
 from tests.ui.browsing import open_browser, serve
 from tests.ui.fake_engine import FakeEngine, parrot
@@ -34,7 +35,9 @@ class Stage:
 
     def open_page(self) -> AppTest:
         page = AppTest.from_file(str(PAGE), default_timeout=60)
-        page.session_state[TABS] = SETTINGS  # whose widgets are drawn only while it is open
+        page.session_state[TABS] = SETTINGS  # whose widgets are drawn only while it is open, as those of folds
+        for fold in (ADDING, ADVANCED, GUIDE, MODERATION, FILES):
+            page.session_state[fold] = True
         page.run()
         assert not page.exception
         return page
@@ -109,11 +112,7 @@ def texts(page: AppTest) -> list[str]:
     """What stands in the conversation, message by message, without the authors' names."""
     kinds = ("text", "markdown", "error", "caption")
     found = [[str(part.value) for kind in kinds for part in message.get(kind)] for message in page.chat_message]
-    names = [message.markdown[0].value if message.markdown else "" for message in page.chat_message]
-    return [
-        "\n".join(part for part in parts if part != name or not name.startswith("**"))
-        for parts, name in zip(found, names, strict=True)
-    ]
+    return ["\n".join(parts[bool(message.text) :]) for parts, message in zip(found, page.chat_message, strict=True)]
 
 
 def given_back(page: AppTest) -> list[str]:

@@ -236,7 +236,7 @@ def test_another_model_is_loaded_only_after_the_first_was_given_back(stage: Stag
 
 def test_a_reply_cannot_make_pictures_maths_or_marks(stage: Stage) -> None:
     stage.engine = FakeEngine(lambda prompt: ["![x](http://a.b/c.png) costs $5 and $10 ", "<img src=x> :red[no]"])
-    reply = say(stage.open_page(), "Hi").chat_message[1].markdown[1].value
+    reply = say(stage.open_page(), "Hi").chat_message[1].markdown[0].value
     assert "![" not in reply
     assert r"!\[x\](" in reply
     assert r" costs \$5 and \$10 \<img src=x>" in reply

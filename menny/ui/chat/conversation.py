@@ -100,7 +100,8 @@ def _draw_question(session: Session, entry: MessageNode, speakers: Speakers, is_
 
 
 def _draw_author(name: str) -> None:
-    st.markdown(f"**{as_label(name)}**")
+    """Draw who wrote a message, as plain text, which costs the browser less than Markdown; style.css makes it bold."""
+    st.text(name)
 
 
 def _draw_files(session: Session, entry: MessageNode) -> None:

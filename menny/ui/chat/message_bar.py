@@ -57,6 +57,6 @@ def message_bar(bar: Bar, key: str, on_use: Callable[[str, str], None]) -> None:
         },
         key=key,
         width="content",
-        height="content",
+        height=30,
         on_used_change=used,
     )

@@ -52,7 +52,7 @@ def _draw_questions(session: Session, options: Options) -> None:
     The name is asked for first; once there are chats, the hint comes first, for whoever ignored the question.
     """
     asks = not options.profiles and options.settings.profile is None
-    if not draw_model_hint(session, only_download=asks and not _has_chats(session)) and asks:
+    if not draw_model_hint(session, options.chat_models, only_download=asks and not _has_chats(session)) and asks:
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key="your-name"):
             draw_question(session, can_decline=True)
 

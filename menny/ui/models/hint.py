@@ -1,5 +1,7 @@
 """The start page's hint: what the built-in model is, and which one this machine should have, with its download."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from menny.cli.tables import download_text
@@ -11,17 +13,16 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.feedback import TOAST
-from menny.ui.shared.options import read_options
 
 EVERY = 0.7  # seconds between two updates of a download
 
 
-def draw_model_hint(session: Session, *, only_download: bool = False) -> bool:
+def draw_model_hint(session: Session, models: Sequence[ModelSpec], *, only_download: bool = False) -> bool:
     """Draw it while the built-in model is the only one, until it is dismissed; then, that its download is ready.
 
     With `only_download`, only a download under way or done. Returns whether there was anything to draw.
     """
-    models, work = read_options().chat_models, shared_work()
+    work = shared_work()
     here = [spec for spec in models if session.place_of(spec)]
     got = [spec for spec in here if (job := work.downloads.get(spec.id)) and job.progress.doing == "done"]
     if got and session.model and isinstance(session.model.source, PackageSource):

@@ -66,6 +66,7 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
         default=list(shown.personas),
         format_func=lambda one: names[one],
         key="profile_personas",
+        placeholder="None",
     )
     is_default = st.toggle("In all other chats", value=default or not options.profiles, key="profile_default")
     with st.container(horizontal=True, gap="small"):

@@ -15,6 +15,7 @@ from menny.ui.session import Session
 from menny.ui.shared.feedback import IMPORT
 from menny.ui.shared.options import own_lorebooks, read_options
 from menny.ui.shared.you import NAMELESS, names_of
+from menny.ui.sidebar.fold import FILES, fold
 
 MOST_MEGABYTES = 200
 
@@ -27,7 +28,9 @@ def draw_files(session: Session) -> None:
     store = session.chats.store
     if store is None:
         return
-    with st.expander("Import, archive and bin", type="compact"):
+    with fold(session, "Import, archive and bin", FILES, type="compact") as box:
+        if not box.open:
+            return
         st.file_uploader(
             "Import chats, or an archive",
             type=["json", "jsonl", "zip"],

@@ -13,6 +13,7 @@ from menny.ui.shared.feedback import ABOVE_BOX, OWN_MODEL
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine
 from menny.ui.shared.widget_values import show
+from menny.ui.sidebar.fold import ADDING, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,9 @@ def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
                 session.own_models.append(spec)
             session.choose_model(spec.id)
 
-    with st.expander("A model of your own", type="compact"):
+    with fold(session, "A model of your own", ADDING, type="compact") as box:
+        if not box.open:
+            return
         st.text_input(
             "Folder or .gguf file",
             key="own_model",

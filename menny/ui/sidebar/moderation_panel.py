@@ -17,6 +17,7 @@ from menny.ui.shared.moderators import lending, shared_moderators
 from menny.ui.shared.options import Options
 from menny.ui.shared.shared_engine import shared_engine, shared_judge
 from menny.ui.shared.widget_values import show
+from menny.ui.sidebar.fold import MODERATION, fold
 
 SIDES: Sequence[tuple[Side, str]] = (("messages", "Your messages"), ("replies", "Replies"))
 
@@ -52,7 +53,9 @@ def choose_moderation(session: Session, options: Options) -> None:
         return
     policy = _policy(categories, options)
     icon = ":material/policy:" if policy.is_off else ":material/verified_user:"
-    with st.expander("Moderation", icon=icon, key="moderation"):
+    with fold(session, "Moderation", MODERATION, icon=icon) as box:
+        if not box.open:
+            return
         st.caption("Each message is checked before it is sent, and each reply once it is complete, in all chats.")
         _choose_judge(session, options)
         for category in categories.categories:

@@ -9,14 +9,14 @@ DAYS = (7, 30, 90, 365)
 
 def choose_deletion(session: Session, days: int | None) -> None:
     """Draw the choice of days without a message after which chats go to the bin."""
-    options = [None, *sorted({*DAYS, *([days] if days else [])})]
-    st.session_state["delete_chats_after"] = days
+    options = sorted({0, *DAYS, days or 0})  # an option None would be shown as no choice at all
+    st.session_state["delete_chats_after"] = days or 0
     st.selectbox(
         "Delete old chats",
         options,
         key="delete_chats_after",
-        format_func=lambda one: "Never" if one is None else f"After {one} day{'s' if one != 1 else ''}",
-        on_change=lambda: session.set_app(delete_chats_after=st.session_state["delete_chats_after"]),
+        format_func=lambda one: f"After {one} day{'s' if one != 1 else ''}" if one else "Never",
+        on_change=lambda: session.set_app(delete_chats_after=st.session_state["delete_chats_after"] or None),
         help="Chats with no new message for this long go to the bin, where you can restore them for 30 days. "
         "Pinned chats stay.",
     )

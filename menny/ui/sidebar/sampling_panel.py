@@ -11,6 +11,7 @@ from menny.engine import SamplingParams
 from menny.ui.session import Session
 from menny.ui.shared.sampling_form import NumberField, draw_parameter
 from menny.ui.shared.widget_values import show
+from menny.ui.sidebar.fold import ADVANCED, fold
 from menny.ui.sidebar.thinking_panel import draw_budget
 
 MOST_TOKENS = 4096  # that the slider reaches; more can be typed
@@ -30,7 +31,9 @@ def draw_sampling(session: Session, values: Mapping[str, Any], seed: int | None,
 
     draw_parameter("temperature", values["temperature"], keep)
     draw_parameter("max_tokens", values["max_tokens"], keep, most=MOST_TOKENS)
-    with st.expander("Advanced", icon=":material/tune:"):
+    with fold(session, "Advanced", ADVANCED, icon=":material/tune:") as box:
+        if not box.open:
+            return
         for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
             draw_parameter(name, values[name], keep)
         show({"seed": seed})

@@ -235,10 +235,16 @@ const TEXTS = [
 ].join(", ")
 
 function followDirection(signal) {
+  let isDue = false
   const set = () => {
+    isDue = false
     for (const block of document.querySelectorAll(`:is(${TEXTS}):not([dir])`)) block.dir = "auto"
   }
-  observe(document.body, set, signal, { childList: true, subtree: true })
+  const setSoon = () => { // once before the browser paints, however often the page changes until then
+    if (!isDue) requestAnimationFrame(set)
+    isDue = true
+  }
+  observe(document.body, setSoon, signal, { childList: true, subtree: true })
   set()
 }
 

@@ -36,13 +36,13 @@ def test_of_a_long_chat_the_latest_messages_are_drawn_and_earlier_ones_on_demand
     store.merge([chat])
     store.close()
     page = open_chat(chat.conversation.id)
-    assert len(page.chat_message) == 40
-    assert texts(page)[0].startswith("question 980")
+    assert len(page.chat_message) == 30
+    assert texts(page)[0].startswith("question 985")
     assert texts(page)[-1].startswith("reply 999")
-    assert page.button(key="earlier").label == "Show earlier messages (1,960)"
+    assert page.button(key="earlier").label == "Show earlier messages (1,970)"
     page.button(key="earlier").click().run()
-    assert len(page.chat_message) == 200
-    assert texts(page)[0].startswith("question 900")
+    assert len(page.chat_message) == 150
+    assert texts(page)[0].startswith("question 925")
 
 
 def test_a_message_that_was_found_further_up_is_drawn_with_all_that_follows(stage: Stage) -> None:
@@ -58,7 +58,7 @@ def test_a_message_that_was_found_further_up_is_drawn_with_all_that_follows(stag
     assert texts(page)[-1].startswith("reply 199")
     page.text_input(key="search").set_value("reply 190").run()
     page.button(key=f"found-{chat.conversation.id}").click().run()
-    assert len(page.chat_message) == 40
+    assert len(page.chat_message) == 30
 
 
 def damage(file: Path) -> None:

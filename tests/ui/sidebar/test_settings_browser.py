@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ENTRY = "tests/ui/app_with_fake_engine.py"
 CHOSEN = {
     "Persona": "Nora",
-    "Thinking": "Off",
+    "Thinking": "On",
     "Memory": "Last turns",
     "Guardrail": "Llama 2",
     "Delete old chats": "After 30 days",

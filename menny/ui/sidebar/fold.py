@@ -1,0 +1,19 @@
+"""Folds of the sidebar: their content is drawn only while they are open, so that every other click is quicker."""
+
+from typing import Any
+
+import streamlit as st
+
+from menny.ui.session import Session
+
+# Their keys
+ADDING, ADVANCED, GUIDE = "fold-own-model", "fold-advanced", "fold-guide"
+MODERATION, FILES = "moderation", "fold-files"
+
+
+def fold(session: Session, label: str, key: str, **look: Any) -> "st.delta_generator.DeltaGenerator":
+    """Draw a fold; its `open` tells whether to draw the content. It stays as it is during a visit to another page."""
+    st.session_state.setdefault(key, key in session.unfolded)
+    box = st.expander(label, key=key, on_change="rerun", **look)
+    (session.unfolded.add if box.open else session.unfolded.discard)(key)
+    return box
