@@ -3,6 +3,7 @@
 from typing import Any
 
 import streamlit as st
+from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from menny.ui.session import Session
 
@@ -11,7 +12,7 @@ ADDING, ADVANCED, GUIDE = "fold-own-model", "fold-advanced", "fold-guide"
 MODERATION, FILES = "moderation", "fold-files"
 
 
-def fold(session: Session, label: str, key: str, **look: Any) -> "st.delta_generator.DeltaGenerator":
+def fold(session: Session, label: str, key: str, **look: Any) -> ExpanderContainer:
     """Draw a fold; its `open` tells whether to draw the content. It stays as it is during a visit to another page."""
     st.session_state.setdefault(key, key in session.unfolded)
     box = st.expander(label, key=key, on_change="rerun", **look)
