@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.ui.moderated import answered, judged
 
 WORDS = int(os.environ.get("MENNY_TEST_WORDS", "8"))
 CONTEXT = int(os.environ.get("MENNY_TEST_CONTEXT", "4000"))  # letters
+ROWS = 3  # replies at once
 ELSEWHERE = os.environ.get("MENNY_TEST_ELSEWHERE", "http://127.0.0.1:9")
 
 HOSTILE = f"""Look: ![a picture]({ELSEWHERE}/markdown.png) and ![by reference][there]
@@ -103,7 +105,8 @@ def _until(file: Path, first: int = 0) -> Iterator[int]:
 
 
 def load(path: Path) -> FakeEngine:
-    return FakeEngine(answer, pause=0.03, judge=judged, context_length=CONTEXT)
+    rows = threading.Semaphore(ROWS)
+    return FakeEngine(answer, pause=0.03, judge=judged, context_length=CONTEXT, turn=rows)
 
 
 menny.ui.shared.shared_engine.load_engine = load

@@ -1,8 +1,10 @@
 """What only a real browser shows: stopping, reloading, two tabs, and what a page may load; some with the real model."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -41,12 +43,15 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="module")
-def staged(browser: Browser, elsewhere: Elsewhere, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page over an engine that writes slowly what a test wants."""
-    home = tmp_path_factory.mktemp("home")
-    with serve(
-        "tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", MENNY_TEST_ELSEWHERE=elsewhere.address
-    ) as address:
+def staged_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def staged(browser: Browser, elsewhere: Elsewhere, staged_home: Path) -> Iterator[str]:
+    """The page over an engine that writes slowly what a test wants, for three at once."""
+    page, told = "tests/ui/app_with_fake_engine.py", {"MENNY_TEST_ELSEWHERE": elsewhere.address}
+    with serve(page, staged_home, MENNY_TEST_WORDS="60", **told) as address:
         yield address
 
 
@@ -104,17 +109,27 @@ def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor:
     expect(visitor.box).to_be_enabled()
 
 
-def test_two_tabs_at_once_both_get_their_whole_reply(browser: Browser, staged: str) -> None:
+def test_tabs_stream_side_by_side_and_one_more_waits_for_a_row(
+    browser: Browser, staged: str, staged_home: Path
+) -> None:
+    names = ("one", "two", "three")
     with browser.new_context() as context:
-        first, second = (Visitor(context.new_page(), staged) for _ in range(2))
-        first.say("one")
-        expect(first.messages.nth(1)).to_contain_text("word1 ")
-        second.say("two")
-        expect(second.messages.nth(1)).to_contain_text("Waiting: 1 request ahead")
-        for tab, word in ((first, "one"), (second, "two")):
+        tabs = {name: Visitor(context.new_page(), staged) for name in names}
+        for name, tab in tabs.items():
+            tab.say(f"{name} until {name}")
+        for tab in tabs.values():  # none of them ends before there is its file
+            expect(tab.messages.nth(1)).to_contain_text("word9 ")
+        last = Visitor(context.new_page(), staged)
+        last.say("four")
+        expect(last.messages.nth(1)).to_contain_text("Waiting: 1 request ahead")
+        for name, tab in tabs.items():
+            (staged_home / "menny" / name).touch()
             reply = tab.wait_for_reply()
-            assert f"You said {word}." in reply
+            words = re.findall(r"word\d+", reply)
+            assert words == [f"word{number}" for number in range(len(words))]
+            assert [other for other in names if f"You said {other} until {other}." in reply] == [name]
             assert "The end." in reply
+        assert "You said four." in last.wait_for_reply()
 
 
 def test_a_slider_moved_meanwhile_does_not_interrupt_a_reply(watcher: Visitor) -> None:
