@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in the browser may have a second try, which pytest's summary counts as a rerun: on a busy machine a press
     and its release can fall on two sides of a redraw, for a test as for a person, who would press once more.
 
-    Files with slow tests come first: at the end, when one of two workers has no file left, the other's is a short one.
+    Files with slow tests come first: at the end, when one worker has no file left, those of the others are short.
     """
     for item in items:
         if item.get_closest_marker("browser"):

@@ -57,7 +57,7 @@ def test_a_thought_grows_in_sight_and_folds_when_the_user_wants_the_answer(visit
     expect(text_of_thought(visitor, 5)).to_be_visible()
 
 
-def test_a_thought_that_is_opened_in_mid_answer_stays_open(visitor: Visitor) -> None:
+def test_a_thought_opened_in_mid_answer_stays_open_and_a_regenerated_reply_has_its_own(visitor: Visitor) -> None:
     page = visitor.page
     new_chat(visitor)
     visitor.say("think aloud")
@@ -66,6 +66,13 @@ def test_a_thought_that_is_opened_in_mid_answer_stays_open(visitor: Visitor) -> 
     expect(text_of_thought(visitor, 3)).to_be_visible()
     visitor.wait_for_reply()
     expect(text_of_thought(visitor, 3)).to_be_visible()
+    page.get_by_role("button", name="Regenerate the reply").click()
+    expect(page.get_by_text("Thinking …")).to_be_visible()
+    expect(page.get_by_text("word2 ")).to_be_visible()
+    expect(page.get_by_text("Thought for")).to_have_count(1)  # the other version's isn't shown
+    assert "forty-two" in visitor.wait_for_reply()
+    expect(visitor.messages.last).to_contain_text("2/2")
+    expect(text_of_thought(visitor, 3)).to_be_hidden()
 
 
 def test_a_stopped_thought_goes_on_and_is_exported(visitor: Visitor, home: Path) -> None:
