@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in the browser may have a second try, which pytest's summary counts as a rerun: on a busy machine a press
     and its release can fall on two sides of a redraw, for a test as for a person, who would press once more.
 
-    Files with slow tests come first: at the end, when one worker has no file left, those of the others are short.
+    Files with slow tests come first: at the end, when one worker has no file left, those of the others are short. Files
+    with a browser, which waits much, come by turns with the others, which compute.
     """
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.flaky(reruns=1))
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow_files)
+    browser, slow = (
+        list(dict.fromkeys(item.path for item in items if item.get_closest_marker(mark)))
+        for mark in ("browser", "slow")
+    )
+    by_turns = chain.from_iterable(zip_longest(browser, (file for file in slow if file not in browser)))
+    places = {file: place for place, file in enumerate(by_turns)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)

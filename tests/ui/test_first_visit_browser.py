@@ -99,6 +99,8 @@ def test_a_first_visit_by_touch_alone(browser: Browser, staged: str) -> None:
         def named(name: str) -> Locator:
             return page.get_by_role("button", name=name)
 
+        tap(named("Talk to Menny"))  # whoever was chosen last
+        expect(visitor.box).to_have_attribute("placeholder", "Message Menny")
         tap(page.get_by_test_id("stMain").get_by_role("button", name="Explain attention"))
         visitor.wait_for_reply()
         tap(visitor.messages.nth(1).get_by_role("button", name="Regenerate the reply"))

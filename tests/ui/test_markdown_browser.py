@@ -205,7 +205,7 @@ def test_a_label_is_read_as_it_is_written_wherever_it_stands(texts: TextPage) ->
         check(texts, [(text, text) for text in written], kind)
     one_line_each = [one_line(text) for text in written]
     check(texts, [(text, text) for text in one_line_each], "button")
-    check(texts, [(text, f"{text} {text}") for text in one_line_each if not text.endswith("\\")], "strong")
+    check(texts, [(text, f"{text} {text}") for text in one_line_each if text and not text.endswith("\\")], "strong")
 
 
 def test_lists_tables_code_and_emphasis_are_drawn(texts: TextPage) -> None:

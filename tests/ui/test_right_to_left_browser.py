@@ -63,10 +63,10 @@ def is_from_the_right(block: Locator) -> bool:
 def test_messages_are_set_by_their_own_direction(visitor: Visitor) -> None:
     visitor.say("שלום (GPU)!")
     visitor.wait_for_reply()
-    assert is_from_the_right(visitor.messages.first.get_by_test_id("stText"))
+    assert is_from_the_right(visitor.messages.first.get_by_test_id("stText").last)
     visitor.say("show right to left (API)")
     visitor.wait_for_reply(2)
-    assert not is_from_the_right(visitor.messages.nth(2).get_by_test_id("stText"))
+    assert not is_from_the_right(visitor.messages.nth(2).get_by_test_id("stText").last)
     reply = visitor.messages.nth(3)
     for what in ("h1", "p:has-text('שלום')", "blockquote p", "td:has-text('תא')", "li:has-text('ראשון')"):
         assert is_from_the_right(reply.locator(what).first), what

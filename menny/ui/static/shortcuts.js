@@ -92,8 +92,22 @@ function scrollToNews(event) {
   const isSending = isKey
     ? event.key === "Enter" && !event.shiftKey && !isComposing(event) && target.dataset?.testid === "stChatInputTextArea"
     : target.closest?.('[data-testid="stChatInputSubmitButton"]')
+  if (isSending) keepAtEnd(20, untilMoved())
+}
+
+// From its end on, the page follows the reply: it is held there until the message is drawn, for so many tenths of a second.
+function keepAtEnd(times, isOver) {
   const main = document.querySelector(".stMain")
-  if (isSending) main.scrollTo(0, main.scrollHeight) // from its end on, the page follows the reply
+  if (!main || isOver.signal.aborted) return
+  main.scrollTo(0, main.scrollHeight)
+  if (!times) return isOver.abort()
+  setTimeout(() => keepAtEnd(times - 1, isOver), 100)
+}
+
+function untilMoved(kinds = ["wheel", "touchmove", "pointerdown"]) {
+  const isOver = new AbortController()
+  for (const kind of kinds) addEventListener(kind, () => isOver.abort(), { capture: true, signal: isOver.signal })
+  return isOver
 }
 
 // A row that leads to a message names it, and then itself; the message's buttons bear its id too.
@@ -103,10 +117,7 @@ function scrollToResult(event) {
   const result = event.target.closest?.(`[class*="${RESULT}"]`)
   const name = result && [...result.classList].find(name => name.startsWith(RESULT))
   if (!name) return
-  const isOver = new AbortController()
-  for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
-    addEventListener(kind, () => isOver.abort(), { capture: true, signal: isOver.signal })
-  }
+  const isOver = untilMoved(["wheel", "touchmove", "pointerdown", "keydown"])
   keepInView(`st-key-bar-${name.slice(RESULT.length).split("__")[0]}`, 600, 50, isOver)
 }
 
