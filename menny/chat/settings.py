@@ -39,8 +39,8 @@ class Instructions:
         The guardrails come first, and a persona can't take their place.
         """
         guardrails = "\n\n".join(text.strip() for text in guardrail_texts if text.strip())
-        told = cls("", tuple(examples)).adding("guardrails", guardrails).adding("persona", persona_text)
-        return told.adding("you", about_user)
+        combined = cls("", tuple(examples)).adding("guardrails", guardrails).adding("persona", persona_text)
+        return combined.adding("you", about_user)
 
     def adding(self, kind: str, text: str) -> "Instructions":
         """The instructions with another text after them, a blank line between; the same ones if it is blank."""

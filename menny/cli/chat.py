@@ -259,8 +259,8 @@ class TerminalChat:
             )
         else:
             settings = self._remembering.telling(self._chat, self._who.id, self._settings)
-            told = self._chat.instructions(self._engine, settings).system_text
-            typer.echo(f"{sanitize(told) or 'The model is told nothing.'}\n")
+            full = self._chat.instructions(self._engine, settings).system_text
+            typer.echo(f"{sanitize(full) or 'The model is told nothing.'}\n")
 
     def _save(self, name: str) -> None:
         if not name:

@@ -1,4 +1,4 @@
-"""What personas remember of the user, in a chat in the terminal: told at its beginning, noted until its end."""
+"""The facts of a chat in the terminal: those that a persona knows at its beginning, and those noted until its end."""
 
 import os
 from collections.abc import Callable

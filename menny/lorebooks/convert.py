@@ -308,7 +308,7 @@ def _line(value: Any) -> str:
 
 
 def _is_set(value: Any) -> bool:
-    """True for a value that another program would use: of a filter, one that names somebody."""
+    """True for a value that another program would use: of a filter, one that names characters."""
     return any(map(_is_set, value.values())) if isinstance(value, dict) else bool(value)
 
 

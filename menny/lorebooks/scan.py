@@ -80,7 +80,7 @@ def title_of(entry: LoreEntry) -> str:
     return entry.name or next(iter(entry.keys), "") or entry.content[:40]
 
 
-def told(content: str) -> str:
+def without_decorators(content: str) -> str:
     """A content as the model gets it: without the lines with which cards of version 3 begin it, such as `@@depth 4`."""
     lines = content.split("\n")
     while len(lines) > 1 and lines[0].startswith("@@"):
@@ -211,7 +211,7 @@ class _Scan:
             by = next(
                 (caller for caller in callers if key and self._has(candidate, key, ScanText([caller.text]))), None
             )
-            text, caller = self._fill(told(entry.content)), title_of(by.entry) if by else ""
+            text, caller = self._fill(without_decorators(entry.content)), title_of(by.entry) if by else ""
             one = Activation(candidate.book_id, entry, text, key, caller)
             if entry.probability < 100 and self._draw(entry) * 100 >= entry.probability:
                 self._unlucky.append(one)

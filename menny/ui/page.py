@@ -148,8 +148,8 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
         st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", gap="xsmall"),
     ):
         settings, source = choices.settings, choices.source
-        told = session.chat.instructions(shared_engine().engine_of(source) if source else None, settings)
-        draw_instructions(choices.instructions, told.system_text, asked_words(settings, source))
+        full = session.chat.instructions(shared_engine().engine_of(source) if source else None, settings)
+        draw_instructions(choices.instructions, full.system_text, asked_words(settings, source))
         draw_draft_button(session, choices)
         if choices.model and choices.model.host:
             st.caption(f":material/cloud: Sent to {as_label(choices.model.host)}", width="content")

@@ -24,7 +24,7 @@ _EVEN, _ODD = (ir.Constant(ints, list(range(start, 2 * WIDTH, 2))) for start in 
 
 
 def _of_fours(*lanes: int) -> list[int]:
-    """Lanes of two vectors, the second's from 16 on, told for the first four and alike in the others."""
+    """Return lanes of two vectors (the second's begin at 16), repeated for each four lanes."""
     return [four + lane for four in range(0, WIDTH, 4) for lane in lanes]
 
 

@@ -80,9 +80,7 @@ def add_cursor(nodes: list[Node], cursor: str) -> None:
 def write_blocks(nodes: Sequence[Node]) -> str:
     """Return a message as the page's Markdown."""
     written = "\n\n".join(_blocks(nodes))
-    if (
-        written != written.lstrip()
-    ):  # Streamlit takes white space of every kind away, and what follows would begin a line
+    if written != written.lstrip():  # Streamlit takes white space away, and what follows would begin a line
         written = NOTHING + written
     return f"{MATHS_AHEAD}\n\n{written}" if _hold_formula(nodes) else written
 

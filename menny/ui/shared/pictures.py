@@ -38,7 +38,7 @@ def draw_avatar(persona: Persona, width: int) -> None:
 
 
 def _address_of(path: Path | None, width: int) -> str:
-    """Return a small picture as a data: address; "" where there is none that can be drawn."""
+    """Return a small picture as a data: address; "" where it can't be drawn."""
     with suppress(OSError, ValueError, Image.DecompressionBombError):
         if path:
             return _drawn_small(path, path.stat().st_mtime_ns, width)
