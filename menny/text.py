@@ -21,6 +21,11 @@ def is_blank(text: str) -> bool:
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
+def excerpt(text: str, length: int) -> str:
+    """Shorten a text to so many characters, at the end of a word, with an ellipsis after it."""
+    return text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …"
+
+
 def close_matches(name: str, known: list[str], count: int = 1) -> list[str]:
     """Find the known names that were probably meant: they begin with `name`, or are spelled much like it."""
     folded = name.casefold()

@@ -73,8 +73,8 @@ class Usage:
         """The same use with lore, memory and note apart, by what they take of the system text and of the turns."""
         return replace(
             self,
-            system=max(0, self.system - sum(in_system.get(part, 0) for part in PARTS)),
-            turns=max(0, self.turns - sum(in_turns.get(part, 0) for part in PARTS)),
+            system=max(0, self.system - sum(in_system.values())),
+            turns=max(0, self.turns - sum(in_turns.values())),
             lore=in_system.get("lore", 0) + in_turns.get("lore", 0),
             memory=in_system.get("memory", 0) + in_turns.get("memory", 0),
             note=in_turns.get("note", 0),

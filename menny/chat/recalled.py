@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from menny.chat.turn_context import ContextPiece
 from menny.engine_protocols import Tokenizer
 from menny.storage import ChatStore, MessageNode
+from menny.text import excerpt
 
 SHARE = 10  # at most a tenth of the context goes to what is recalled
 MOST_MESSAGES = 5
@@ -43,6 +44,5 @@ def recall_pieces(
 
 def _quoted(entry: MessageNode) -> str:
     """A message in one paragraph, by who said it."""
-    text = " ".join(entry.text.split())
-    cut = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    cut = excerpt(" ".join(entry.text.split()), MOST_CHARACTERS)
     return f"{'The user said' if entry.role == 'user' else 'You said'}: {cut}"

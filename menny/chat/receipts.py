@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from menny.chat.prompt_builder import PARTS
 from menny.chat.turn_context import TurnContext
 from menny.engine_protocols import Tokenizer
 from menny.prompts import CONTROLS
@@ -74,7 +75,8 @@ def apart(
     """The use of the context with lore, memory and note apart: in the instructions, and in turns that are seen."""
     in_system, in_turns = Counter[str](), Counter[str]()
     for kind, text in instructions.parts:
-        in_system[kind] += count(text)
+        if kind in PARTS:  # the others are long, and a page asks at each of its runs
+            in_system[kind] += count(text)
     for entry in turns:
         for piece in TurnContext.read(entry.extra).pieces:
             in_turns[piece.kind] += count(piece.text)

@@ -82,7 +82,6 @@ class Engine:
         self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._cache_folder = cache_folder
         self._forgets = False
-        self._returns_left = 2  # of memory: after loading, and after the first request, for which kernels are read too
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
@@ -214,9 +213,15 @@ class Engine:
             folder = None if isinstance(model, Pipeline) else self._cache_folder
             runtime = Runtime(model, self.tokenizer, self._prefix_cache, cache_files=files_of(folder, path))
             scheduler = Scheduler(runtime, self._parallel, plan.caches)
+            return_compiler()
             self._loaded.put(None)
+            is_settled = False
             while self._admit(runtime, scheduler, plan):
                 scheduler.step()
+                if not is_settled and not scheduler.rows:  # the first request had further kernels read
+                    is_settled = True
+                    return_freed_memory()
+                    return_compiler()
             self._file_caches(runtime, lambda: False)
             del runtime, scheduler, model
         finally:
@@ -272,10 +277,6 @@ class Engine:
 
     def _rest(self, runtime: Runtime) -> None:
         """Wait for work, with the lock held; meanwhile see to other machines, or to files."""
-        if self._returns_left:
-            self._returns_left -= 1
-            return_freed_memory()
-            return_compiler()
 
         def is_due() -> bool:
             return self._has_work() or self._forgets

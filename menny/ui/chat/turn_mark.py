@@ -1,7 +1,7 @@
 """The mark under a question whose turn brings more than the message: a button that opens what it is, and why."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -41,9 +41,7 @@ def draw_turn_mark(entry: MessageNode) -> None:
                 for piece in pieces:
                     _draw_piece(piece, books)
         if context.over_budget:
-            number = len(context.over_budget) - MOST_NAMED
-            named = [f"“{title}”" for title in context.over_budget[:MOST_NAMED]]
-            titles = ", ".join([*named, f"{number:,} more"] if number > 0 else named)
+            titles = in_a_sentence(context.over_budget, MOST_NAMED)
             st.caption(as_label(f"There was no room left for {titles}: lorebooks may fill only a part of the context."))
         if context.slow_keys:
             st.caption(as_label(f"Stopped, as the search took too long: {', '.join(context.slow_keys)}"))
@@ -59,6 +57,12 @@ def mark_of(context: TurnContext) -> str:
         keys = "A key was stopped" if context.slow_keys else "Keys not tried"
         parts = ["No room for lore" if context.over_budget else keys]
     return " · ".join(parts)
+
+
+def in_a_sentence(titles: Sequence[str], most: int) -> str:
+    """Return titles in quotes with commas between; of those beyond `most`, how many there are."""
+    more = [f"{len(titles) - most:,} more"] if len(titles) > most else []
+    return ", ".join([*(f"“{title}”" for title in titles[:most]), *more])
 
 
 def untried_keys(number: int) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, ScanResult, scan
 from menny.lorebooks.keys import Fill
 from menny.lorebooks.scan import title_of
-from menny.ui.chat.turn_mark import untried_keys
+from menny.ui.chat.turn_mark import in_a_sentence, untried_keys
 from menny.ui.personas.preview import token_counter
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -97,6 +97,4 @@ def _counting(options: Options, session: Session) -> tuple[Callable[[str], int],
 
 
 def _titles(found: tuple[Activation, ...]) -> str:
-    titles = [f"“{title_of(one.entry)[:60]}”" for one in found[:MOST_NAMED]]
-    more = [f"{len(found) - MOST_NAMED:,} more"] if len(found) > MOST_NAMED else []
-    return ", ".join([*titles, *more])
+    return in_a_sentence([title_of(one.entry)[:60] for one in found], MOST_NAMED)

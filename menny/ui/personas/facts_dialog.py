@@ -8,6 +8,7 @@ from menny.errors import StorageError
 from menny.personas.persona import Persona
 from menny.storage import ChatStore, Conversation, Fact
 from menny.storage.facts import LONGEST
+from menny.text import excerpt
 from menny.ui.chat.reveal import reveal, target
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -108,8 +109,7 @@ def _beginning(store: ChatStore, fact: Fact) -> str:
         text = store.entry(fact.message).text if fact.message else ""
     except StorageError:
         return ""
-    line = " ".join(text[: 4 * EXCERPT].split())
-    return line if len(line) <= EXCERPT else line[:EXCERPT].rsplit(" ", 1)[0] + " …"
+    return excerpt(" ".join(text[: 4 * EXCERPT].split()), EXCERPT)
 
 
 def _row() -> "st.delta_generator.DeltaGenerator":
