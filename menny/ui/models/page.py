@@ -37,13 +37,18 @@ def draw_models() -> None:
             ):
                 st.warning(as_label(str(problem)), icon=":material/warning:")
         draw_search(session, options, work)
-        moving = work.is_under_way or engines.loading is not None
+        moving = _is_moving(work, engines)
         st.fragment(_draw_moving, run_every=EVERY if moving else None)(session, options, work, engines, moving)
+
+
+def _is_moving(work: Work, engines: SharedEngine) -> bool:
+    """True while what the page shows changes by itself: jobs, loading, and use by a chat, which keeps from unloading."""
+    return work.is_under_way or engines.loading is not None or engines.is_lent
 
 
 def _draw_moving(session: Session, options: Options, work: Work, engines: SharedEngine, was_moving: bool) -> None:
     """Draw what background jobs change; rerun the page when the first begins or the last ends."""
-    if was_moving != (work.is_under_way or engines.loading is not None):
+    if was_moving != _is_moving(work, engines):
         st.rerun()
     specs = [*options.models, *session.own_models]
     advice = advise(session, specs)

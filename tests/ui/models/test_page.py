@@ -338,3 +338,12 @@ def test_one_that_fails_is_a_sentence_and_leaves_nothing(
 
     page.button(key="close-tiny").click().run()
     assert not page.error
+
+
+def test_the_page_follows_a_model_that_a_chat_uses(page: AppTest, stage: Stage) -> None:
+    settled(page.button(key="load-here").click().run())
+    with shared_engine().borrow(ModelSource(stage.loaded[0]), lambda _: None, lambda: False):
+        assert page.run().button(key="unload").disabled
+        assert menny.ui.models.page._is_moving(shared_work(), shared_engine())  # so it is drawn anew by itself
+    assert not menny.ui.models.page._is_moving(shared_work(), shared_engine())
+    assert not page.run().button(key="unload").disabled
