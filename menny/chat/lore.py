@@ -41,7 +41,7 @@ def with_constants(
 ) -> "Instructions":
     """The instructions with the constant entries after the persona's text: the same for as long as the chat lives."""
     constant = {
-        name: book.model_copy(update={"entries": tuple(entry for entry in book.entries if entry.constant)})
+        name: book.model_copy(update={"entries": tuple(entry for entry in book.entries if entry.is_always_there)})
         for name, book in lore.books.items()
     }
     if not any(book.entries for book in constant.values()):
@@ -64,7 +64,7 @@ def call_up(
     pieces = [_piece_of(one) for one in result.called]
     return TurnContext(
         tuple(piece for piece in pieces if (piece.source, piece.digest) not in there),
-        tuple(title_of(one.entry) for one in result.over_budget if not one.entry.constant),
+        tuple(title_of(one.entry) for one in result.over_budget if not one.entry.is_always_there),
         result.slow_keys,
         len(result.untried_keys),
     )
@@ -76,7 +76,7 @@ def _scan(
     names = {"user": lore.fill("{{user}}"), "assistant": lore.fill("{{char}}")}
 
     def draw(entry: LoreEntry) -> float:
-        place = chat_id if entry.constant else f"{chat_id}\0{question_id}"
+        place = chat_id if entry.is_always_there else f"{chat_id}\0{question_id}"
         return int(_digest(f"{place}\0{entry.content}"), 16) / 16**16
 
     return scan(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from menny.config.yaml_models import from_data
 from menny.errors import ConfigError
+from menny.lorebooks.decorators import decorated
 from menny.lorebooks.lorebook import MAX_CONTENT, MAX_ENTRIES, MAX_KEY, MAX_KEYS, Lorebook, LoreEntry
 from menny.text import sanitize, storable
 
@@ -28,6 +29,8 @@ UNUSED = {  # what changes when SillyTavern calls an entry up, and is kept here 
     "characterFilter": "character filter",
     "character_filter": "character filter",
     "triggers": "trigger",
+    "ignoreBudget": "ignore budget",
+    "ignore_budget": "ignore budget",
 }
 OF_SILLYTAVERN = {"selectiveLogic", "useProbability", "display_index"}  # in the extensions of an entry in its cards
 
@@ -199,6 +202,7 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
         "order": _whole(raw.get("insertion_order" if kind == CARD else "order"), -(10**9), 10**9, default=100),
         **_conditions(get),
     }
+    values |= decorated(values, left_out.add)
     if kind == CARD and raw.get("use_regex") is True and not OF_SILLYTAVERN & set(extensions):
         flags = "" if raw.get("case_sensitive") is True else "i"
         for name in ("keys", "secondary_keys"):

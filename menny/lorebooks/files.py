@@ -100,9 +100,11 @@ def save_lorebook(path: Path, book: Lorebook) -> None:
 
 def _is_own(found: dict[str, Any]) -> bool:
     """True for a large file of Menny's own, which is JSON too: all of its keys and of its first entry's are ours."""
-    entries = found.get("entries")
-    first = entries[0] if isinstance(entries, list) and entries else {}
-    return "name" in found and set(found) <= set(Lorebook.model_fields) and set(first) <= set(LoreEntry.model_fields)
+    entries = found.get("entries", [])
+    if not isinstance(entries, list) or "name" not in found:
+        return False
+    first = entries[0] if entries and isinstance(entries[0], dict) else {}
+    return set(found) <= set(Lorebook.model_fields) and set(first) <= set(LoreEntry.model_fields)
 
 
 def _reads_as(text: str, book: Lorebook) -> bool:

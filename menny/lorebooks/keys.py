@@ -16,6 +16,7 @@ import regex
 REGEX_SECONDS = 0.05  # for all regular expressions over one message
 FLAGS = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL, "g": 0, "u": 0, "y": 0, "d": 0}
 FLAGS["v"] = regex.VERSION1  # sets within sets
+ESCAPES = frozenset("bBdDfnprPsStuvwWx")  # letters that mean something after a backslash; others are themselves
 MAX_REPEATS = 10_000  # a compiled pattern has a place for each of the least repetitions that it asks for
 PROBES = (*(letter * 12 for letter in "aZ7!é你"), "a" * 400)
 BEGINS_MESSAGE = "\x01"  # before a message's speaker
@@ -26,7 +27,8 @@ _COUNT = regex.compile(r"\{(\d+)")
 _NAMES_SPEAKERS = regex.compile(r"\\x01|\\u0001|\x01", regex.IGNORECASE)
 _LITERAL = regex.compile(r"(?<!\\)\w+")
 _JAVASCRIPT = regex.compile(  # an escape or a set is taken as a whole, so that nothing within it is taken for another
-    r"\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\k<(?P<name>\w+)>|\\.|(?P<any>\[\^\])|(?P<none>\[\])|\[\^?(?:\\.|[^\]\\])+\]|(?P<end>\$)",
+    r"\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\k<(?P<name>\w+)>|\\c(?P<control>[A-Za-z])|\\(?P<letter>[A-Za-z])|\\."
+    r"|(?P<any>\[\^\])|(?P<none>\[\])|\[\^?(?:\\.|[^\]\\])+\]|(?P<end>\$)|(?P<brace>\{)(?=,)",
     regex.DOTALL,
 )
 _WITHOUT_SPACES = regex.compile(
@@ -65,7 +67,7 @@ class RegexTime:
 @lru_cache(maxsize=50_000)
 def pattern_of(key: str) -> "regex.Pattern[str] | None":
     """Compile a key of the form /…/flags; None for a plain key, as one is that can't be compiled."""
-    slashed = _SLASHED.fullmatch(key)
+    slashed = _SLASHED.fullmatch(unicodedata.normalize("NFC", key))
     if slashed is None or _BARE_SLASH.search(slashed[1]) or not set(slashed[2]) <= set(FLAGS):
         return None
     if repeats_too_much(key):
@@ -91,6 +93,12 @@ def _in_python(source: str, flags: int) -> str:
             return r"[\s\S]"
         if found["none"]:
             return r"(?!)"
+        if control := found["control"]:
+            return f"\\x{ord(control) % 32:02x}"
+        if (letter := found["letter"]) and letter not in ESCAPES:
+            return letter
+        if found["brace"]:
+            return r"\{"
         return r"\Z" if found["end"] and not flags & regex.MULTILINE else found[0]
 
     return str(_JAVASCRIPT.sub(written, source))
@@ -123,17 +131,18 @@ def why_never(key: str) -> str:
 class ScanText:
     """The last messages of a chat, and the contents that were called up, for keys to be looked for in.
 
-    `speakers` are the names of who wrote the messages, where they are known.
+    `speakers` are the names of who wrote the messages, where they are known. `time` may be shared with other texts.
     """
 
-    def __init__(self, messages: Sequence[str], speakers: Sequence[str] = ()) -> None:
+    def __init__(self, messages: Sequence[str], speakers: Sequence[str] = (), time: RegexTime | None = None) -> None:
         self._messages = messages
         self._named = [
             f"{BEGINS_MESSAGE}{name}: {text}" for name, text in zip(speakers, messages, strict=bool(speakers))
         ]
         self._recursed: list[str] = []
-        self._joined: dict[tuple[int, bool, bool], str] = {}
-        self.time = RegexTime()
+        self._joined: dict[tuple[int, bool, bool, int | None], str] = {}
+        self._searched: dict[tuple[str, int, bool, bool], int | None] = {}
+        self.time = time or RegexTime()
 
     def add(self, contents: Sequence[str]) -> None:
         """Add contents that were called up."""
@@ -141,24 +150,29 @@ class ScanText:
         self._joined.clear()
 
     def has(self, key: str, depth: int, case_sensitive: bool, whole_words: bool) -> bool:
-        """True if the key stands in the last `depth` messages, or in what was called up."""
+        """True if the key stands in the last `depth` messages, or in what was called up.
+
+        A plain key is searched for in each text once: what was called up since is searched for it alone.
+        """
         if why_never(key):
             return False
         if pattern := pattern_of(key):
             return self.time.search(key, pattern, self._text(depth, True, bool(_NAMES_SPEAKERS.search(key))))
-        text = self._text(depth, case_sensitive)
-        wanted = _plain(key, case_sensitive)
-        if wanted not in text:
-            return False
-        is_word = whole_words and " " not in wanted and not _WITHOUT_SPACES.search(wanted)
-        return not is_word or _stands_alone(wanted, text)
+        place = key, depth, case_sensitive, whole_words
+        since = self._searched.get(place, 0)
+        if since is not None and (since < len(self._recursed) or place not in self._searched):
+            text = self._text(depth, case_sensitive, since=since if place in self._searched else None)
+            self._searched[place] = None if _stands_in(key, text, case_sensitive, whole_words) else len(self._recursed)
+        return self._searched[place] is None
 
-    def _text(self, depth: int, case_sensitive: bool, is_named: bool = False) -> str:
-        found = self._joined.get((depth, case_sensitive, is_named))
+    def _text(self, depth: int, case_sensitive: bool, is_named: bool = False, since: int | None = None) -> str:
+        """The text to search; with `since`, only what was called up after that many contents."""
+        place = depth, case_sensitive, is_named, since
+        found = self._joined.get(place)
         if found is None:
             messages = self._named or self._messages if is_named else self._messages
-            parts = [*(messages[-depth:] if depth else ()), *self._recursed]
-            found = self._joined[depth, case_sensitive, is_named] = _plain("\n".join(parts), case_sensitive)
+            seen = messages[-depth:] if depth and since is None else ()
+            found = self._joined[place] = _plain("\n".join([*seen, *self._recursed[since or 0 :]]), case_sensitive)
         return found
 
 
@@ -166,6 +180,18 @@ def _plain(text: str, case_sensitive: bool) -> str:
     """A text in the spelling in which it is compared."""
     text = unicodedata.normalize("NFC", text)
     return text if case_sensitive else unicodedata.normalize("NFC", text.casefold())
+
+
+_plain_key = lru_cache(maxsize=100_000)(_plain)
+
+
+def _stands_in(key: str, text: str, case_sensitive: bool, whole_words: bool) -> bool:
+    """True if a plain key stands in a text in its spelling for comparing."""
+    wanted = _plain_key(key, case_sensitive)
+    if wanted not in text:
+        return False
+    is_word = whole_words and " " not in wanted and not _WITHOUT_SPACES.search(wanted)
+    return not is_word or _stands_alone(wanted, text)
 
 
 def _stands_alone(word: str, text: str) -> bool:

@@ -50,6 +50,11 @@ class LoreEntry(StrictModel):
     )
     extensions: dict[str, JsonValue] = Field(default={}, description="What other programs keep in it.")
 
+    @property
+    def is_always_there(self) -> bool:
+        """True if it stands in the system text; a constant one that waits for others joins a turn after them."""
+        return self.constant and not self.delay_until_recursion
+
 
 class Lorebook(StrictModel):
     """A file of entries."""

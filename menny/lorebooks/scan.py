@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from menny.lorebooks.keys import Fill, ScanText, why_never
+from menny.lorebooks.decorators import without_decorators
+from menny.lorebooks.keys import Fill, RegexTime, ScanText, why_never
 from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 DEFAULT_BUDGET = 25  # percent of the context
+MOST_ROUNDS = 50  # in which entries call up others, so that a long chain in a large book ends soon
 
 Count = Callable[[str], int]
 Draw = Callable[[LoreEntry], float]
@@ -80,14 +82,6 @@ def title_of(entry: LoreEntry) -> str:
     return entry.name or next(iter(entry.keys), "") or entry.content[:40]
 
 
-def without_decorators(content: str) -> str:
-    """A content as the model gets it: without the lines with which cards of version 3 begin it, such as `@@depth 4`."""
-    lines = content.split("\n")
-    while len(lines) > 1 and lines[0].startswith("@@"):
-        lines.pop(0)
-    return "\n".join(lines)
-
-
 def silent_keys(book: Lorebook) -> list[tuple[str, str, str]]:
     """The keys that never match: the entry's title, the key, and why."""
     return [
@@ -126,7 +120,7 @@ class _Scan:
         draw: Draw,
         fill: Fill,
     ) -> None:
-        self._text = text
+        self._text, self._caller_time = text, RegexTime()
         self._count, self._draw = count, draw
         self._fill = cache(fill)  # what is drawn in a content is drawn once
         self._left = {"": budget}  # for all, and for each book with a budget of its own
@@ -148,7 +142,9 @@ class _Scan:
     def run(self) -> ScanResult:
         new = self._call_up(self._matching())
         level, *higher = self._levels
-        while new or higher:
+        for _ in range(MOST_ROUNDS):
+            if not (new or higher):
+                break
             if new:
                 self._text.add([one.text for one in new])
             else:
@@ -156,8 +152,8 @@ class _Scan:
             new = self._call_up(self._matching(level), new)
         in_text_order = sorted(self._called, key=lambda one: one.entry.order)
         return ScanResult(
-            tuple(one for one in in_text_order if one.entry.constant),
-            tuple(one for one in in_text_order if not one.entry.constant),
+            tuple(one for one in in_text_order if one.entry.is_always_there),
+            tuple(one for one in in_text_order if not one.entry.is_always_there),
             tuple(self._over_budget),
             tuple(self._unlucky),
             tuple(self._text.time.slow),
@@ -206,13 +202,14 @@ class _Scan:
     def _call_up(self, found: Iterable[tuple[_Candidate, str]], callers: Sequence[Activation] = ()) -> list[Activation]:
         """Call up what fits; return the entries that may call up others."""
         calling: list[Activation] = []
+        search = _CallerSearch(callers, self._has, self._caller_time)
         for candidate, key in found:
             entry = candidate.entry
-            by = next(
-                (caller for caller in callers if key and self._has(candidate, key, ScanText([caller.text]))), None
-            )
+            by = search.first_with(candidate, key) if key else None
             text, caller = self._fill(without_decorators(entry.content)), title_of(by.entry) if by else ""
             one = Activation(candidate.book_id, entry, text, key, caller)
+            if not text.strip():
+                continue
             if entry.probability < 100 and self._draw(entry) * 100 >= entry.probability:
                 self._unlucky.append(one)
             elif self._fits(candidate, text):
@@ -235,3 +232,32 @@ class _Scan:
             for name in budgets:
                 self._left[name] -= tokens
         return not short
+
+
+class _CallerSearch:
+    """A search for the first of many entries whose content has a key: in halves, as a large book has thousands."""
+
+    def __init__(
+        self, callers: Sequence[Activation], has: Callable[[_Candidate, str, ScanText], bool], time: RegexTime
+    ) -> None:
+        self._callers, self._has, self._time = callers, has, time
+        self._texts: dict[tuple[int, int], ScanText] = {}
+
+    def first_with(self, candidate: _Candidate, key: str) -> Activation | None:
+        """The first entry whose content has the key; None where none has it."""
+        low, high = 0, len(self._callers)
+        if not self._is_within(candidate, key, low, high):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._is_within(candidate, key, low, middle) else (middle, high)
+        return self._callers[low]
+
+    def _is_within(self, candidate: _Candidate, key: str, low: int, high: int) -> bool:
+        if low == high:
+            return False
+        text = self._texts.get((low, high))
+        if text is None:
+            joined = "\n".join(caller.text for caller in self._callers[low:high])
+            text = self._texts[low, high] = ScanText([joined], time=self._time)
+        return self._has(candidate, key, text)

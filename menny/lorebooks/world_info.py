@@ -1,9 +1,11 @@
 """Lorebooks as SillyTavern's world info files: what they came from where that is still true."""
 
 import copy
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
-from menny.lorebooks.convert import CARD, LOGIC, WORLD_INFO, from_card_names, further_keys, level_of, unchanged
+from menny.lorebooks.convert import CARD, LOGIC, NAMED, WORLD_INFO, from_card_names, further_keys, level_of, unchanged
 from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 
@@ -11,17 +13,28 @@ def world_info_of(book: Lorebook) -> dict[str, Any]:
     """A lorebook as a world info file, which SillyTavern imports under the file's name."""
     kept = book.extensions.get(WORLD_INFO)
     rest: dict[str, Any] = copy.deepcopy(kept) if isinstance(kept, dict) else {}
-    entries = {str(number): _entry(entry, number) for number, entry in enumerate(book.entries)}
-    return (
-        {**rest, "name": book.name, "entries": entries}
-        if rest.get("name") != book.name
-        else {**rest, "entries": entries}
-    )
+    if book.name != rest.get("name", book.extensions.get(NAMED)):
+        rest = {**rest, "name": book.name}
+    entries = {str(number): _entry(entry, number) for number, entry in _numbered(book.entries)}
+    return {**rest, "entries": entries}
+
+
+def _numbered(entries: Sequence[LoreEntry]) -> Iterator[tuple[int, LoreEntry]]:
+    """Each entry with its number in the file, by which SillyTavern finds it: the one it came with, else a free one."""
+    kept = [entry.extensions.get(WORLD_INFO) for entry in entries]
+    came_with = [raw.get("uid") if isinstance(raw, dict) else None for raw in kept]
+    taken = {number for number in came_with if type(number) is int and number >= 0}
+    free = (number for number in count() if number not in taken)
+    used: set[int] = set()
+    for entry, number in zip(entries, came_with, strict=True):
+        chosen = number if type(number) is int and number >= 0 and number not in used else next(free)
+        used.add(chosen)
+        yield chosen, entry
 
 
 def _entry(entry: LoreEntry, number: int) -> dict[str, Any]:
-    if raw := unchanged(entry, WORLD_INFO):
-        return raw
+    if same := unchanged(entry, WORLD_INFO):
+        return {**same, "uid": number} if "uid" in same else same
     kept, card = entry.extensions.get(WORLD_INFO), entry.extensions.get(CARD)
     inner = card.get("extensions") if isinstance(card, dict) else None
     others = from_card_names(inner) if isinstance(inner, dict) else {}
@@ -30,6 +43,7 @@ def _entry(entry: LoreEntry, number: int) -> dict[str, Any]:
     further, _ = further_keys(entry, raw.get("keysecondary"), raw.get("selective"))
     return {
         **raw,
+        "uid": number,
         "key": list(entry.keys),
         "keysecondary": further,
         "comment": entry.name,

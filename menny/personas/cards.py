@@ -114,7 +114,8 @@ def card_of(persona: PersonaFile, version: Version, books: Sequence[Lorebook] = 
     kept = persona.extensions.get("card")
     card: dict[str, Any] = copy.deepcopy(kept) if isinstance(kept, dict) else {}
     found = card.get("data")
-    data = _completed(found if isinstance(found, dict) else card)
+    before = found if isinstance(found, dict) else card
+    data = _completed(before)
     was = _persona_values(fields_of(data, []), [])
     now = persona.model_dump(mode="json")
     if was["name"] != persona.name:
@@ -135,10 +136,9 @@ def card_of(persona: PersonaFile, version: Version, books: Sequence[Lorebook] = 
     _carry(data, persona, now)
     if version == 3:
         data.setdefault("group_only_greetings", [])
-    repeated = {key: data[key] for key in V1_TEXTS if key in card and "data" in card}
-    outside = {key: value for key, value in card.items() if key not in V1_TEXTS} if "data" in card else {}
-    spec = {"spec": f"chara_card_v{version}", "spec_version": f"{version}.0"}
-    return {**outside, **repeated, **spec, "data": data}
+    changed = {key: data[key] for key in V1_TEXTS if key in card and data[key] != (before.get(key) or "")}
+    around = {**card, **changed, "data": data} if "data" in card else {"data": data}
+    return {**around, "spec": f"chara_card_v{version}", "spec_version": f"{version}.0"}
 
 
 def as_json(persona: PersonaFile, version: Version, books: Sequence[Lorebook] = ()) -> bytes:

@@ -119,6 +119,14 @@ def test_an_entry_whose_turn_has_left_the_prompt_is_put_there_again() -> None:
     assert "Rufus is a dog." in ask(chat, engine, "Rufus, then", how)
 
 
+@pytest.mark.parametrize("content", ["@@depth 4", "{{char}}"])
+def test_a_text_of_which_nothing_is_left_is_not_put_there(engine: FakeEngine, content: str) -> None:
+    one, chat = LoreEntry(content=content, keys=("Rufus",)), Chat()
+    how = settings(Lore({"world": Lorebook(name="World", entries=(one,))}, lambda text: text.replace("{{char}}", " ")))
+    assert "Background" not in ask(chat, engine, "Rufus?", how)
+    assert not TurnContext.read(chat.entries[0].extra)
+
+
 def test_lore_gives_way_to_a_long_question() -> None:
     engine = FakeEngine(lambda _: ["Fine."], context_length=500)
     chat, how = Chat(), settings(lore(LoreEntry(content="y" * 110, keys=("Rufus",))))

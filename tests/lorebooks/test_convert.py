@@ -13,6 +13,7 @@ from menny.errors import ConfigError
 from menny.lorebooks import Lorebook, LoreEntry
 from menny.lorebooks.convert import card_book_of, lorebook_of
 from menny.lorebooks.files import import_lorebook, load_lorebook, load_lorebooks, save_lorebook
+from menny.lorebooks.world_info import world_info_of
 
 CARD_BOOK: dict[str, Any] = {
     "name": "Eldoria",
@@ -197,6 +198,45 @@ def test_what_else_sillytavern_keeps_of_an_entry_goes_into_a_card() -> None:
     assert extensions["character_filter"]["names"] == ["Nora"]
     named = [notice.split(" setting")[0] for notice in notices]
     assert named == ["an entry's character filter", "an entry's trigger", "an entry's matching source"]
+
+
+def test_world_info_that_menny_wrote_comes_in_again_whoever_named_it() -> None:
+    made = Lorebook(
+        name="Eldoria", description="A forest.", entries=(LoreEntry(content="Moss glows.", keys=("moss",)),)
+    )
+    back, notices = import_lorebook("eldoria.json", json.dumps(world_info_of(made)).encode())
+    assert (back.name, notices) == ("Eldoria", [])
+    assert [(one.keys, one.content) for one in back.entries] == [(("moss",), "Moss glows.")]
+
+
+def test_the_numbers_of_world_info_by_which_sillytavern_finds_its_entries_stay_and_new_ones_are_free() -> None:
+    came = {"entries": {str(uid): {"uid": uid, "key": [f"k{uid}"], "content": f"c{uid}"} for uid in (2, 0, 7)}}
+    found = import_lorebook("world.json", json.dumps(came).encode())[0]
+    assert world_info_of(found) == came
+    edited = found.entries[1].model_copy(update={"content": "new"})
+    entries = (LoreEntry(content="mine"), found.entries[0], edited, found.entries[0])
+    out = world_info_of(found.model_copy(update={"entries": entries}))["entries"]
+    assert [(key, one["uid"], one["content"]) for key, one in out.items()] == [
+        ("1", 1, "mine"), ("2", 2, "c2"), ("0", 0, "new"), ("3", 3, "c2")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decorator", "values", "notice"),
+    [
+        ("@@activate", {"constant": True}, ""),
+        ("@@dont_activate", {"enabled": False}, ""),
+        ("@@depth 4\n@@scan_depth 12", {"scan_depth": 12}, ""),
+        ("@@scan_depth many", {"scan_depth": None}, ""),
+        ("@@exclude_keys elf, orc", {}, "an entry's @@exclude_keys is kept for other programs, but not used here"),
+    ],
+)
+def test_the_decorators_of_version_3_have_their_say(decorator: str, values: dict[str, Any], notice: str) -> None:
+    raw = {"entries": [{"keys": ["moss"], "content": f"{decorator}\nMoss glows.", "extensions": {}}], "extensions": {}}
+    found, notices = lorebook_of(raw, "x")
+    assert {name: getattr(found.entries[0], name) for name in values} == values
+    assert notices == ([notice] if notice else [])
+    assert card_book_of(found) == raw
 
 
 def test_keys_that_cannot_be_used_are_named() -> None:

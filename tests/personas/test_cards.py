@@ -100,6 +100,15 @@ def test_a_card_goes_in_and_out_unchanged_also_by_way_of_a_persona_file(card: di
     assert again.persona == imported
 
 
+def test_what_a_program_repeats_beside_the_data_keeps_its_place_and_its_words() -> None:
+    flat = {"name": "Nora", "description": "An older text.", "first_mes": "Hi", "fav": True}
+    card = {**flat, "spec": "chara_card_v2", "data": {**cards.V2["data"], "name": "Nora"}, "spec_version": "2.0"}
+    persona = persona_of(card)
+    assert json.dumps(card_of(persona, 2)) == json.dumps(card)
+    changed = card_of(persona.model_copy(update={"name": "Ada"}), 2)
+    assert (changed["name"], changed["description"], changed["data"]["name"]) == ("Ada", "An older text.", "Ada")
+
+
 def test_version_1_comes_out_as_the_later_ones_with_the_same_texts_and_its_unknown_fields() -> None:
     persona = persona_of({**cards.V1, "my_own_field": {"a": [1]}})
     for version, spec in ((2, "chara_card_v2"), (3, "chara_card_v3")):

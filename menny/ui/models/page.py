@@ -42,7 +42,7 @@ def draw_models() -> None:
 
 
 def _is_moving(work: Work, engines: SharedEngine) -> bool:
-    """True while what the page shows changes by itself: jobs, loading, and use by a chat, which keeps from unloading."""
+    """True while what the page shows changes by itself: jobs, loading, and use by a chat, which prevents unloading."""
     return work.is_under_way or engines.loading is not None or engines.is_lent
 
 

@@ -1,0 +1,22 @@
+"""Large lorebooks are scanned whole, and soon."""
+
+import time
+
+from tests.lorebooks.test_scan import book, contents, entry, scanned
+
+
+def test_ten_thousand_entries_are_scanned_whole() -> None:
+    many = [entry(f"Lore {number} of it. " * 10, f"word{number}", f"/place{number}x/") for number in range(10_000)]
+    result = scanned(book(*many), "Is word77 near place4711x, by word9999?", budget=10_000)
+    assert sorted(contents(result.called)) == sorted(f"{f'Lore {n} of it. ' * 10}".strip() for n in (77, 4711, 9999))
+
+
+def test_a_long_chain_of_entries_and_many_callers_end_soon() -> None:
+    chain = [entry(f"word{number}q", f"word{number - 1}q") for number in range(1, 3000)]
+    wide = [entry(f"say{number}q", "all") for number in range(1500)]
+    called = [entry(f"told {number}", f"say{number}q") for number in range(1500)]
+    began = time.perf_counter()
+    assert len(scanned(book(*chain), "word0q", budget=10**6).called) == 51
+    found = scanned(book(*wide, *called), "all", budget=10**6).called
+    assert time.perf_counter() - began < 10  # 40 seconds, were each caller searched for each of them
+    assert [one.called_by for one in found if one.text == "told 777"] == ["all"]
