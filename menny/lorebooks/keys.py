@@ -96,7 +96,7 @@ def _in_python(source: str, flags: int) -> str:
         if control := found["control"]:
             return f"\\x{ord(control) % 32:02x}"
         if (letter := found["letter"]) and letter not in ESCAPES:
-            return letter
+            return str(letter)
         if found["brace"]:
             return r"\{"
         return r"\Z" if found["end"] and not flags & regex.MULTILINE else found[0]
