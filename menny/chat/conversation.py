@@ -21,6 +21,7 @@ from menny.chat.seam import TOKEN_IDS_KEY, kept_ids
 from menny.chat.settings import Instructions, ReplySettings
 from menny.chat.stored_chat import StoredChat
 from menny.chat.turn_context import CONTEXT_KEY, TurnContext, message_in_turn, pieces_in
+from menny.chat.withheld import is_withheld
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
 from menny.messages import Message
@@ -68,7 +69,7 @@ class Chat(StoredChat):
         if entry.status == "growing":
             raise PromptError("This reply is still being written.")
         _check_answers(entry)
-        if _is_withheld(entry):
+        if is_withheld(entry):
             raise PromptError("This reply was withheld: regenerate it instead.")
         self._return_home()
         entry = self._keep(lambda store: store.reopen(reply_id))
@@ -319,7 +320,7 @@ class Chat(StoredChat):
 def for_model(entries: Sequence[MessageNode], answering: str = "") -> list[MessageNode]:
     """The messages for the model: no empty replies, and in place of a withheld one a note that it was withheld."""
     return [
-        replace(entry, text=WITHHELD, thought="") if _is_withheld(entry) and entry.id != answering else entry
+        replace(entry, text=WITHHELD, thought="") if is_withheld(entry) and entry.id != answering else entry
         for entry in entries
         if entry.message.content or (entry.id == answering and (entry.thought or entry.extra.get(TOKEN_IDS_KEY)))
     ]
@@ -328,13 +329,6 @@ def for_model(entries: Sequence[MessageNode], answering: str = "") -> list[Messa
 def _check_answers(entry: MessageNode) -> None:
     if entry.role == "assistant" and entry.parent is None:
         raise PromptError("This message begins the chat: there is no message that it answers.")
-
-
-def _is_withheld(entry: MessageNode) -> bool:
-    """True if a reply is blocked, or might be and wasn't checked yet."""
-    result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
-    has_answer = bool(entry.text) or not entry.thought  # a thought alone isn't judged
-    return entry.role == "assistant" and result is not None and result.action == "block" and has_answer
 
 
 def _summary_of(entries: Sequence[MessageNode]) -> Summary | None:

@@ -27,17 +27,27 @@ ASK = (
 )
 
 _REMEMBER = re.compile(
-    r"(?:please[,]?\s+|hey[,]?\s+)?(?:remember|note|don['’]t forget)\s*(?:that\b|:|,)\s*(?P<fact>.+)",
+    r"(?:(?:please|hey|also|and|so|oh|ok|okay)[,]?\s+)*(?:remember|note|don['’]t forget)\s*"
+    r"(?:that\b|this:|:|,)\s*(?P<fact>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+(?P<fact>.+)$")
-_NOTHING = re.compile(r"(?:none|nothing|no (?:new )?(?:lasting )?facts?)\b.{0,40}", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"\W*(?:there (?:is|are|was|were) )?(?:none|n/a|empty|nothing(?: (?:new|else|more|lasting|to \w+))*"
+    r"|no(?: \w+){0,3} facts?\b.{0,40})\W*",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(r"[^.!]*\?[?!]*")
 
 
 def asked_to_remember(text: str) -> str:
-    """The fact in a message such as “Remember that I'm allergic to nuts.”, as it stands there; "" in any other."""
+    """The fact in a message such as “Remember that I'm allergic to nuts.”, as it stands there; "" in any other.
+
+    A question, such as “Remember that day in Rome?”, tells nothing.
+    """
     found = _REMEMBER.fullmatch(text.strip())
-    return found["fact"].strip() if found else ""
+    fact = found["fact"].strip() if found else ""
+    return "" if _QUESTION.fullmatch(fact) else fact
 
 
 def with_facts(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from menny.chat.turn_context import ContextPiece
+from menny.chat.withheld import is_withheld
 from menny.engine_protocols import Tokenizer
 from menny.storage import ChatStore, MessageNode
 from menny.text import excerpt
@@ -36,7 +37,7 @@ def recall_pieces(
     for entry in found:
         piece = ContextPiece("memory", _quoted(entry), digest=entry.id)
         tokens = len(tokenizer.encode(piece.text))
-        if entry.text and (piece.source, piece.digest) not in there and tokens <= budget:
+        if entry.text and not is_withheld(entry) and (piece.source, piece.digest) not in there and tokens <= budget:
             budget -= tokens
             chosen.append((entry.created, piece))
     return [piece for _, piece in sorted(chosen[:MOST_MESSAGES], key=lambda item: item[0])]

@@ -66,6 +66,13 @@ def test_other_chats_with_the_persona_are_looked_into_only_if_chosen(store: Chat
     assert "Lisbon" not in ask(Chat(store), engine, ASKED, Memory("recent", all_chats=True))
 
 
+def test_a_reply_that_might_be_blocked_is_not_told(store: ChatStore, engine: FakeEngine) -> None:
+    said = Chat(store, say(store, "Who moved?", "Your sister moved to Lisbon."))
+    for action, is_told in (("block", False), ("warn", True)):
+        store.set_metadata(said.entries[-1].id, moderation={"action": action, "problem": "it ended before"})
+        assert ("Lisbon" in ask(Chat(store), engine, ASKED, Memory("retrieval", all_chats=True))) is is_told
+
+
 def test_it_takes_a_tenth_of_the_context_at_most(store: ChatStore) -> None:
     engine = FakeEngine(lambda _: ["Fine."], context_length=1000)
     chat_id = say(store, FACT, "Noted.")
