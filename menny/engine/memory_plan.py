@@ -17,8 +17,10 @@ from menny.engine.args import ModelArgs
 from menny.engine.cache import BLOCK
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
-from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.checkpoints.weight_names import GGUF, KINDS
 from menny.engine.cpu.kernels import have_kernels
+from menny.engine.cpu.matrix import packed_bits
+from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import default_limit
 from menny.engine.stage import Stage
@@ -144,7 +146,7 @@ def needs_of_opened(args: ModelArgs, source: Source, machine: Machine, stage: St
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
         return MemoryNeeds(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
-    nbytes = sum(source.sizes.get(f"{name}.{kind}", 0) for name in shapes for kind in KINDS)
+    nbytes = sum(_bytes_by_mlx(name, shape, source) for name, shape in shapes.items())
     return MemoryNeeds(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
 
 
@@ -201,20 +203,30 @@ def _bytes_on_cpu(shapes: dict[str, tuple[int, ...]], source: Source, machine: M
 
     Without kernels, plain ones become float32, and quantized ones too where they fit.
     """
-    fits = is_expanded(_count(shapes), machine.room)
     if have_kernels():
-        return sum(_bytes_packed(name, shape, source, fits) for name, shape in shapes.items())
-    if fits:
+        return sum(_bytes_packed(name, shape, source) for name, shape in shapes.items())
+    if is_expanded(_count(shapes), machine.room):
         return 4 * _count(shapes)
-    packed = {name for name in shapes if f"{name}.scales" in source.listed or f"{name}.weight" in source.expanded}
-    plain = sum(4 * math.prod(shape) for name, shape in shapes.items() if name not in packed)
-    weights = sum(source.sizes.get(f"{name}.weight", 0) for name in packed)
-    scales = sum(source.sizes.get(f"{name}.{kind}", 0) for name in packed for kind in ("scales", "biases"))
-    return plain + weights + 2 * scales
+    return sum(_bytes_by_mlx(name, shape, source, on_cpu=True) for name, shape in shapes.items())
 
 
-def _bytes_packed(name: str, shape: tuple[int, ...], source: Source, fits: bool) -> int:
-    """Bytes of a weight for kernels; vectors become float32, and what a file keeps in groups of 16 where it fits."""
-    if len(shape) == 1 or (fits and f"{name}.weight" in source.expanded):
-        return 4 * math.prod(shape)
-    return sum(source.sizes.get(f"{name}.{kind}", 0) for kind in KINDS)
+def _bytes_by_mlx(name: str, shape: tuple[int, ...], source: Source, on_cpu: bool = False) -> int:
+    """Bytes of a weight for MLX's own products: on a CPU with scales and plain numbers in float32."""
+    count, sizes = math.prod(shape), [source.sizes.get(f"{name}.{kind}", 0) for kind in KINDS]
+    if f"{name}.scales" not in source.listed:
+        return 4 * count if on_cpu else sizes[0]
+    if name in source.in_small_groups:
+        sizes[0] = count  # quantized again, to 8 bits
+    scales = 4 * count // GROUP if source.names is GGUF else sum(sizes[1:])
+    return sizes[0] + (2 * scales if on_cpu else scales)
+
+
+def _bytes_packed(name: str, shape: tuple[int, ...], source: Source) -> int:
+    """Bytes of a weight for kernels, which take numbers of 4 or 8 bits; vectors become float32."""
+    count, nbytes = math.prod(shape), source.sizes.get(f"{name}.weight", 0)
+    if len(shape) == 1:
+        return 4 * count
+    if f"{name}.scales" not in source.listed:
+        return nbytes
+    kinds = KINDS[1:2] if name in source.without_biases else KINDS[1:]
+    return count * packed_bits(8 * nbytes // count) // 8 + sum(source.sizes[f"{name}.{kind}"] for kind in kinds)

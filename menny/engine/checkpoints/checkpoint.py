@@ -35,12 +35,13 @@ from menny.engine.checkpoints.weight_names import (
     WeightNames,
 )
 from menny.engine.formats.gguf import GGUFFile
-from menny.engine.formats.gguf_quants import EXPANDED, GROUP
+from menny.engine.formats.gguf_quants import GROUP, GROUPED
 from menny.engine.formats.gguf_split import read_gguf_parts
 from menny.engine.formats.gguf_tensors import read_tensors, sizes
 from menny.engine.formats.npz import npz_sizes, read_npz
 from menny.engine.formats.pth import pth_sizes, read_pth
 from menny.engine.formats.safetensors import read_safetensors, read_safetensors_header, safetensors_sizes
+from menny.engine.quantization import GROUP_SIZES, SMALL_GROUP
 from menny.errors import ModelError
 from menny.model_files import find_model, find_weights
 
@@ -67,8 +68,9 @@ class Source:
     weights: Weights = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each weight, by the headers
-    group_sizes: tuple[int, ...] = (32, 64, 128)  # of quantized weights
-    expanded: set[str] = field(default_factory=set)  # weights that the files keep shorter than they are read
+    group_sizes: tuple[int, ...] = GROUP_SIZES  # of quantized weights
+    in_small_groups: set[str] = field(default_factory=set)  # modules whose weights MLX's products don't take
+    without_biases: set[str] = field(default_factory=set)  # modules whose biases follow from the scales
     scales: dict[str, tuple[Path, str]] = field(default_factory=dict)  # of FP8 weights: file and key
     has_vision: bool = False  # the files have a vision tower too, which is left out
     fetch: Callable[[Collection[str]], Iterator[tuple[str, mx.array]]] = _nothing
@@ -207,7 +209,7 @@ def _refuse_too_much(args: ModelArgs, folder: Path, nbytes: int) -> None:
 
 def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
     file, parts = read_gguf_parts(path)
-    args, source = args_from_gguf(file, _rope_table(parts)), Source(path, GGUF, group_sizes=(GROUP,))
+    args, source = args_from_gguf(file, _rope_table(parts)), Source(path, GGUF, group_sizes=(SMALL_GROUP, GROUP))
     part_of = {key: part.path for part in parts for key in part.tensors}
     for key, tensor in file.tensors.items():
         if key == ROPE_TABLE:
@@ -215,11 +217,14 @@ def _open_gguf(path: Path) -> tuple[ModelArgs, Source]:
         name = GGUF.ours(key)
         if name is None or not name.endswith(".weight"):
             raise ModelError(f"{path}: the tensor {key!r} doesn't belong to a Mistral model.", file=path)
-        nbytes = {name.removesuffix("weight") + kind: size for kind, size in sizes(file, tensor).items()}
+        nbytes = {name.removesuffix("weight") + part: size for part, size in sizes(file, tensor).items()}
         source.sizes |= nbytes
         source.shards |= dict.fromkeys(nbytes, part_of[key])
-        if tensor.type_name in EXPANDED:
-            source.expanded.add(name)
+        kind, module = GROUPED.get(tensor.type_name), name.removesuffix(".weight")
+        if kind and kind.group == SMALL_GROUP:
+            source.in_small_groups.add(module)
+        if kind and not kind.has_biases:
+            source.without_biases.add(module)
     source.fetch = partial(_fetch_from_gguf, parts)
     return args, source
 

@@ -22,18 +22,18 @@ import mlx.core as mx
 from menny.engine.args import ModelArgs
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.export import half_split, hub_config
-from menny.engine.checkpoints.load import QuantFormat, check_forms, check_names
+from menny.engine.checkpoints.load import check_forms, check_names
 from menny.engine.checkpoints.weight_names import HUB, KINDS
 from menny.engine.formats.gguf import read_gguf
 from menny.engine.formats.safetensors import write_safetensors
 from menny.engine.formats.small_files import MAX_FILE_BYTES, read_config
+from menny.engine.quantization import GROUP_SIZES, QuantFormat, expand
 from menny.engine.tokenizers.gguf import vocabulary_files
 from menny.errors import EngineError, ModelError
 from menny.model_files import find_model
 from menny.text import size
 
 SHARD_BYTES = 2 << 30
-GROUP_SIZES = (32, 64, 128)  # that MLX's affine quantization has
 GROUP_SIZE = 64  # the usual one
 BITS = (4, 8)
 DTYPES = {"float16": mx.float16, "bfloat16": mx.bfloat16, "float32": mx.float32}
@@ -209,10 +209,7 @@ def _recast(
 
 
 def _expanded(arrays: list[mx.array], form: QuantFormat | None) -> mx.array:
-    if form is None:
-        return arrays[0]
-    weight, scales, biases = arrays
-    return mx.dequantize(weight, scales.astype(mx.float32), biases.astype(mx.float32), *form)
+    return expand((arrays[0], arrays[1], arrays[2]), form) if form else arrays[0]
 
 
 def _check_finite(place: str, arrays: list[mx.array], numbers: QuantizationConfig) -> None:

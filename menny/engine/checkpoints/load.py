@@ -6,9 +6,9 @@ args ask for, and is evaluated whole.
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -22,15 +22,12 @@ from menny.engine.cpu.matrix import can_pack, is_packable
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.memory import return_freed_memory
 from menny.engine.model import Mistral
+from menny.engine.quantization import BITS, GROUP_SIZES, Parts, QuantFormat, expand, widen
 from menny.engine.stage import Stage
 from menny.errors import ModelError, quoted
 
 if TYPE_CHECKING:
     from menny.engine.cpu.packed_model import PackedMistral
-
-QuantFormat = tuple[int, int]  # of a quantized weight: group_size, bits
-
-_BITS = (2, 3, 4, 5, 6, 8)  # that MLX's affine quantization has
 
 WHOLE = "Is this the whole model, and its own config?"
 
@@ -60,8 +57,7 @@ def build_model(
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     fits = is_expanded(sum(map(math.prod, shapes.values())), psutil.virtual_memory().available)
     weights = source.weights
-    for name, weight in source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys()):
-        weights |= {name: weight} if on_cpu and fits else _packed(name, weight, source)
+    weights |= source.fetch({f"{name}.{kind}" for name in shapes for kind in KINDS} & source.shards.keys())
     if args.tie_word_embeddings:
         for kind in KINDS:
             weights.pop(f"output.{kind}", None)
@@ -70,6 +66,9 @@ def build_model(
     try:
         if on_cpu and fits:
             _dequantize(unpackable, forms, weights, mx.float32)
+        if not packed:
+            small = [name for name, (group, _) in forms.items() if group not in GROUP_SIZES]
+            _requantize(small, forms, weights, (GROUP, 8))
         half = {f"{name}.{kind}" for name in unpackable for kind in KINDS}  # scales, which MLX's products want exact
         slow = [name for name, weight in weights.items() if name in half or not (packed and is_packable(weight))]
         _cast(slow, weights, mx.float32 if on_cpu else _short(source))
@@ -186,7 +185,7 @@ def _form(name: str, shape: tuple[int, ...], source: Source) -> QuantFormat:
         form = width // max(1, scales.shape[-1]), 32 * weight.shape[-1] // width
         exact = form[0] * scales.shape[-1] == width and form[1] * width == 32 * weight.shape[-1]
         floating = all(mx.issubdtype(part.dtype, mx.floating) for part in (scales, biases))
-        known = form[0] in source.group_sizes and form[1] in _BITS and weight.dtype == mx.uint32
+        known = form[0] in source.group_sizes and form[1] in BITS and weight.dtype == mx.uint32
         if exact and floating and known:
             return form
     raise ModelError(
@@ -200,24 +199,31 @@ def _type(weight: mx.array) -> str:
 
 
 def _dequantize(
-    names: list[str], forms: dict[str, QuantFormat], weights: Weights, dtype: mx.Dtype | None = None
+    names: Iterable[str], forms: dict[str, QuantFormat], weights: Weights, dtype: mx.Dtype | None = None
 ) -> None:
     """Expand these quantized weights in place, one by one, computed in `dtype` or, without one, their scales' type."""
     for name in names:
-        weight, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
-        exact = dtype or scales.dtype
-        dense = mx.dequantize(weight, scales.astype(exact), biases.astype(exact), *forms.pop(name))
+        parts = _take(name, weights)
+        dense = expand(parts, forms.pop(name), dtype or parts[1].dtype)
         mx.eval(dense)
         weights[f"{name}.weight"] = dense
 
 
-def _packed(name: str, weight: mx.array, source: Source) -> Weights:
-    """Quantize a weight to 8 bits that was expanded because MLX lacks its kind of groups; others stay as they are."""
-    if name not in source.expanded or weight.ndim < 2:
-        return {name: weight}
-    parts = mx.quantize(weight, GROUP, 8)
+def _requantize(names: Iterable[str], forms: dict[str, QuantFormat], weights: Weights, form: QuantFormat) -> None:
+    """Quantize these weights again, one by one, to a form that MLX has."""
+    for name in names:
+        _put(name, mx.quantize(expand(_take(name, weights), forms[name]), *form), weights)
+        forms[name] = form
+
+
+def _take(name: str, weights: Weights) -> Parts:
+    words, scales, biases = (weights.pop(f"{name}.{kind}") for kind in KINDS)
+    return words, scales, biases
+
+
+def _put(name: str, parts: Parts, weights: Weights) -> None:
     mx.eval(parts)
-    return {name.removesuffix("weight") + kind: part for kind, part in zip(KINDS, parts, strict=True)}
+    weights |= {f"{name}.{kind}": part for kind, part in zip(KINDS, parts, strict=True)}
 
 
 def _short(source: Source) -> mx.Dtype | None:
@@ -263,12 +269,18 @@ def _join(
     dtype: mx.Dtype | None,
 ) -> None:
     """Replace these parts by the one weight that they make together."""
-    if len({forms.get(part) for part in parts}) > 1:  # a mixed quantization
-        _dequantize([part for part in parts if part in forms], forms, weights, dtype)
-    form = [forms.pop(part) for part in parts if part in forms]
-    if form:
-        forms[whole] = form[0]
-    for kind in KINDS if form else KINDS[:1]:
+    mixed = {part: forms[part] for part in parts if part in forms}
+    if len(mixed) < len(parts):  # some are plain
+        _dequantize(mixed, forms, weights, dtype)
+    elif len(set(mixed.values())) > 1:
+        wide = min(group for group, _ in mixed.values()), max(bits for _, bits in mixed.values())
+        for part, form in mixed.items():
+            _put(part, widen(_take(part, weights), form, wide), weights)
+        forms |= dict.fromkeys(mixed, wide)
+    shared = [forms.pop(part) for part in parts if part in forms]
+    if shared:
+        forms[whole] = shared[0]
+    for kind in KINDS if shared else KINDS[:1]:
         weights[f"{whole}.{kind}"] = join([weights.pop(f"{part}.{kind}") for part in parts])
         mx.eval(weights[f"{whole}.{kind}"])
 
@@ -280,4 +292,17 @@ def _quantize_like(model: Mistral, forms: dict[str, QuantFormat]) -> None:
         def has_form(name: str, _: nn.Module, form: QuantFormat = (group_size, bits)) -> bool:
             return forms.get(name) == form
 
-        nn.quantize(model, group_size, bits, class_predicate=has_form)
+        nn.quantize(model, max(group_size, GROUP_SIZES[0]), bits, class_predicate=has_form)
+    for name, form in forms.items():
+        if form[0] not in GROUP_SIZES:  # MLX holds such a module, for the kernels, but can't make it
+            module = _module(model, name)
+            groups = module.scales.shape[-1] * module.group_size // form[0]
+            module.group_size = form[0]
+            module.scales = module.biases = mx.zeros((*module.scales.shape[:-1], groups))
+
+
+def _module(model: nn.Module, name: str) -> Any:
+    module: Any = model
+    for part in name.split("."):
+        module = module[int(part)] if part.isdigit() else module[part]
+    return module

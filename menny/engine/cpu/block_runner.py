@@ -12,7 +12,7 @@ from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
 from menny.engine.cpu.attention import SPARE
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
-from menny.engine.cpu.matrix import DESCRIPTION, GROUP_SIZES, TILE, Packed
+from menny.engine.cpu.matrix import DESCRIPTION, TILE, Packed
 from menny.engine.cpu.modules import describe
 from menny.engine.cpu.pool import Pace, Pool
 from menny.engine.cpu.stages import PLACE, SEEN, SLOT, Numbers, Workspace
@@ -20,6 +20,7 @@ from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention, Sequences
 from menny.engine.passes import PREFILL_CHUNK
+from menny.engine.quantization import SMALL_GROUP
 
 MOST = PREFILL_CHUNK  # tokens a pass
 _TURNS = 256  # positions whose rotations are computed at once
@@ -149,8 +150,8 @@ class BlockRunner:
             self._scratch = Scratch(
                 normed=np.zeros((of_threads, MOST * numbers.dim), np.float32),
                 n=np.zeros((of_threads, MOST * longest), np.int16),
-                u=np.zeros((of_threads, MOST * longest // GROUP_SIZES[0]), np.float32),
-                v=np.zeros((of_threads, MOST * longest // GROUP_SIZES[0]), np.float32),
+                u=np.zeros((of_threads, MOST * longest // SMALL_GROUP), np.float32),
+                v=np.zeros((of_threads, MOST * longest // SMALL_GROUP), np.float32),
                 tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
                 scores=np.zeros((of_threads, max(2 * seen + SPARE, numbers.experts + TILE)), np.float32),

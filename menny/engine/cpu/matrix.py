@@ -5,8 +5,9 @@
 | 4 bits, 8 bits | uint32 with c = 8 or 4 columns | float16 where that is exact, else float32 |
 | bfloat16, float16, float32 | one number, c = 1 | |
 
-Biases that follow from their scales aren't kept: where a weight is s (q - 8), or in 8 bits s (q - 128), as in GGUF's
-Q4_0 and Q8_0. Rows are filled up with zeros to a multiple of 16; in a stack of experts' matrices, those of each.
+Numbers of 2 and 3 bits stand in 4, those of 5 and 6 in 8: they mean the same. Biases that follow from their scales
+aren't kept: where a weight is s (q - 8), or in 8 bits s (q - 128), as in GGUF's Q4_0 and Q8_0. Rows are filled up with
+zeros to a multiple of 16; in a stack of experts' matrices, those of each.
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ import numpy as np
 
 from menny.engine.cpu.arrays import address_of, in_order
 from menny.engine.cpu.memory import Arena
+from menny.engine.quantization import BITS, GROUP_SIZES, SMALL_GROUP, unpack
+from menny.engine.quantization import pack as pack_numbers
 
 TILE = 16  # rows
-GROUP_SIZES = (32, 64, 128)
 WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
+NARROW, WIDE = 4, 8  # bits of packed numbers
 
 _FIELDS = "words", "scales", "biases", "half_scales", "rows", "row_bytes", "width", "group", "tile", "tile_of_four"
 DESCRIPTION = np.dtype([(name, np.int64) for name in _FIELDS])
@@ -100,9 +103,15 @@ class Packed:
 
 def can_pack(shape: tuple[int, ...], group: int | None = None, bits: int | None = None) -> bool:
     """Whether there are kernels for weights of this shape, and quantization."""
-    if group is None:
+    if group is None or bits is None:
         return shape[-1] % WIDTH_UNIT == 0
-    return group in GROUP_SIZES and bits in (4, 8) and shape[-1] % group == 0
+    takes = group in GROUP_SIZES or (group == SMALL_GROUP and bits > NARROW)
+    return takes and bits in BITS and shape[-1] % group == 0
+
+
+def packed_bits(bits: int) -> int:
+    """The bits that numbers of so many are packed in: kernels take them in 4 or 8."""
+    return NARROW if bits <= NARROW else WIDE
 
 
 def is_packable(weight: mx.array) -> bool:
@@ -121,18 +130,23 @@ def pack_quantized(
     weight: mx.array, scales: mx.array, biases: mx.array, group: int, bits: int, arena: Arena | None = None
 ) -> Packed:
     """MLX's words, scales and biases, packed: into this arena, or one of their own."""
-    arena = arena or Arena()
+    arena, kept_bits = arena or Arena(), packed_bits(bits)
     words = in_order(weight)
-    if bits == 8:
-        words = _swap_halves(words)
     shape = (*weight.shape[:-1], weight.shape[-1] * 32 // bits)
     parts = [in_order(part.astype(mx.float32)) for part in (scales, biases)]
-    if np.array_equal(parts[1], _middle(parts[0], bits)):
+    is_around_zero = np.array_equal(parts[1], _middle(parts[0], bits))
+    if is_around_zero:
         parts.pop()
+    if kept_bits != bits:
+        moved = np.uint8(((1 << kept_bits) - (1 << bits)) // 2 if is_around_zero else 0)  # the zero stays in the middle
+        numbers = (unpack(words, bits) + moved).reshape(-1, 32)
+        words = pack_numbers(numbers, kept_bits).view(np.uint32).reshape(*shape[:-1], -1)
+    if kept_bits == WIDE:
+        words = _swap_halves(words)
     if all(map(_fits_half, parts)):
         parts = [part.astype(np.float16).view(np.uint16) for part in parts]
     kept = [_interleave(part, arena) for part in (words, *parts)]
-    return Packed(f"{bits} bits", shape, kept[0], kept[1], kept[2] if kept[2:] else None, group, scales.dtype)
+    return Packed(f"{kept_bits} bits", shape, kept[0], kept[1], kept[2] if kept[2:] else None, group, scales.dtype)
 
 
 def _middle(scales: np.ndarray, bits: int) -> np.ndarray:

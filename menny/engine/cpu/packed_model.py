@@ -18,6 +18,7 @@ from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedL
 from menny.engine.cpu.pool import Pool
 from menny.engine.model import Block, Mistral, Sequences
 from menny.engine.moe import MoEFeedForward
+from menny.engine.quantization import SMALL_GROUP, expand, widen
 
 SWIGLU = ("w1", "w2", "w3")
 
@@ -45,8 +46,7 @@ class PackedMistral(Mistral):
         """All weights as MLX's modules would have them, unpacked: for what writes a model into files."""
         flat: Any = tree_flatten(super().parameters())
         for name, packed in self.packed.items():
-            parts = packed.quantized() if packed.group else (packed.weights(),)
-            flat += [(f"{name}.{kind}", part) for kind, part in zip(KINDS, parts, strict=False)]
+            flat += [(f"{name}.{kind}", part) for kind, part in zip(KINDS, _parts(packed), strict=False)]
         return cast(dict[str, Any], tree_unflatten(flat))
 
     @property
@@ -113,6 +113,14 @@ class PackedMistral(Mistral):
         return super().hidden_of(x, group)
 
 
+def _parts(packed: Packed) -> tuple[mx.array, ...]:
+    """A matrix as MLX has it: plain where MLX has no such groups."""
+    if not packed.group:
+        return (packed.weights(),)
+    parts = packed.quantized()
+    return (expand(parts, (packed.group, packed.bits)),) if packed.group == SMALL_GROUP else parts
+
+
 def _form(module: Any) -> tuple[int, int] | None:
     """Group size and bits of a module's weights; None: they are plain."""
     return (module.group_size, module.bits) if "scales" in module else None
@@ -126,12 +134,13 @@ def _can_pack(module: Any) -> bool:
     return can_pack((*module.weight.shape[:-1], columns), *form)
 
 
-def _take(owner: nn.Module, name: str, arena: Arena) -> Packed:
-    """Pack the weights of a module and drop it, so that memory holds them once."""
+def _take(owner: nn.Module, name: str, arena: Arena, group: int | None = None) -> Packed:
+    """Pack the weights of a module, in groups of this size if it is given, and drop it: memory holds them once."""
     module: Any = owner.pop(name)
     form = _form(module)
     if form:
-        packed = pack_quantized(module.weight, module.scales, module.biases, *form, arena)
+        shared = group or form[0], form[1]
+        packed = pack_quantized(*widen((module.weight, module.scales, module.biases), form, shared), *shared, arena)
     else:
         packed = pack(module.weight, arena)
     del module
@@ -161,7 +170,8 @@ def _pack_block(block: Block, pool: Pool, arena: Arena) -> PackedBlock | None:
         for name in () if is_sparse else SWIGLU:
             _replace(owner, name, PackedLinear, pool, arena)
         return None
-    w1, w2, w3 = (_take(owner, name, arena) for name in SWIGLU)
+    shared = min(form[0] for form in (_form(owner.w1), _form(owner.w3)) if form) if _form(owner.w1) else None
+    w1, w2, w3 = (_take(owner, name, arena, None if name == "w2" else shared) for name in SWIGLU)
     swiglu = PackedFeedForward(w1, w2, w3, pool)
     if is_sparse:
         matrices[GATE] = _replace(feed_forward, "gate", PackedLinear, pool, arena)
@@ -173,7 +183,6 @@ def _pack_block(block: Block, pool: Pool, arena: Arena) -> PackedBlock | None:
 
 
 def _is_swiglu(owner: Any) -> bool:
-    """Whether kernels take w1, w2 and w3, and w1 and w3 the same integers."""
+    """Whether kernels take w1, w2 and w3, and w1 and w3 both integers, or both plain numbers."""
     w1, w3 = _form(owner.w1), _form(owner.w3)
-    same = (w1 and w1[0]) == (w3 and w3[0])
-    return same and all(_can_pack(owner[name]) for name in SWIGLU)
+    return (w1 is None) == (w3 is None) and all(_can_pack(owner[name]) for name in SWIGLU)

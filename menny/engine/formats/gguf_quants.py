@@ -1,8 +1,8 @@
 """ggml's quantized blocks, taken apart in numpy (their layouts: block_q4_0 and its like in ggml-common.h).
 
-Two families come out of here. Blocks whose groups of 32 weights share a scale and a minimum are what MLX's affine
-quantization is, w = scale q + bias, so they stay as small as they are in the file: `GROUPED`. The K-quants of 2, 3 and
-6 bits have groups of 16, which MLX lacks, so they become plain numbers: `EXPANDED`.
+A block's groups of weights share a scale and a minimum, which is what affine quantization is: w = scale q + bias. So
+nothing is lost, and weights stay as small as in the file, or nearly: the K-quants of 2, 3 and 6 bits have groups of 16,
+which MLX lacks, and stand in 8 bits.
 
 A K-quant is a block of 256 weights, whose groups' scales are numbers of 4 to 8 bits themselves, times the block's d.
 """
@@ -13,18 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from menny.engine.quantization import SMALL_GROUP, Bytes
+
 GROUP = 32
 _1, _2, _3, _4 = map(np.uint8, (1, 2, 3, 4))  # with these, numbers stay bytes
 _HALVES = np.uint64(0), np.uint64(4)  # where the halves of a byte begin
 _LOW_HALVES, _TOP_BITS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x8080808080808080)
 
-Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Weights w = scale q + bias: q [n, 32] from 0 up, scales and biases [n, 1]."""
+    """Weights w = scale q + bias: q [n, 32] or [n, 16] from 0 up, scales and biases [n, 1]."""
 
     numbers: Bytes
     scales: NDArray[np.floating]
@@ -33,25 +34,13 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """The bits of grouped numbers, and how blocks are unpacked into groups."""
+    """How blocks are unpacked into groups, and what comes out."""
 
-    bits: int
     unpack: Callable[[Bytes], Groups]
-
-
-def pack(numbers: Bytes, bits: int) -> Bytes:
-    """Numbers [n, 32] below 2^bits as MLX keeps them: one after the other in a row of bits, the lowest first."""
-    if bits == 8:
-        return numbers
-    if bits == 4:
-        pairs = numbers.reshape(-1).view(np.uint16)
-        return (pairs | pairs >> np.uint16(4)).astype(np.uint8).reshape(len(numbers), -1)
-    words = numbers.reshape(-1).view(np.uint64)  # eight numbers, which fill `bits` bytes
-    for width in (8, 16, 32):  # of the parts that are moved together: two of them, then four, then eight
-        used = bits * width // 8
-        low = sum(((1 << used) - 1) << start for start in range(0, 64, 2 * width))
-        words = words & np.uint64(low) | words >> np.uint64(width - used) & np.uint64(low << used)
-    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 8)[:, :bits]).reshape(len(numbers), -1)
+    bits: int
+    group: int = GROUP  # weights
+    scale_bytes: int = 2  # and of a bias
+    has_biases: bool = True  # of their own; else each follows from its scale, as the zero is in the middle
 
 
 def _q4_0(blocks: Bytes) -> Groups:
@@ -107,14 +96,14 @@ def _scaled(blocks: Bytes, numbers: Bytes) -> Groups:
     return Groups(numbers, (d * scales).reshape(-1, 1), (-dmin * minima).reshape(-1, 1))
 
 
-def _q2_k(blocks: Bytes) -> Floats:
+def _q2_k(blocks: Bytes) -> Groups:
     """16 scales and minima as nibbles, 64 bytes, d and dmin: w = d scale q - dmin minimum."""
     d, dmin = (_halves(blocks, place).astype(np.float32) for place in (80, 82))
     scales, minima = d * (blocks[:, :16] & 15), dmin * (blocks[:, :16] >> 4)  # [n, 16]
-    return _in_sixteens(_pairs(blocks[:, 16:80]), scales) - minima[..., None]
+    return _in_sixteens(_pairs(blocks[:, 16:80]), scales, -minima)
 
 
-def _q3_k(blocks: Bytes) -> Floats:
+def _q3_k(blocks: Bytes) -> Groups:
     """256 third bits, 64 bytes, 16 scales of 6 bits in 12 bytes, and d: w = d (scale - 32) (q - 4).
 
     The first 8 bytes have the scales' low nibbles, the last 4 their high bits in pairs.
@@ -124,23 +113,25 @@ def _q3_k(blocks: Bytes) -> Floats:
     tops = np.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
     scales = _halves(blocks, 108).astype(np.float32) * ((nibbles | tops << 4).astype(np.int8) - 32)  # [n, 16]
     third = blocks[:, None, :32] >> np.arange(8, dtype=np.uint8)[:, None] & _1  # [n, 8, 32]
-    numbers = (_pairs(blocks[:, 32:96]) | third.reshape(-1, 256) << _2).astype(np.int8) - np.int8(4)
-    return _in_sixteens(numbers, scales)
+    return _around_zero(_pairs(blocks[:, 32:96]) | third.reshape(-1, 256) << _2, 4, scales)
 
 
-def _q6_k(blocks: Bytes) -> Floats:
+def _q6_k(blocks: Bytes) -> Groups:
     """128 bytes of low nibbles, 64 of high bits in pairs, 16 signed scales, and d: w = d scale (q - 32)."""
     low = blocks[:, :128].reshape(-1, 2, 64)
     nibbles = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256)
-    numbers = (nibbles | _pairs(blocks[:, 128:192]) << _4).astype(np.int8) - np.int8(32)
     scales = _halves(blocks, 208).astype(np.float32) * blocks[:, 192:208].view(np.int8)  # [n, 16]
-    return _in_sixteens(numbers, scales)
+    return _around_zero(nibbles | _pairs(blocks[:, 128:192]) << _4, 32, scales)
 
 
-def _in_sixteens(numbers: NDArray[np.integer], scales: Floats) -> Floats:
-    """Blocks of numbers [n, 256] times the scales [n, 16] of their groups → [n, 16, 16]."""
-    weights: Floats = numbers.reshape(-1, 16, 16) * scales[..., None]
-    return weights
+def _around_zero(numbers: Bytes, zero: int, scales: Floats) -> Groups:
+    """Groups of 16 in 8 bits, w = scale (q - zero): moved, so that the zero is in the middle as in Q8_0."""
+    return _in_sixteens(numbers + np.uint8(128 - zero), scales, -128 * scales)
+
+
+def _in_sixteens(numbers: Bytes, scales: Floats, biases: Floats) -> Groups:
+    """The groups of blocks of numbers [n, 256], with scales and biases [n, 16]."""
+    return Groups(numbers.reshape(-1, SMALL_GROUP), scales.reshape(-1, 1), biases.reshape(-1, 1))
 
 
 def _halves(blocks: Bytes, place: int) -> NDArray[np.float16]:
@@ -174,13 +165,14 @@ def _pairs(packed: Bytes) -> Bytes:
 
 
 GROUPED = {
-    "Q4_0": Grouped(4, _q4_0),
-    "Q4_1": Grouped(4, _q4_1),
-    "Q5_0": Grouped(5, _q5_0),
-    "Q5_1": Grouped(5, _q5_1),
-    "Q8_0": Grouped(8, _q8_0),
-    "Q4_K": Grouped(4, _q4_k),
-    "Q5_K": Grouped(5, _q5_k),
+    "Q4_0": Grouped(_q4_0, 4, has_biases=False),
+    "Q4_1": Grouped(_q4_1, 4),
+    "Q5_0": Grouped(_q5_0, 5, has_biases=False),
+    "Q5_1": Grouped(_q5_1, 5),
+    "Q8_0": Grouped(_q8_0, 8, has_biases=False),
+    "Q2_K": Grouped(_q2_k, 8, SMALL_GROUP, scale_bytes=4),
+    "Q3_K": Grouped(_q3_k, 8, SMALL_GROUP, scale_bytes=4, has_biases=False),
+    "Q4_K": Grouped(_q4_k, 4, scale_bytes=4),
+    "Q5_K": Grouped(_q5_k, 5, scale_bytes=4),
+    "Q6_K": Grouped(_q6_k, 8, SMALL_GROUP, scale_bytes=4, has_biases=False),
 }
-
-EXPANDED: dict[str, Callable[[Bytes], Floats]] = {"Q2_K": _q2_k, "Q3_K": _q3_k, "Q6_K": _q6_k}

@@ -1,7 +1,7 @@
 """The tensors of a GGUF file as MLX arrays: plain numbers as they are, and ggml's blocks as gguf_quants.py has them.
 
-Blocks whose groups MLX has too stay quantized, and nothing is lost; the others become float32. Read through numpy, a
-piece at a time: `mx.load` wants to write to the file, trusts what it reads, and doesn't know all types.
+Blocks stay quantized, and nothing is lost. Read through numpy, a piece at a time: `mx.load` wants to write to the file,
+trusts what it reads, and doesn't know all types.
 """
 
 import mmap
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.formats.gguf import GGUFFile, GGUFTensor
-from menny.engine.formats.gguf_quants import EXPANDED, GROUP, GROUPED, pack
+from menny.engine.formats.gguf_quants import GROUPED
+from menny.engine.quantization import pack
 from menny.errors import ModelError
 
 PLAIN = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
@@ -23,20 +24,16 @@ Arrays = dict[str, mx.array]
 
 
 def sizes(file: GGUFFile, tensor: GGUFTensor) -> dict[str, int]:
-    """The arrays that a tensor becomes: weight, and scales and biases where it stays quantized; and their bytes.
-
-    Expanded tensors count as they may be kept: in 8 bits, with scales.
-    """
-    if tensor.type_name not in {*PLAIN, *GROUPED, *EXPANDED}:
+    """The arrays that a tensor becomes: weight, and scales and biases where it is quantized; and their bytes."""
+    if tensor.type_name not in {*PLAIN, *GROUPED}:
         raise ModelError(
             f"{file.path}: tensor {tensor.name} is {tensor.type_name}, which no model file should be.", file=file.path
         )
     if tensor.type_name in PLAIN:
         return {KINDS[0]: tensor.nbytes}
-    scales = 2 * tensor.size // GROUP
-    if tensor.type_name in EXPANDED:
-        return {KINDS[0]: tensor.size + 2 * scales}
-    return dict(zip(KINDS, (tensor.size * GROUPED[tensor.type_name].bits // 8, scales, scales), strict=True))
+    kind = GROUPED[tensor.type_name]
+    scales = kind.scale_bytes * tensor.size // kind.group
+    return dict(zip(KINDS, (tensor.size * kind.bits // 8, scales, scales), strict=True))
 
 
 def read_tensors(file: GGUFFile, wanted: Container[str]) -> Iterator[tuple[str, Arrays]]:
@@ -58,7 +55,7 @@ def _read(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
         weight = mx.array(flat.reshape(tensor.shape))
         return {"weight": weight.view(mx.bfloat16) if tensor.type_name == "BF16" else weight}
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales may be beyond all numbers
-        return _grouped(mapped, tensor) if tensor.type_name in GROUPED else _expanded(mapped, tensor)
+        return _grouped(mapped, tensor)
 
 
 def _grouped(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
@@ -74,18 +71,9 @@ def _grouped(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
     *rows, width = tensor.shape
     return {
         "weight": mx.array(np.concatenate(packed).view(np.uint32).reshape(*rows, -1)),
-        "scales": mx.array(np.concatenate(scales).reshape(*rows, width // GROUP)),
-        "biases": mx.array(np.concatenate(biases).reshape(*rows, width // GROUP)),
+        "scales": mx.array(np.concatenate(scales).reshape(*rows, width // kind.group)),
+        "biases": mx.array(np.concatenate(biases).reshape(*rows, width // kind.group)),
     }
-
-
-def _expanded(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
-    expand, weights, done = EXPANDED[tensor.type_name], np.empty(tensor.size, np.float32), 0
-    for blocks in _pieces(mapped, tensor):
-        numbers = expand(blocks).reshape(-1)
-        weights[done : done + numbers.size] = numbers
-        done += numbers.size
-    return {"weight": mx.array(weights.reshape(tensor.shape))}
 
 
 def _pieces(mapped: mmap.mmap, tensor: GGUFTensor) -> Iterator[NDArray[np.uint8]]:

@@ -52,6 +52,20 @@ def test_quantized_weights_come_out_as_they_went_in(
         assert np.array_equal(packed.rows_at(numbers), np.array(exact)[numbers])
 
 
+@pytest.mark.parametrize("bits", [2, 3, 5, 6])
+@pytest.mark.parametrize("is_around_zero", [False, True])
+def test_other_bits_stand_in_more_of_them_and_mean_the_same(bits: int, is_around_zero: bool) -> None:
+    words, scales, biases = mx.quantize(drawn((2, 17, 128)), 64, bits)
+    if is_around_zero:
+        biases = scales * -(2 ** (bits - 1))
+    packed = pack_quantized(words, scales, biases, 64, bits)
+    assert packed.form == ("4 bits" if bits < 4 else "8 bits")
+    assert packed.biases is None or not is_around_zero
+    exact = mx.dequantize(words, scales, biases, 64, bits)
+    again = mx.dequantize(*packed.quantized(), 64, packed.bits)
+    assert mx.abs(again - exact).max() < 1e-6 * mx.abs(exact).max()
+
+
 @pytest.mark.parametrize(("kind", "nbytes"), [(mx.float16, 2), (mx.bfloat16, 2), (mx.float32, 4)])
 def test_scales_take_no_more_room_than_they_need_to_be_exact(kind: mx.Dtype, nbytes: int) -> None:
     parts = mx.quantize(drawn((32, 128), kind), 64, 4)
@@ -99,9 +113,11 @@ def test_scales_beyond_float16_stay_exact_in_float32() -> None:
 
 def test_there_are_kernels_for_some_forms_only() -> None:
     assert can_pack((7, 96), 32, 4)
-    assert not can_pack((7, 96), 32, 3)
+    assert can_pack((7, 96), 32, 3)
+    assert can_pack((7, 96), 16, 8)
     assert not can_pack((7, 96), 64, 4)
     assert not can_pack((7, 96), 16, 4)
+    assert not can_pack((7, 96), 32, 7)
     assert can_pack((7, 12))
     assert not can_pack((7, 13))
     assert is_packable(mx.zeros((2, 4)))

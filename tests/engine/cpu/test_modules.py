@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import Packed, pack, pack_quantized
+from menny.engine.quantization import BITS, SMALL_GROUP, expand
 from tests.engine.cpu.test_matrix import GROUPS, TYPES, drawn
 
 if packed_mistral() is None:
@@ -51,7 +52,7 @@ def test_plain_weights(rows: int, columns: int, kind: mx.Dtype, n: int, pool: Po
     rows=st.integers(1, 40),
     groups=st.integers(1, 3),
     group=st.sampled_from(GROUPS),
-    bits=st.sampled_from([4, 8]),
+    bits=st.sampled_from(BITS),
     kind=st.sampled_from(TYPES),
     n=rows_of_x,
     pool=pools,
@@ -60,6 +61,16 @@ def test_quantized_weights(rows: int, groups: int, group: int, bits: int, kind: 
     parts = mx.quantize(drawn((rows, groups * group), kind), group, bits)
     packed = pack_quantized(*parts, group, bits)
     assert_product(packed, expanded(parts, group, bits), drawn((n, groups * group), seed=1), pool, INTEGERS)
+
+
+@pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("has_biases", [False, True])
+def test_groups_of_16_which_mlx_lacks(has_biases: bool, n: int) -> None:
+    words, _, _ = mx.quantize(drawn((40, 96)), 32, 8)
+    scales = drawn((40, 6), seed=2)
+    parts = words, scales, drawn((40, 6), seed=3) if has_biases else -128 * scales
+    packed = pack_quantized(*parts, SMALL_GROUP, 8)
+    assert_product(packed, expand(parts, (SMALL_GROUP, 8)), drawn((n, 96), seed=1), POOLS[1], INTEGERS)
 
 
 @pytest.mark.parametrize("n", [1, 6])

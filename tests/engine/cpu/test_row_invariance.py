@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import Packed, pack, pack_quantized
+from menny.engine.quantization import SMALL_GROUP, widen
 from tests.engine.cpu.test_matrix import GROUPS, drawn
 
 if packed_mistral() is None:
@@ -43,6 +44,9 @@ FORMS: dict[str, Callable[[mx.array], Packed]] = {
         for bits in (4, 8)
         for group in GROUPS
     },
+    "8 bits in groups of 16": lambda weight: pack_quantized(
+        *widen(mx.quantize(weight, 32, 8), (32, 8), (SMALL_GROUP, 8)), SMALL_GROUP, 8
+    ),
     "half scales": lambda weight: quantized(weight, 32, 4, mx.float16),
     "Q4_0": lambda weight: symmetric(weight, 32, 4),
     "Q8_0": lambda weight: symmetric(weight, 32, 8),

@@ -15,8 +15,9 @@ from gguf import GGMLQuantizationType, dequantize, quantize
 from menny.engine import Mistral, ModelArgs, MoEArgs, load_model
 from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from menny.engine.formats.gguf import GGML_TYPES, read_gguf
-from menny.engine.formats.gguf_quants import EXPANDED, GROUPED, pack
+from menny.engine.formats.gguf_quants import GROUPED
 from menny.engine.formats.gguf_tensors import read_tensors
+from menny.engine.quantization import BITS, expand, pack, unpack, widen
 from menny.errors import ModelError
 from tests.engine.formats import block_files
 from tests.engine.gguf_files import Tensor, gguf
@@ -52,10 +53,14 @@ def read(path: Path, shape: tuple[int, ...], kind: str, data: bytes) -> dict[str
 
 
 def meant(arrays: dict[str, mx.array], kind: str) -> np.ndarray:
-    if kind in GROUPED:
-        scales, biases = (arrays[part].astype(mx.float32) for part in ("scales", "biases"))
-        return np.array(mx.dequantize(arrays["weight"], scales, biases, 32, GROUPED[kind].bits))
-    return np.array(arrays["weight"])
+    form = GROUPED[kind].group, GROUPED[kind].bits
+    if GROUPED[kind].has_biases:
+        return np.array(expand((arrays["weight"], arrays["scales"], arrays["biases"]), form))
+    scales = np.array(arrays["scales"].astype(mx.float32))
+    zero = 1 << GROUPED[kind].bits - 1
+    assert np.array_equal(np.array(arrays["biases"].astype(mx.float32)), -zero * scales)
+    numbers = unpack(np.array(arrays["weight"]), GROUPED[kind].bits).astype(np.int16) - np.int16(zero)
+    return (numbers.reshape(*scales.shape, -1) * scales[..., None]).astype(np.float32).reshape(numbers.shape)
 
 
 @pytest.mark.parametrize("kind", NEW)
@@ -80,7 +85,7 @@ def test_what_llama_cpp_quantizes_is_read_as_it_reads_it(tmp_path: Path, kind: s
     assert np.abs(got - weight).max() < 0.5
 
 
-@pytest.mark.parametrize("kind", [*GROUPED, *EXPANDED])
+@pytest.mark.parametrize("kind", list(GROUPED))
 def test_any_bits_are_numbers_and_no_noise_is_made_of_it(tmp_path: Path, kind: str) -> None:
     nbytes = next(known.nbytes for known in GGML_TYPES.values() if known.name == kind)
     data = np.random.default_rng(2).integers(0, 256, 256 * nbytes, np.uint8).tobytes()
@@ -97,12 +102,21 @@ def test_ctrl_c_within_a_tensor_stays_what_it_is(tmp_path: Path, monkeypatch: py
         read(tmp_path / "m.gguf", (2, 32), "Q4_0", bytes(36))
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("bits", BITS)
 def test_numbers_are_packed_as_mlx_packs_them(bits: int) -> None:
     numbers = np.random.default_rng(3).integers(0, 1 << bits, (9, 32), np.uint8)
     packed = mx.array(pack(numbers, bits).view(np.uint32))
     ones, zeros = mx.ones((9, 1)), mx.zeros((9, 1))
     assert np.array_equal(np.array(mx.dequantize(packed, ones, zeros, 32, bits)), numbers)
+    assert np.array_equal(unpack(np.array(packed), bits), numbers)
+
+
+@pytest.mark.parametrize(
+    ("form", "wide"), [((64, 4), (32, 8)), ((128, 3), (32, 4)), ((32, 5), (16, 8)), ((64, 2), (64, 6))]
+)
+def test_a_wider_form_means_the_same(form: tuple[int, int], wide: tuple[int, int]) -> None:
+    parts = mx.quantize(mx.array(np.random.default_rng(4).standard_normal((3, 5, 256)).astype(np.float32)), *form)
+    assert mx.array_equal(expand(widen(parts, form, wide), wide), expand(parts, form))
 
 
 @pytest.mark.parametrize("changes", [{}, SPARSE, {"tie_word_embeddings": True, "sliding_window": 6}], ids=str)
@@ -153,10 +167,6 @@ def no_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
 
 
-def stored_bytes(model: Mistral) -> int:
-    return sum(array.nbytes for _, array in nn.utils.tree_flatten(model.parameters()))
-
-
 @pytest.mark.parametrize("changes", [{}, SPARSE], ids=["dense", "sparse"])
 @pytest.mark.parametrize("kind", [*NEW, as_q4_k_m], ids=[*NEW, "Q4_K_M"])
 def test_where_memory_is_short_a_model_stays_small_and_says_the_same(
@@ -165,11 +175,23 @@ def test_where_memory_is_short_a_model_stays_small_and_says_the_same(
     args = wide(**changes)
     weights = write_gguf(tmp_path / "m.gguf", args, random_weights(args), kind)
     model = load_model(tmp_path / "m.gguf")
-    assert stored_bytes(model) < 0.4 * 4 * args.n_parameters
+    assert sum(model.weight_sizes.values()) < 0.4 * 4 * args.n_parameters
     truth = logits_of(args, weights, TOKENS)
     if not args.moe:  # at a near tie, a gate chooses another expert
-        exact = kind in GROUPED
-        assert np.abs(logits(model) - truth).max() < (2e-4 if exact else 0.02) * np.abs(truth).max()
+        assert np.abs(logits(model) - truth).max() < 2e-4 * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("kind", ["Q6_K", as_q4_k_m], ids=["Q6_K", "Q4_K_M"])
+def test_without_kernels_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    args = wide()
+    weights = write_gguf(tmp_path / "m.gguf", args, random_weights(args), kind)
+    truth = logits_of(args, weights, TOKENS)
+    model = load_model(tmp_path / "m.gguf", pack=False)
+    assert np.abs(logits(model) - truth).max() < 1e-4 * np.abs(truth).max()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    model = load_model(tmp_path / "m.gguf", pack=False)
+    assert sum(model.weight_sizes.values()) < 0.4 * 4 * args.n_parameters
+    assert np.abs(logits(model) - truth).max() < 0.02 * np.abs(truth).max()
 
 
 @pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"])
