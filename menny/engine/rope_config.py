@@ -28,7 +28,12 @@ def rope_from_hub(config: Mapping[str, Any], path: Path) -> Rope:
         if value is not None and not isinstance(value, dict):
             raise ModelError(f"{path}: {key} should be an object, but is {str(value)[:60]!r}.")
     key = next((key for key in HUB_KEYS if config.get(key)), HUB_KEYS[0])
-    rope = _Section(config.get(key) or {}, f"{key}.", path)
+    values = dict(config.get(key) or {})
+    if config.get("model_type") == "ministral3" and not values:  # whose readers would each take numbers of their own
+        raise ModelError(f"{path}: {key} is missing, so the rotations can't be computed.")
+    if values and config.get(ORIGINAL) is not None:  # as for the hub's own reader, it counts before one inside
+        values[ORIGINAL] = config[ORIGINAL]
+    rope = _Section(values, f"{key}.", path)
     for part in (config, rope.values):
         if part.get("partial_rotary_factor", 1) not in (None, 1):
             raise ModelError(f"{path}: partial_rotary_factor is set, but Mistral turns every dimension.")

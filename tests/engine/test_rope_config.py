@@ -28,6 +28,7 @@ REFUSED = {
         {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}},
         "rope_parameters.original_max_position_embeddings is missing",
     ),
+    "a Ministral 3 that says nothing of its rotations": ({"model_type": "ministral3"}, "rope_parameters is missing"),
     "llama3 whose bounds cross": (
         {
             "rope_scaling": {
@@ -59,6 +60,13 @@ def test_a_scaling_that_cant_be_computed_is_refused_by_file_and_key(tmp_path, ch
         read(tmp_path, **changes)
     assert what in str(refused.value)
     assert str(tmp_path / "config.json") in str(refused.value)
+
+
+def test_an_original_context_beside_the_scaling_counts(tmp_path):
+    yarn = {"rope_type": "yarn", "factor": 4.0}
+    for inside in ({}, {"original_max_position_embeddings": 64}):
+        args = read(tmp_path, rope_scaling=yarn | inside, original_max_position_embeddings=4096)
+        assert args.rope_scaling.original_max_position_embeddings == 4096
 
 
 REFUSED_KEYS = {
