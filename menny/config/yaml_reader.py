@@ -80,8 +80,9 @@ def decoded(raw: bytes) -> str:
 def parse(text: str) -> PlainYaml:
     """Return the tree in a text; raises PlainYamlError where it is anything but one plain mapping."""
     document = PlainYaml()
+    loader: Loader = None
     try:
-        loader: Loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(text)
         loader.get_event()  # the stream's start
         if not loader.check_event(yaml.StreamEndEvent):
             loader.get_event()  # the document's start
@@ -98,6 +99,8 @@ def parse(text: str) -> PlainYaml:
         raise PlainYamlError(*_syntax(error, text)) from None
     except _KeyError as error:
         raise PlainYamlError(error.line, _about_braces(text, error.line) or error.text) from None
+    except (ValueError, OverflowError):  # of an escape such as \U00110000, or of a directive's number
+        raise PlainYamlError(loader.line + 1, "a number is too large for what it names; remove it") from None
     if document.data is None:
         raise PlainYamlError(0, "the file is empty")
     if not isinstance(document.data, dict):
@@ -119,7 +122,7 @@ def texts_cut_by_comments(text: str) -> list[tuple[int, str]]:
                 rest = _LINE_END.split(text[token.end_mark.index :], 1)[0]
                 if _COMMENT_OR_TEXT.match(rest):
                     found.append((token.end_mark.line + 1, rest.strip()))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, OverflowError):
         return []
     return found
 

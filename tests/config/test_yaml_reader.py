@@ -61,6 +61,9 @@ def test_ordinary_files_are_read(text: str) -> None:
         ("name: x\nbad: a\0b\n", 2, "U+0000"),
         ('name: "a\\0b"\n', 1, "U+0000"),
         ('name: "\\ud800"\n', 1, "U+D800"),
+        ('name: x\nother: "\\U00110000"\n', 2, "a number is too large"),
+        ('name: "\\UFFFFFFFF"\n', 1, "a number is too large"),
+        (f"%YAML {'9' * 5000}.1\n---\nname: x\n", 1, "a number is too large"),
         ("n: " + "9" * 5000, 1, "isn't a number"),
         ("x" * 101 + ": a", 1, "a key must be plain text"),
     ],
@@ -269,3 +272,7 @@ def test_an_emoji_in_two_escapes_is_one_character_as_in_json() -> None:
     assert parse(r'name: "Caf\u00e9 \ud83d\ude00"').data == {"name": "Café 😀"}
     with pytest.raises(PlainYamlError, match=r"U\+DE00 isn't allowed"):
         parse(r'name: "\ude00\ud83d"')
+
+
+def test_comments_are_looked_for_in_what_cannot_be_read_too() -> None:
+    assert texts_cut_by_comments('name: Number #1\nother: "\\U00110000"\n') == []
