@@ -107,7 +107,7 @@ def test_mlx_launch_ends_all_ranks_after_an_error(tmp_path: Path) -> None:
     told = launched(2, "generate", "--prompt", "x", "--model", str(tmp_path / "nowhere"))
     assert told.stdout == ""
     assert told.stderr.count("menny: ") == 1
-    assert told.stderr.startswith("menny: There is no model at")
+    assert "menny: There is no model at" in told.stderr  # before or after what mlx.launch says of the other rank
     assert [f"rank {rank} exited with code 2" in told.stderr for rank in (0, 1)] == [True, True]
 
 
