@@ -21,9 +21,13 @@ def watched(browser: Browser, staged: str) -> Iterator[Visitor]:
         yield Visitor(context.new_page(), staged)
 
 
+def boxes(visitor: Visitor, side: str) -> Locator:
+    return visitor.page.get_by_role("combobox", name=SIDES[side])
+
+
 def choose(visitor: Visitor, place: int, side: str, action: str) -> None:
     """Set what becomes of a category: the `place`-th of them."""
-    box = visitor.page.get_by_role("combobox", name=SIDES[side]).nth(place)
+    box = boxes(visitor, side).nth(place)
     if box.input_value() != action.capitalize():
         visitor.pick(box, action.capitalize())
         expect(box).to_have_value(action.capitalize())
@@ -49,6 +53,10 @@ def test_every_cell(watched: Visitor, home: Path, number: int) -> None:
     for place, action in enumerate(actions.values()):
         for side in SIDES:
             choose(watched, place, side, action)
+    expect(watched.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    for place, action in enumerate(actions.values()):  # the fold stays open, though its icon has changed
+        for side in SIDES:
+            expect(boxes(watched, side).nth(place)).to_have_value(action.capitalize())
     for category, action in actions.items():
         _send_a_message(watched, home, f"message {number} [{category}]", NAMES[category], action)
     for category, action in actions.items():
