@@ -61,8 +61,15 @@ def test_a_message_that_was_found_further_up_is_drawn_with_all_that_follows(stag
     assert len(page.chat_message) == 30
 
 
-def damage(file: Path) -> None:
-    """Overwrite a store that is open, and let those who have it open see that it is another."""
+def damage(page: AppTest, file: Path) -> None:
+    """Overwrite a store that is open, and let those who have it open see that it is another.
+
+    A title is asked for in the quiet after a reply, which reads the store: between the two steps, a reader would have
+    seen the change already, and keep what it read while that was whole.
+    """
+    quiet = page.session_state[KEY].chats._quiet
+    assert quiet
+    quiet.join(30)
     db = sqlite3.connect(file)
     db.execute("UPDATE counters SET value = value + 1")
     db.commit()
@@ -102,13 +109,13 @@ def test_a_store_that_is_damaged_under_an_open_page_is_told_in_a_sentence(
     stage: Stage, act: Callable[[AppTest], AppTest]
 ) -> None:
     page = say(stage.open_page(), "Hello")
-    damage(stage.home / "chats.db")
+    damage(page, stage.home / "chats.db")
     assert "chats.db is damaged. Restart Menny: what can be read is then saved to a new file." in warnings(act(page))
 
 
 def test_a_chat_goes_on_while_its_store_is_damaged(stage: Stage) -> None:
     page = say(stage.open_page(), "Hello")
-    damage(stage.home / "chats.db")
+    damage(page, stage.home / "chats.db")
     page.run()
     assert "You said: Hello" in texts(page)[1]
     say(page, "Again")
