@@ -3,7 +3,8 @@
 import importlib.util
 import os
 import signal
-from itertools import chain, zip_longest
+from collections.abc import Iterator
+from itertools import chain, count, zip_longest
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Names of folders that aren't there yet: pytest's own numbering reads all of the thousands that are."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def temporary_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keeps a test away from the real home: chats, models and settings of whoever runs it."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("MENNY_HOME", str(home / "menny"))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "HF_HOME", "HF_HUB_CACHE"):

@@ -1,25 +1,24 @@
-"""The command line as its users meet it: in a process of its own."""
+"""The command line: what it answers, and what a wrong input gets; the most ordinary in a process of its own."""
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from menny.cli.common import json_text
 from menny.config.paths import PROJECT
+from tests.cli.running import Ended, here, in_a_process
 from tests.engine.scripts import CONTROLS, SIZE
 from tests.engine.tiny_models import random_weights, tiny_args, write_folder, write_vocabulary
 
 
-def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-    command, env = [sys.executable, "-m", "menny", *words], os.environ | environment
-    return subprocess.run(
-        command, cwd=PROJECT, env=env, input=typed, capture_output=True, text=True, check=False, timeout=300
-    )
+def assert_refused(ended: Ended, said: str) -> None:
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("menny: ")
+    assert ended.stderr.count("\n") == 1
+    assert said in ended.stderr
 
 
 @pytest.mark.slow
@@ -56,12 +55,20 @@ def menny(*words: str, typed: str = "", **environment: str) -> "subprocess.Compl
     ],
 )
 def test_a_wrong_input_gets_one_line_that_says_what_is_wrong(words: tuple[str, ...], said: str) -> None:
-    ended = menny(*words)
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("menny: ")
-    assert ended.stderr.count("\n") == 1
-    assert said in ended.stderr
+    assert_refused(here(*words), said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate",), "Missing option '--prompt'"),
+        (("generate", "--prompt", "x", "--temperature", "99"), "temperature is 99.0, but must be from 0 to 10"),
+        (("model",), "-m menny --help`."),
+    ],
+)
+def test_in_a_process_of_its_own_it_ends_with_that_line_too(words: tuple[str, ...], said: str) -> None:
+    assert_refused(in_a_process(*words), said)
 
 
 @pytest.mark.slow
@@ -69,7 +76,7 @@ def test_a_persona_of_ones_own_can_be_talked_to(temporary_home: Path) -> None:
     folder = temporary_home / "menny" / "personas"
     folder.mkdir(parents=True)
     (folder / "basil.yaml").write_text("name: Basil\nsystem_prompt: You are Basil.\ngreeting: Mind the seedlings.\n")
-    ended = menny("chat", "--persona", "basil")
+    ended = in_a_process("chat", "--persona", "basil")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("Basil: Mind the seedlings.")
 
@@ -78,14 +85,14 @@ def test_a_persona_of_ones_own_can_be_talked_to(temporary_home: Path) -> None:
 def test_a_broken_model_file_gets_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\xff" * 60)
-    ended = menny("generate", "--prompt", "x", "--model", str(broken))
+    ended = here("generate", "--prompt", "x", "--model", str(broken))
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "broken.gguf" in ended.stderr
 
 
 @pytest.mark.slow
 def test_generate_answers_with_paris_as_one_json_object() -> None:
-    ended = menny(
+    ended = in_a_process(
         "generate", "--model", "smollm2", "--prompt", "What is the capital of France?", "--temperature", "0", "--json"
     )
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -100,15 +107,15 @@ def test_generate_answers_with_paris_as_one_json_object() -> None:
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_text_and_another_one_another() -> None:
     words = ("generate", "--prompt", "Tell me a story.", "--temperature", "0.9", "--max-tokens", "24", "--seed")
-    first, second, other = (menny(*words, seed, OPENBLAS_NUM_THREADS="2").stdout for seed in ("7", "7", "8"))
-    assert first == second != other
+    first, second = (in_a_process(*words, "7", OPENBLAS_NUM_THREADS="2").stdout for _ in range(2))
+    assert first == second != here(*words, "8").stdout
 
 
 @pytest.mark.slow
 def test_with_and_without_lookup_the_reply_is_the_same() -> None:
     text = "The keeper climbed the winding stairs every evening at dusk, with a lantern and a small flask of oil."
     words = ("generate", "--prompt", f"Repeat this word for word: {text}", "--temperature", "0", "--json")
-    replies = [json.loads(menny(*words, option).stdout) for option in ("--lookup", "--no-lookup")]
+    replies = [json.loads(here(*words, option).stdout) for option in ("--lookup", "--no-lookup")]
     assert replies[0]["tokens"] == replies[1]["tokens"]
     assert "climbed the winding stairs every evening" in replies[0]["text"]
 
@@ -116,12 +123,12 @@ def test_with_and_without_lookup_the_reply_is_the_same() -> None:
 @pytest.mark.slow
 def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
     greedy = ("generate", "--prompt", "The quick brown fox", "--temperature", "0", "--max-tokens", "4", "--json")
-    raw, chatted = json.loads(menny(*greedy, "--raw").stdout), json.loads(menny(*greedy).stdout)
+    raw, chatted = json.loads(here(*greedy, "--raw").stdout), json.loads(here(*greedy).stdout)
     assert raw["prompt_tokens"] == 4
     assert raw["text"] != chatted["text"]
     words = ("generate", "--prompt", "Who are you?", "--temperature", "0", "--max-tokens", "16", "--json")
-    told = json.loads(menny(*words, "--system", "You are Zorg, a pirate of the seven seas.").stdout)
-    untold = json.loads(menny(*words).stdout)
+    told = json.loads(here(*words, "--system", "You are Zorg, a pirate of the seven seas.").stdout)
+    untold = json.loads(here(*words).stdout)
     assert told["prompt_tokens"] > untold["prompt_tokens"]
     assert told["text"] != untold["text"]
 
@@ -129,7 +136,7 @@ def test_raw_continues_a_text_and_a_system_text_is_heard() -> None:
 @pytest.mark.slow
 def test_chat_remembers_its_turns_and_begins_anew() -> None:
     typed = "My name is Ada.\n\nWhat is my name?\n/new\n"
-    ended = menny("chat", "--persona", "penny", "--temperature", "0", "--max-tokens", "24", typed=typed)
+    ended = in_a_process("chat", "--persona", "penny", "--temperature", "0", "--max-tokens", "24", typed=typed)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.count("Penny: ") == 4  # two greetings, and two answers: a blank line sends nothing
     assert "Ada" in ended.stdout.split("Penny: ")[3]
@@ -138,7 +145,7 @@ def test_chat_remembers_its_turns_and_begins_anew() -> None:
 
 @pytest.mark.slow
 def test_demo_answers_its_three_prompts() -> None:
-    ended = menny("demo", "--model", "smollm2")
+    ended = here("demo", "--model", "smollm2")
     assert ended.returncode == 0
     assert ended.stdout.count("\n> ") + ended.stdout.startswith("> ") == 3
     assert "Paris" in ended.stdout
@@ -148,7 +155,7 @@ def test_demo_answers_its_three_prompts() -> None:
 @pytest.mark.parametrize("words", [("1", "2"), ("1", "--concurrency", "2")])
 def test_bench_measures_at_every_concurrency_as_one_json_object(words: tuple[str, ...]) -> None:
     tiny = ("--prompt-tokens", "16", "--new-tokens", "4", "--runs", "1")
-    ended = menny("bench", "--concurrency", *words, "--model", "smollm2", *tiny, "--json")
+    ended = here("bench", "--concurrency", *words, "--model", "smollm2", *tiny, "--json")
     assert (ended.returncode, ended.stderr) == (0, "")
     told = json.loads(ended.stdout)
     assert [one["concurrency"] for one in told["speeds"]] == [1, 2]
@@ -157,7 +164,7 @@ def test_bench_measures_at_every_concurrency_as_one_json_object(words: tuple[str
 
 @pytest.mark.slow
 def test_bench_against_mlx_lm_tells_both_in_a_table() -> None:
-    ended = menny("bench", "--prompt-tokens", "16", "--new-tokens", "4", "--runs", "1", "--against", "mlx-lm")
+    ended = here("bench", "--prompt-tokens", "16", "--new-tokens", "4", "--runs", "1", "--against", "mlx-lm")
     assert ended.returncode == 0
     assert "decode tok/s" in ended.stdout
     assert "the same tokens in 100% of runs" in ended.stdout
@@ -165,7 +172,7 @@ def test_bench_against_mlx_lm_tells_both_in_a_table() -> None:
 
 @pytest.mark.slow
 def test_verify_finds_that_the_model_that_comes_along_agrees() -> None:
-    ended = menny("verify", "--model", "smollm2", "--tokens", "24", "--json")
+    ended = here("verify", "--model", "smollm2", "--tokens", "24", "--json")
     assert (ended.returncode, ended.stderr) == (0, "")
     told = json.loads(ended.stdout)
     assert told["agrees"]
@@ -177,13 +184,13 @@ def test_verify_ends_with_1_over_the_tolerance(tmp_path: Path) -> None:
     args = tiny_args(sliding_window=8, vocab_size=SIZE)  # beyond its window the last digits differ
     write_folder(tmp_path, args, random_weights(args))
     write_vocabulary(tmp_path, *CONTROLS)
-    ended = menny("verify", "--model", str(tmp_path), "--tokens", "40", "--tolerance", "1e-12")
+    ended = here("verify", "--model", str(tmp_path), "--tokens", "40", "--tolerance", "1e-12")
     assert ended.returncode == 1
     assert "THEY DISAGREE" in ended.stdout
 
 
 def test_models_lists_what_is_here_and_how_to_get_the_rest() -> None:
-    listed = menny("models").stdout.splitlines()
+    listed = here("models").stdout.splitlines()
     assert any(line.startswith("● smollm2") for line in listed)
     assert any("-m menny get mixtral-8x7b-4bit" in line for line in listed)
 

@@ -1,28 +1,22 @@
-"""`menny convert` as its users meet it: in a process of its own."""
+"""`menny convert` as its users meet it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from menny.config.paths import PROJECT
-
-
-def menny(*words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "menny", *words]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
+from tests.cli.running import here, in_a_process
 
 
 @pytest.mark.slow
 def test_a_converted_model_answers_with_paris(tmp_path: Path) -> None:
     target = str(tmp_path / "target")
-    ended = menny("convert", "smollm2", target, "--bits", "8")
+    ended = in_a_process("convert", "smollm2", target, "--bits", "8")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert target in ended.stdout
     asked = ("--prompt", "What is the capital of France?", "--temperature", "0", "--json")
-    told = json.loads(menny("generate", "--model", target, *asked).stdout)
+    told = json.loads(here("generate", "--model", target, *asked).stdout)
     assert "Paris" in told["text"]
     assert told["finish_reason"] == "stop"
 
@@ -40,7 +34,7 @@ def test_a_converted_model_answers_with_paris(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_input_gets_one_line_and_nothing_is_written(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    ended = menny("convert", *(str(tmp_path / "target") if word == "TARGET" else word for word in words))
+    ended = here("convert", *(str(tmp_path / "target") if word == "TARGET" else word for word in words))
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert said in ended.stderr
     assert not list(tmp_path.iterdir())

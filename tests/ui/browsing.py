@@ -1,13 +1,18 @@
 """A served page and a real Chromium to look at it with."""
 
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -75,16 +80,80 @@ def open_browser() -> Iterator[Browser]:
 
 @contextmanager
 def serve(entry: str, home: Path, **environment: str) -> Iterator[str]:
-    """Run `streamlit run entry` with an empty home until the block ends; yields its address."""
-    with running(entry, home, **environment) as (address, _):
-        yield address
+    """Run `streamlit run entry` in a home until the block ends; yields its address."""
+    with serving(entry, home, **environment) as server:
+        yield server.address
+
+
+@dataclass(frozen=True)
+class Server:
+    """A fork of tests/ui/forking_server.py."""
+
+    address: str
+    process: int
+
+    @property
+    def is_running(self) -> bool:
+        with suppress(ProcessLookupError):
+            os.kill(self.process, 0)
+            return True
+        return False
+
+    def end(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal, and wait until the process is gone."""
+        deadline = time.monotonic() + 20
+        with suppress(ProcessLookupError):
+            os.kill(self.process, by)
+        while self.is_running:
+            assert time.monotonic() < deadline, "The server doesn't end."
+            time.sleep(0.01)
 
 
 @contextmanager
-def running(entry: str, home: Path, **environment: str) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
-    """As `serve`, in the home as it is; yields the process too."""
-    port = free_port()
-    log = home / "server.log"
+def serving(entry: str, home: Path, **environment: str) -> Iterator[Server]:
+    """As `serve`; yields the server, which a test may end itself."""
+    port, log = free_port(), home / "server.log"
+    order = {"entry": entry, "environment": environment_of(home) | environment, "log": str(log), "port": port}
+    server = Server(f"http://127.0.0.1:{port}", forked(order))
+    try:
+        wait_for_server(server.address, lambda: server.is_running, log)
+        yield server
+    finally:
+        server.end()
+
+
+@cache
+def forking() -> "subprocess.Popen[str]":
+    """The process that servers are forks of, for all tests that this process runs."""
+    command = [sys.executable, "-m", "tests.ui.forking_server"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=PROJECT, text=True, start_new_session=True, **pipes)
+
+
+one_at_a_time = threading.Lock()
+
+
+def forked(order: Mapping[str, Any]) -> int:
+    """The process id of a new server."""
+    process = forking()
+    assert process.stdin
+    assert process.stdout
+    with one_at_a_time:
+        print(json.dumps(order), file=process.stdin, flush=True)
+        return int(process.stdout.readline())
+
+
+def end_forking() -> None:
+    """End the process that servers are forks of, if it was started."""
+    if forking.cache_info().currsize:
+        forking().communicate()
+        forking.cache_clear()
+
+
+@contextmanager
+def serve_alone(entry: str, home: Path, **environment: str) -> Iterator[str]:
+    """As `serve`, with a Python of its own: where it's about what the environment makes of what is imported."""
+    port, log = free_port(), home / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", entry, f"--server.port={port}", "--server.headless=true"],
@@ -96,8 +165,8 @@ def running(entry: str, home: Path, **environment: str) -> "Iterator[tuple[str, 
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            wait_for_server(address, server, log)
-            yield address, server
+            wait_for_server(address, lambda: server.poll() is None, log)
+            yield address
         finally:
             server.terminate()
             server.wait(timeout=20)
@@ -114,15 +183,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_server(address: str, server: "subprocess.Popen[Any]", log: Path) -> None:
-    for _ in range(600):
-        if server.poll() is not None:
+def wait_for_server(address: str, is_running: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not is_running():
             pytest.fail(f"The server ended by itself:\n{log.read_text()}")
         try:
             with urlopen(f"{address}/_stcore/health", timeout=5):
                 return
         except (URLError, OSError):
-            time.sleep(0.1)
+            time.sleep(0.02)
     pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
 
 

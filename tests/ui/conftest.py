@@ -14,7 +14,7 @@ from menny.models.loader import ModelSource
 from menny.ui.shared import options, shared_engine
 from menny.ui.sidebar.fold import ADDING, ADVANCED, FILES, GUIDE, MODERATION
 from menny.ui.sidebar.sidebar import SETTINGS, TABS
-from tests.ui.browsing import open_browser, serve
+from tests.ui.browsing import end_forking, open_browser, serve
 from tests.ui.fake_engine import FakeEngine, parrot
 
 PAGE = PROJECT / "menny" / "ui" / "page.py"
@@ -63,6 +63,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(shared_engine, "load_engine", built.loading)
     shared_engine.shared_engine.clear()
     return built
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_servers() -> Iterator[None]:
+    """What servers are forks of ends after the last test."""
+    yield
+    end_forking()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from websockets.typing import Origin, Subprotocol
 
 from menny.config.paths import PROJECT
 from tests.http_here import http_here
-from tests.ui.browsing import Visitor, serve
+from tests.ui.browsing import Visitor, serve_alone
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -154,7 +154,7 @@ def watched(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with http_here(Proxy, asked=asked) as proxy:
         names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
         settings = dict.fromkeys(names, proxy) | {"NO_PROXY": "127.0.0.1,localhost"} | guarded(home)
-        with serve("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", **settings) as address:
+        with serve_alone("tests/ui/app_with_fake_engine.py", home, MENNY_TEST_WORDS="60", **settings) as address:
             yield Watched(address, asked, home)
 
 
@@ -312,7 +312,7 @@ def test_configured_addresses_get_the_page_and_others_none(tmp_path: Path) -> No
         "STREAMLIT_SERVER_ALLOWED_HOSTS": "chat.example.org *.lan.example",
         "STREAMLIT_SERVER_CORS_ALLOWED_ORIGINS": "https://proxy.example.org",
     }
-    with serve("app.py", tmp_path, **settings | guarded(tmp_path)) as address:
+    with serve_alone("app.py", tmp_path, **settings | guarded(tmp_path)) as address:
         here = address.removeprefix("http://")
         for host, origin, is_fine in [
             (here, None, True),
@@ -345,6 +345,6 @@ def gets_a_frame(address: str, host: str, origin: str | None) -> bool:
 
 def test_listening_everywhere_asks_no_service_for_the_public_address(tmp_path: Path) -> None:
     everywhere = {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"} | guarded(tmp_path)
-    with serve("app.py", tmp_path, **everywhere) as address, urlopen(address) as answer:
+    with serve_alone("app.py", tmp_path, **everywhere) as address, urlopen(address) as answer:
         assert answer.status == 200
     assert recorded(tmp_path) == []

@@ -2,16 +2,14 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from menny.config.paths import PROJECT
 from menny.engine.benchmarks.perplexity import CHUNK, cross_entropy, measure_perplexity
 from menny.errors import ModelError
+from tests.cli.running import here
 from tests.engine.naive_model import logits_of
 from tests.engine.tiny_models import built, random_weights, scripted_weights, tiny_args, write_folder, write_vocabulary
 
@@ -47,11 +45,6 @@ def test_a_surprise_beyond_all_numbers_is_infinite(tmp_path: Path) -> None:
     assert measure_perplexity(tmp_path, "Whatever is said here.").perplexity == math.inf
 
 
-def menny(*words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "menny", "perplexity", *words]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
-
-
 @pytest.mark.slow
 def test_the_command_tells_a_model_and_what_became_of_it_side_by_side(tmp_path: Path) -> None:
     args = tiny_args(dim=260, vocab_size=260)
@@ -59,13 +52,13 @@ def test_the_command_tells_a_model_and_what_became_of_it_side_by_side(tmp_path: 
     write_vocabulary(tmp_path / "a")
     (tmp_path / "text").write_text("Some words of some length.")
     names = [str(tmp_path / "a"), f"{tmp_path}/./a"]
-    ended = menny(*names, "--text", str(tmp_path / "text"), "--json")
+    ended = here("perplexity", *names, "--text", str(tmp_path / "text"), "--json")
     assert (ended.returncode, ended.stderr) == (0, "")
     told = json.loads(ended.stdout)
     assert [one["model"] for one in told["models"]] == names
-    assert "1.000x" in menny(*names, "--text", str(tmp_path / "text")).stdout
+    assert "1.000x" in here("perplexity", *names, "--text", str(tmp_path / "text")).stdout
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
     for text, said in (("bytes", "not UTF-8 text"), ("nowhere", "is missing")):
-        ended = menny(names[0], "--text", str(tmp_path / text))
+        ended = here("perplexity", names[0], "--text", str(tmp_path / text))
         assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
         assert said in ended.stderr

@@ -9,7 +9,7 @@ from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from tests.models.hub.fake_hub import FakeHub
 from tests.models.hub.fake_hub import serving as serving_hub
 from tests.peer_server import mlx_lm_serving
-from tests.ui.browsing import Visitor, serve
+from tests.ui.browsing import Visitor, serve, serve_alone
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -31,7 +31,7 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
 ) -> None:
     home = a_home(tmp_path, "{id: little, name: Little, repo: somebody/little, template: chatml}")
     hub = FakeHub("somebody/little", {"little.gguf": smollm2_path.read_bytes()}, pause=0.05, piece=1 << 18)
-    with serving_hub(hub), serve(APP, home, HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="0") as address:
+    with serving_hub(hub), serve_alone(APP, home, HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="0") as address:
         page = browser.new_page()
         page.set_default_timeout(60_000)
         page.goto(f"{address}/models")

@@ -1,5 +1,6 @@
 """What a person sets is there again: after a reload, in a second tab, and after the server was killed."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from menny.storage import ChatStore
-from tests.ui.browsing import Visitor, running, serve
+from tests.ui.browsing import Visitor, serve, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -51,8 +52,8 @@ def expect_settings(page: Page) -> None:
 
 def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: Browser, tmp_path: Path) -> None:
     with browser.new_context() as context:
-        with running(ENTRY, tmp_path, MENNY_TEST_WORDS="3") as (address, server):
-            first = Visitor(context.new_page(), address)
+        with serving(ENTRY, tmp_path, MENNY_TEST_WORDS="3") as server:
+            first = Visitor(context.new_page(), server.address)
             page = first.page
             first.say("hello")
             first.wait_for_reply()
@@ -74,9 +75,9 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             second = context.new_page()
             second.goto(chat)
             expect_settings(second)
-            server.kill()
+            server.end(signal.SIGKILL)
             expect(page.get_by_role("heading", name="Menny isn't running")).to_be_visible()
-        with running(ENTRY, tmp_path, MENNY_TEST_WORDS="3") as (address, _):
+        with serve(ENTRY, tmp_path, MENNY_TEST_WORDS="3") as address:
             later = Visitor(context.new_page(), f"{address}/?{chat.split('?')[1]}")
             expect_settings(later.page)
             later.say("[hateful]")
