@@ -222,6 +222,8 @@ class TerminalChat:
     def _new(self, _: str) -> None:
         self.end()
         self._chat, self._saved = Chat(), set()
+        self._draws = Draws(self._chat.id, datetime.now().astimezone())
+        self._settings = self._settings_of(self._who)
         typer.echo("A new chat.\n")
         self.greet()
 

@@ -92,11 +92,16 @@ class Facts:
             db.execute("DELETE FROM facts WHERE persona = ?", (persona,))
 
     def merge(self, facts: Iterable[Fact]) -> int:
-        """Add facts of an archive, under their ids; those that are here stay as they are. Returns how many are new."""
+        """Add facts of an archive, under their ids, unless they are here already. Returns how many are new."""
         added = 0
         with self._database.write() as db:
+            there = db.execute("SELECT id, persona, text FROM facts").fetchall()
+            ids, known = {row["id"] for row in there}, {(row["persona"], _compared(row["text"])) for row in there}
             for fact in facts:
-                if db.execute("SELECT 1 FROM facts WHERE id = ?", (fact.id,)).fetchone() is None:
+                place = fact.persona, _compared(fact.text)
+                if fact.id not in ids and place not in known:
+                    ids.add(fact.id)
+                    known.add(place)
                     _insert(db, fact)
                     added += 1
         return added

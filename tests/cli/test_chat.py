@@ -1,5 +1,6 @@
 """What can be typed into a chat in the terminal besides messages."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -133,6 +134,24 @@ def test_a_chat_is_saved_and_again_where_it_was_saved_but_nowhere_else(terminal:
     assert terminal.take("/new")[0] == "A new chat.\n\nMenny: Ugh. Fine. What do you want?\n\n"
     terminal.take("three")
     assert "is there already" in terminal.take(f"/save {target}")[1]
+
+
+def test_a_new_chat_draws_anew_and_tells_the_model_the_same(
+    temporary_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = temporary_home / "menny" / "personas"
+    folder.mkdir(parents=True)
+    roll = "{{roll:1d1000000}}"
+    (folder / "menny.yaml").write_text(f"name: Menny\nsystem_prompt: 'Code {roll}.'\ngreeting: 'Hello {roll}'\n")
+    terminal = Terminal(monkeypatch, capsys)
+    terminal.take("hi")
+    first = terminal.asked
+    greeting = terminal.take("/new")[0]
+    terminal.take("hi")
+    second = terminal.asked
+    codes = [re.findall(r"\d+", prompt[prompt.index("Code") :])[0] for prompt in (first, second)]
+    assert codes[0] != codes[1]
+    assert re.findall(r"Hello \d+", greeting) == re.findall(r"Hello \d+", second) != re.findall(r"Hello \d+", first)
 
 
 def test_the_user_is_who_was_chosen(

@@ -1,5 +1,6 @@
 """What personas remember is kept by persona, once each, and survives a restart, an edit and a damaged file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,9 @@ def test_an_archives_facts_are_added_under_their_ids(store: ChatStore) -> None:
     for _ in range(2):
         elsewhere.facts.merge([fact])
     assert elsewhere.facts.all() == [fact]
+    (same, other) = ChatStore().facts.add("nora", ["has a cat", "Has a dog."])
+    assert elsewhere.facts.merge([same, other, replace(other, id="another")]) == 1
+    assert texts(elsewhere.facts.all()) == ["Has a cat.", "Has a dog."]
 
 
 def test_facts_are_saved_from_a_damaged_store(tmp_path: Path) -> None:
