@@ -4,7 +4,6 @@ SillyTavern puts the character U+0001 and “Name:” before each message, so th
 something. Here only those that name this character, as `\\x01`, search such a text: names aren't keys to all others.
 """
 
-import math
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -18,13 +17,16 @@ AT_ONCE = 50e-6  # seconds of one search that isn't counted: of ten thousand, th
 FLAGS = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL, "g": 0, "u": 0, "y": 0, "d": 0}
 FLAGS["v"] = regex.VERSION1  # sets within sets
 ESCAPES = frozenset("bBdDfnprPsStuvwWx")  # letters that mean something after a backslash; others are themselves
-MAX_REPEATS = 10_000  # a compiled pattern has a place for each of the least repetitions that it asks for
+MAX_REPEATS = 2_000  # of a part of a pattern, all that it stands in counted
 PROBES = (*(letter * 12 for letter in "aZ7!é你"), "a" * 400)
 BEGINS_MESSAGE = "\x01"  # before a message's speaker
 
 _SLASHED = regex.compile(r"/(.+)/([a-z]*)", regex.DOTALL)
 _BARE_SLASH = regex.compile(r"(?<!\\)(?:\\\\)*/")
-_COUNT = regex.compile(r"\{(\d+)")
+_PIECE = regex.compile(
+    r"\\.|\[\^?(?:\\.|[^\]\\])*\]|(?P<opens>\()|(?P<closes>\))|(?P<more>\+)|\{(?P<least>\d+)(?P<open>,\d*)?\}|.",
+    regex.DOTALL,
+)
 _NAMES_SPEAKERS = regex.compile(r"\\x01|\\u0001|\x01", regex.IGNORECASE)
 _LITERAL = regex.compile(r"(?<!\\)\w+")
 _JAVASCRIPT = regex.compile(  # an escape or a set is taken as a whole, so that nothing within it is taken for another
@@ -66,7 +68,7 @@ class RegexTime:
             self.left -= taken if taken > AT_ONCE else 0
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)  # of a few kilobytes each; the largest takes 300
 def pattern_of(key: str) -> "regex.Pattern[str] | None":
     """Compile a key of the form /…/flags; None for a plain key, as one is that can't be compiled."""
     slashed = _SLASHED.fullmatch(unicodedata.normalize("NFC", key))
@@ -107,9 +109,31 @@ def _in_python(source: str, flags: int) -> str:
 
 
 def repeats_too_much(key: str) -> bool:
-    """True for a regular expression of such repetitions that compiling it takes too much memory."""
-    counts = [min(int(count[:9]), MAX_REPEATS + 1) for count in _COUNT.findall(key)] if _SLASHED.fullmatch(key) else []
-    return math.prod(max(1, count) for count in counts) > MAX_REPEATS
+    """True for a regular expression of such repetitions that compiling it takes too much memory.
+
+    What is repeated is compiled as often as it must stand there, and once more where it may go on: repetitions within
+    repetitions multiply.
+    """
+    if not _SLASHED.fullmatch(key):
+        return False
+    sizes, last = [0], 0  # of the groups that are open, and of what a repetition would repeat
+    for piece in _PIECE.finditer(key):
+        if piece["opens"]:
+            sizes.append(1)
+        elif piece["closes"] and len(sizes) > 1:
+            last = sizes.pop()
+            sizes[-1] += last
+        elif piece["more"] or piece["least"]:
+            least = int((piece["least"] or "1")[:9])
+            times = least + bool(piece["more"] or piece["open"]) if least else 1
+            sizes[-1] += last * (times - 1)
+            last *= times
+        else:
+            last = 1
+            sizes[-1] += 1
+        if sizes[-1] > MAX_REPEATS:
+            return True
+    return False
 
 
 @lru_cache(maxsize=50_000)
@@ -123,10 +147,8 @@ def why_never(key: str) -> str:
     if pattern is None:
         return ""
     words = _LITERAL.findall(key.rpartition("/")[0])  # it may ask that they are absent
-    try:
-        matches_all = all(pattern.search(text, timeout=0.01) for text in (*PROBES, *words))
-    except TimeoutError:
-        return ""
+    time_left = RegexTime()
+    matches_all = all(time_left.search(key, pattern, text) for text in (*PROBES, *words))
     return "it matches every text" if matches_all else ""
 
 

@@ -2,7 +2,37 @@
 
 import time
 
+import pytest
+
+from menny.lorebooks.keys import why_never
 from tests.lorebooks.test_scan import book, contents, entry, scanned
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "/" + "(?:" * 40 + "a" + "){1,2}" * 40 + "/",
+        "/" + "(" * 40 + "ab" + ")+" * 40 + "/",
+        "/(?=" + "(?:" * 12 + "ab" + "){2}" * 12 + ")/",
+        "/" + "(?:" * 20 + "[)]" + "){2,}?" * 20 + "/",
+    ],
+)
+def test_repetitions_within_repetitions_would_fill_the_memory_and_are_named(key: str) -> None:
+    assert why_never(key) == "it repeats more than 2,000 times"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("/" + r"\d{1,2}[.]" * 20 + "/", "12." * 20),
+        ("/" + "(?:" * 40 + "a" + ")?" * 40 + "b/", "ab"),
+        ("/" + "(a|" * 40 + "b" + ")*" * 40 + "c/", "aac"),
+        (r"/\(+[(]+(?:a{0,900}b)+/", "(((ab"),
+    ],
+)
+def test_other_repetitions_are_searched_for(key: str, text: str) -> None:
+    assert why_never(key) == ""
+    assert contents(scanned(book(entry("found", key)), text).called) == ["found"]
 
 
 def test_ten_thousand_entries_are_scanned_whole() -> None:

@@ -242,8 +242,8 @@ def test_a_regular_expression_that_runs_away_is_stopped_and_named() -> None:
     ("key", "why"),
     [
         ("/.*/", "it matches every text"),
-        ("/((a{1000}){1000}){1000}/", "it repeats more than 10,000 times"),  # which takes gigabytes to compile
-        ("/a{99999999999999999999}/", "it repeats more than 10,000 times"),
+        ("/((a{1000}){1000}){1000}/", "it repeats more than 2,000 times"),  # which takes gigabytes to compile
+        ("/a{99999999999999999999}/", "it repeats more than 2,000 times"),
     ],
 )
 def test_keys_that_never_match_are_named(key: str, why: str) -> None:
