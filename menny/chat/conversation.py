@@ -29,7 +29,7 @@ from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, Modera
 from menny.storage import MessageNode
 from menny.text import is_blank, sanitize
 
-NOTE_FRAME = 16  # tokens for what is around a note
+FRAME = 20  # tokens for what is around each kind of text that a turn brings
 KEEP_EVERY = 0.4  # seconds between two writes of a growing reply
 
 
@@ -236,7 +236,7 @@ class Chat(StoredChat):
         whole = self._store.path_to(reply.id)
         shown = for_model(whole, answering=reply.id)
         instructions = self.instructions(engine, settings)
-        shown = self._with_context(shown, instructions.messages(), engine, settings, context, whole[-1].persona)
+        shown = self._with_context(shown, instructions, engine, settings, context, whole[-1].persona)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         before = _summary_of(shown)
         self._count_attachments(shown, instructions.messages(), context)
@@ -266,7 +266,7 @@ class Chat(StoredChat):
     def _with_context(
         self,
         shown: Sequence[MessageNode],
-        system: Sequence[Message],
+        instructions: Instructions,
         engine: Engine,
         settings: ReplySettings,
         context: Context,
@@ -278,11 +278,12 @@ class Chat(StoredChat):
         is_asked = lore.books or settings.memory.recalls or settings.note.strip()
         if at is None or CONTEXT_KEY in entries[at].extra or not is_asked:
             return entries
-        question, path = entries[at], entries[: at + 1]
+        question, path, system = entries[at], entries[: at + 1], instructions.messages()
         room = context.budget - context.count([*system, question.message])
-        for_note = min(context.count_text(settings.note) + NOTE_FRAME, room) if settings.note else 0
+        for_note = context.count_text(lore.fill(settings.note)) + FRAME if settings.note else 0
+        for_note = for_note if for_note <= room else 0
         room -= for_note
-        for_memory = min(engine.context_length // SHARE, room) if settings.memory.recalls else 0
+        for_memory = min(engine.context_length // SHARE + FRAME, room) if settings.memory.recalls else 0
         unseen = context.count_unseen(
             [*system, *map(message_in_turn, path)],
             settings.memory,
@@ -292,14 +293,17 @@ class Chat(StoredChat):
         )
         found = TurnContext()
         if lore.books:
-            budget = min(lore.tokens(engine.context_length), room - for_memory)
+            constant = sum(context.count_text(text) for kind, text in instructions.parts if kind == "lore")
+            budget = min(lore.tokens(engine.context_length), constant + room - for_memory - FRAME)
             found = call_up(lore, self.id, path, context.count_text, budget, unseen)
         if settings.memory.recalls:
             others, there = persona if settings.memory.all_chats else "", pieces_in(path[unseen:])
-            memories = recall_pieces(self._store, self.id, path, unseen, others, engine.tokenizer, for_memory, there)
+            room = for_memory - FRAME
+            memories = recall_pieces(self._store, self.id, path, unseen, others, engine.tokenizer, room, there)
             found = replace(found, pieces=(*memories, *found.pieces))
-        if note := note_piece(settings.note, settings.note_depth, path[unseen:-1], lore.fill):
-            found = replace(found, pieces=(*found.pieces, note))
+        note = settings.note if for_note else ""  # which gives way to a long question
+        if piece := note_piece(note, settings.note_depth, path[unseen:-1], lore.fill):
+            found = replace(found, pieces=(*found.pieces, piece))
         if found:
             kept = {CONTEXT_KEY: found.to_dict()}
             self._keep(lambda store: store.set_metadata(question.id, **kept))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from menny.chat.settings import Instructions
 
 
+BLANK_LINE = "\n\n"  # between entries
+
+
 def as_it_is(text: str) -> str:
     return text
 
@@ -47,7 +50,7 @@ def with_constants(
     if not any(book.entries for book in constant.values()):
         return instructions
     found = _scan(replace(lore, books=constant), chat_id, "", [], count, lore.tokens(context_length)).constant
-    return instructions.adding("lore", "\n\n".join(one.text for one in found))
+    return instructions.adding("lore", BLANK_LINE.join(one.text for one in found))
 
 
 def call_up(
@@ -83,7 +86,7 @@ def _scan(
         lore.books,
         [message.content for message in messages],
         budget,
-        count,
+        lambda text: count(f"{text}{BLANK_LINE}"),
         draw,
         lore.fill,
         [names[message.role] for message in messages],

@@ -36,7 +36,7 @@ def recall_pieces(
     chosen: list[tuple[float, ContextPiece]] = []
     for entry in found:
         piece = ContextPiece("memory", _quoted(entry), digest=entry.id)
-        tokens = len(tokenizer.encode(piece.text))
+        tokens = len(tokenizer.encode(f"{piece.text}\n\n"))
         if entry.text and not is_withheld(entry) and (piece.source, piece.digest) not in there and tokens <= budget:
             budget -= tokens
             chosen.append((entry.created, piece))

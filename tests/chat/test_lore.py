@@ -1,10 +1,11 @@
 """Lore in a chat: put at the turn that called it up and kept there, so that a turn costs its own tokens only."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from menny.chat import Chat, Instructions, ReplySettings
+from menny.chat import Chat, Instructions, Memory, ReplySettings
 from menny.chat.lore import Lore
 from menny.chat.turn_context import CONTEXT_KEY, TurnContext
 from menny.engine import SamplingParams
@@ -133,6 +134,25 @@ def test_lore_gives_way_to_a_long_question() -> None:
     prompt = ask(chat, engine, "Rufus " + "w" * 330, how)
     assert "yyy" not in prompt
     assert TurnContext.read(chat.entries[0].extra).over_budget == ("Rufus",)
+
+
+def test_constant_entries_are_in_the_system_text_already_and_take_no_room_from_the_others() -> None:
+    engine = FakeEngine(lambda _: ["Fine."], context_length=600)
+    law = LoreEntry(content="z" * 100, constant=True)
+    chat, how = Chat(), settings(lore(law, LoreEntry(content="y" * 40, keys=("Rufus",))))
+    assert "y" * 40 in ask(chat, engine, "Rufus " + "w" * 340, how)
+
+
+@pytest.mark.parametrize("length", range(10, 500, 35))
+def test_what_a_turn_brings_never_keeps_a_question_from_being_sent(length: int) -> None:
+    entries = [LoreEntry(content=letter * 30, keys=("Rufus",)) for letter in "abc"]
+    how = settings(lore(*entries, LAW))
+    how = replace(how, note="n" * 60, memory=Memory("retrieval"))
+    store = ChatStore()
+    chat, question = Chat(store), "Rufus " + "w" * length
+    for text in (question, "It rains. " + question):
+        engine = FakeEngine(lambda _: ["Fine."], context_length=length + 150)
+        assert text in ask(chat, engine, text, how)
 
 
 def test_it_is_exported_and_imported_with_the_chat(engine: FakeEngine) -> None:
