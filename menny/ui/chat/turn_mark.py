@@ -12,6 +12,7 @@ from menny.ui.safe_markdown import as_label
 from menny.ui.shared.options import read_options
 
 MOST_NAMED = 20  # entries without room, in a sentence
+AFTER_OTHERS = "Always there once other entries are called up"
 EXCERPT = 1_500  # characters of a piece's text
 WORDS: Mapping[Kind, tuple[str, str]] = {
     "lore": ("lore entry", "lore entries"),
@@ -78,7 +79,7 @@ def why(piece: ContextPiece, book: str) -> str:
         return ""
     if piece.called_by:
         return f"Key “{piece.key}”, in the entry “{piece.called_by}”{origin}"
-    return (f"Key “{piece.key}”" if piece.key else "Always there") + origin
+    return (f"Key “{piece.key}”" if piece.key else AFTER_OTHERS) + origin
 
 
 def _draw_piece(piece: ContextPiece, books: Mapping[str, Lorebook]) -> None:

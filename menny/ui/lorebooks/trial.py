@@ -8,7 +8,7 @@ import streamlit as st
 from menny.lorebooks import DEFAULT_BUDGET, Activation, Lorebook, ScanResult, scan
 from menny.lorebooks.keys import Fill
 from menny.lorebooks.scan import title_of
-from menny.ui.chat.turn_mark import in_a_sentence, untried_keys
+from menny.ui.chat.turn_mark import AFTER_OTHERS, in_a_sentence, untried_keys
 from menny.ui.personas.preview import token_counter
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -23,7 +23,7 @@ NO_LIMIT = 10**9
 
 def draw_budget(book_id: str, book: Lorebook, options: Options, session: Session) -> None:
     """Draw what the constant entries take of the tokens that lore may fill, and which don't fit."""
-    constant = tuple(entry for entry in book.entries if entry.constant and entry.enabled)
+    constant = tuple(entry for entry in book.entries if entry.is_always_there and entry.enabled)
     if not constant:
         return
     count, budget, name = _counting(options, session)
@@ -66,9 +66,10 @@ def draw_trial(book_id: str, book: Lorebook, options: Options, session: Session)
 
 def _draw_call(one: Activation) -> None:
     where = f", in “{one.called_by}”" if one.called_by else ""
+    why = f"Key “{one.key}”{where}" if one.key else AFTER_OTHERS
     chance = f" · {one.entry.probability:g}% of the time" if one.entry.probability < 100 else ""
     st.markdown(as_label(title_of(one.entry)[:80]))
-    st.caption(as_label(f"Key “{one.key}”{where}{chance}"))
+    st.caption(as_label(f"{why}{chance}"))
 
 
 def _scan(book_id: str, book: Lorebook, text: str, count: Callable[[str], int], budget: int, fill: Fill) -> ScanResult:

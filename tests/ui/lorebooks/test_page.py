@@ -89,7 +89,8 @@ def test_entries_are_edited_deleted_and_brought_back(stage: Stage) -> None:
 
 def test_a_typed_text_shows_what_it_calls_up_and_keys_that_never_match_are_named(stage: Stage) -> None:
     put(stage, "glade", MOSS, FAIR, LoreEntry(name="All", keys=("/.*/",), content="x", probability=40))
-    put(stage, "names", LoreEntry(keys=("{{char}}'s hat",), content="It is black."), LAW)
+    later = LoreEntry(content="It is hot.", constant=True, delay_until_recursion=True)
+    put(stage, "names", LoreEntry(keys=("{{char}}'s hat",), content="It is black."), LAW, later)
     page = shelf(stage)
     page.button(key="edit-lore-glade").click().run()
     assert "All: “/.*/”, as it matches every text" in shown(page)
@@ -101,7 +102,8 @@ def test_a_typed_text_shows_what_it_calls_up_and_keys_that_never_match_are_named
     page = shelf(stage)
     page.button(key="edit-lore-names").click().run()
     page.text_area(key="lore_trial").set_value("Where is Menny's hat?").run()
-    assert "**1 entry**" in shown(page)
+    assert "**2 entries**" in shown(page)
+    assert "Always there once other entries are called up" in shown(page)
     assert not page.exception
 
 
