@@ -136,7 +136,7 @@ def read_receipt(reply: MessageNode, path: Sequence[MessageNode]) -> Receipt | N
         if not isinstance(kept, dict) or not _is_sound(kept):
             return None
         chain.append(kept)
-        at = by_id.get(kept["base"]) if kept.get("same") else None
+        at = by_id.get(kept.get("base", "")) if kept.get("same") else None
         if kept.get("same") and at is None:
             return None
     segments: list[Segment] = []

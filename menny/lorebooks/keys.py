@@ -230,6 +230,9 @@ def _stands_alone(word: str, text: str) -> bool:
 
 
 def _is_letter(character: str) -> bool:
+    """True for what a word goes on with; words in scripts without spaces, or with endings, may touch it."""
+    if _WITHOUT_SPACES.match(character):
+        return False
     return character.isalnum() or character == "_" or unicodedata.category(character or " ").startswith("M")
 
 

@@ -119,3 +119,18 @@ def test_a_receipt_that_leads_in_a_circle_is_none() -> None:
     kept = {"base": "a", "same": 3, "rest": "", "tokens": 1}
     node = MessageNode("a", None, "assistant", "x", extra={RECEIPT_KEY: kept})
     assert read_receipt(node, [node]) is None
+
+
+def test_a_receipt_that_lacks_something_is_read_without_or_is_none(engine: FakeEngine) -> None:
+    chat = Chat()
+    for text in ("Hi", "And?"):
+        ask(chat, engine, text)
+    first, last = (replace(entry) for entry in chat.entries if entry.role == "assistant")
+    kept = last.extra[RECEIPT_KEY]
+    needed = {key for key in kept if read_receipt(without(last, key), [first, last]) is None}
+    assert needed == {"base", "rest", "tokens"}
+
+
+def without(entry: MessageNode, key: str) -> MessageNode:
+    kept = entry.extra[RECEIPT_KEY]
+    return replace(entry, extra={RECEIPT_KEY: {name: value for name, value in kept.items() if name != key}})
