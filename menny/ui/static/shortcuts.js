@@ -122,14 +122,22 @@ function scrollToResult(event) {
 }
 
 // While the page is being drawn it grows and scrolls to its end: once the message is there, it is kept in view until the
-// page has settled, or until the reader moves. Both counts are of tenths of a second.
-function keepInView(name, waiting, settling, isOver) {
+// page has settled, or until the reader moves. Streamlit lets go of the end only when it sees the page scrolled while
+// nothing else moves or grows: so each attempt waits until the page has stood still. All counts are of tenths of a second.
+const STILL = 3
+
+function keepInView(name, waiting, settling, isOver, top = -1, still = 0) {
   if (isOver.signal.aborted) return
+  const main = document.querySelector(".stMain")
   const message = document.getElementsByClassName(name)[0]?.closest('[data-testid="stChatMessage"]')
-  message?.scrollIntoView({ block: message.offsetHeight < innerHeight / 2 ? "center" : "start" })
-  const isSettled = Boolean(message) && !document.querySelector('[data-test-script-state="running"]')
+  const before = main?.scrollTop
+  still = before === top ? still + 1 : 0
+  const isStill = still >= STILL
+  if (isStill) message?.scrollIntoView({ block: message.offsetHeight < innerHeight / 2 ? "center" : "start" })
+  const now = main?.scrollTop
+  const isSettled = isStill && now === before && Boolean(message) && !document.querySelector('[data-test-script-state="running"]')
   if (!waiting || !settling) return isOver.abort()
-  setTimeout(() => keepInView(name, waiting - !message, settling - isSettled, isOver), 100)
+  setTimeout(() => keepInView(name, waiting - !message, settling - isSettled, isOver, now, now === before ? still : 0), 100)
 }
 
 function focusEditedMessage(tries) {
