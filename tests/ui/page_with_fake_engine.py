@@ -87,17 +87,20 @@ def answer(prompt: str) -> Iterable[str]:
 
 
 def _thinking(question: str, begun: str) -> Iterator[str]:
-    """A thought, then an answer; after what there is of both."""
+    """A thought, then an answer; after what there is of both. "until" is about the answer where it asks for one."""
+    until, words = [home() / name for name in question.split("until ")[1:]], iter(range(20))
+    if until and "answer" in question:
+        words = itertools.chain(words, _until(until.pop(), 20))
     if "</think>" not in begun:
         yield from () if begun else ("<think>", "\n")
         first = begun.count("\n- ")
-        steps: Iterator[int] = iter(range(first, WORDS))
-        if "until " in question:
-            steps = _until(home() / question.split("until ")[1], first)
+        steps = _until(until.pop(), first) if until else iter(range(first, WORDS))
         for number in steps:
             yield f"\n- Step {number}: is $n = {number}$ what they **want**?"
         yield "\n</think>\n\n"
-    yield from ("The ", "answer ", "is ", "forty-two. ", *(f"word{number} " for number in range(20)), "The end.")
+    yield from ("The ", "answer ", "is ", "forty-two. ")
+    yield from (f"word{number} " for number in words)
+    yield "The end."
 
 
 def _until(file: Path, first: int = 0) -> Iterator[int]:

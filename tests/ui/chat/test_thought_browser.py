@@ -57,13 +57,16 @@ def test_a_thought_grows_in_sight_and_folds_when_the_user_wants_the_answer(visit
     expect(text_of_thought(visitor, 5)).to_be_visible()
 
 
-def test_a_thought_opened_in_mid_answer_stays_open_and_a_regenerated_reply_has_its_own(visitor: Visitor) -> None:
+def test_a_thought_opened_in_mid_answer_stays_open_and_a_regenerated_reply_has_its_own(
+    visitor: Visitor, home: Path
+) -> None:
     page = visitor.page
     new_chat(visitor)
-    visitor.say("think aloud")
+    visitor.say("think, then answer until opened")
     expect(page.get_by_text("word2 ")).to_be_visible()
     page.get_by_text("Thought for").click()
     expect(text_of_thought(visitor, 3)).to_be_visible()
+    (home / "menny" / "opened").touch()
     visitor.wait_for_reply()
     expect(text_of_thought(visitor, 3)).to_be_visible()
     page.get_by_role("button", name="Regenerate the reply").click()
