@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import chain, count, zip_longest
 from pathlib import Path
@@ -15,6 +16,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # What is compiled for the processor is kept from run to run, and shared by tests that run side by side.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+
+# So is what Python compiles, also where a container's settings keep it from that: tests start hundreds of processes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Examples are the same in every run and have no time limit: a test tells of the code, not of the machine or the day.
 settings.register_profile("menny", derandomize=True, deadline=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 from streamlit.testing.v1 import AppTest
 
 from menny.config.paths import PROJECT
@@ -74,9 +74,16 @@ def forked_servers() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real one; a context of one's own keeps a test's visitors apart."""
+    """A real one."""
     expect.set_options(timeout=60_000)  # a busy machine is no failure
     with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for a module, so that only the first page has to fetch and compile what Streamlit is made of."""
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as opened:
         yield opened
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.http_here import http_here
 from tests.ui.browsing import Visitor, serve
@@ -56,15 +57,15 @@ def staged(browser: Browser, elsewhere: Elsewhere, staged_home: Path) -> Iterato
 
 
 @pytest.fixture
-def visitor(browser: Browser, menny: str) -> Iterator[Visitor]:
-    with browser.new_context() as context:
-        yield Visitor(context.new_page(), menny)
+def visitor(context: BrowserContext, menny: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        yield Visitor(page, menny)
 
 
 @pytest.fixture
-def watcher(browser: Browser, staged: str) -> Iterator[Visitor]:
-    with browser.new_context() as context:
-        yield Visitor(context.new_page(), staged)
+def watcher(context: BrowserContext, staged: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        yield Visitor(page, staged)
 
 
 def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visitor: Visitor) -> None:

@@ -1,11 +1,12 @@
 """How the pages look in a real browser, light and dark, on a desktop and on a phone: nothing is cut or unreadable."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.ui.browsing import Visitor
 
@@ -26,15 +27,16 @@ def visitor(request: pytest.FixtureRequest, browser: Browser, staged: str) -> It
 
 
 @pytest.fixture
-def desk(browser: Browser, staged: str) -> Iterator[Visitor]:
-    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
-        yield Visitor(context.new_page(), staged)
+def desk(context: BrowserContext, staged: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        yield Visitor(page, staged)
 
 
 @pytest.fixture
-def phone(browser: Browser, staged: str) -> Iterator[Visitor]:
-    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
-        yield Visitor(context.new_page(), staged)
+def phone(context: BrowserContext, staged: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        yield Visitor(page, staged)
 
 
 def faults(page: Page) -> list[str]:

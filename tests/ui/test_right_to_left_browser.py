@@ -1,10 +1,11 @@
 """Arabic and Hebrew are set from the right, each block by its own first letter, and all else stays as it is."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, expect
 
 from tests.ui.browsing import Visitor, serve
 
@@ -46,9 +47,9 @@ def staged(browser: Browser, home: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def visitor(browser: Browser, staged: str) -> Iterator[Visitor]:
-    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
-        yield Visitor(context.new_page(), staged)
+def visitor(context: BrowserContext, staged: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        yield Visitor(page, staged)
 
 
 def is_from_the_right(block: Locator) -> bool:

@@ -54,7 +54,7 @@ def test_the_model_that_comes_along_says_the_same_here_and_in_mlx_lm_and_with_it
     smollm2_path: Path, tmp_path: Path, original: Perplexity, bits: int, group_size: int, worse: float
 ) -> None:
     convert(smollm2_path, tmp_path / "target", QuantizationConfig("float16", bits, group_size))
-    ids = load_tokenizer(smollm2_path).encode(TEXT)[:48]
+    ids = load_tokenizer(smollm2_path).encode(TEXT)[:24]
     model = load_model(tmp_path / "target")
     peer, _ = load_in_mlx_lm(str(tmp_path / "target"))
     peer.set_dtype(mx.float32)  # as our numbers are on a CPU

@@ -21,13 +21,6 @@ def staged(browser: Browser, home: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One for all, so that only the first page has to fetch and compile what Streamlit is made of."""
-    with browser.new_context() as opened:
-        yield opened
-
-
 @pytest.fixture
 def visitor(context: BrowserContext, staged: str) -> Iterator[Visitor]:
     with closing(context.new_page()) as page:

@@ -1,10 +1,11 @@
 """Moderation in a real browser: every cell once more, and the shield, at a phone's width too."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, expect
 
 from menny.storage import ChatStore
 from tests.ui.browsing import Visitor
@@ -16,9 +17,9 @@ SIDES = {"messages": "Your messages", "replies": "Replies"}
 
 
 @pytest.fixture
-def watched(browser: Browser, staged: str) -> Iterator[Visitor]:
-    with browser.new_context() as context:
-        yield Visitor(context.new_page(), staged)
+def watched(context: BrowserContext, staged: str) -> Iterator[Visitor]:
+    with closing(context.new_page()) as page:
+        yield Visitor(page, staged)
 
 
 def boxes(visitor: Visitor, side: str) -> Locator:
