@@ -48,10 +48,13 @@ def lorebook_of(found: Raw, fallback_name: str) -> tuple[Lorebook, list[str]]:
     Raises ConfigError where it is neither.
     """
     entries = found.get("entries")
-    kind = WORLD_INFO if isinstance(entries, dict) else CARD
     listed = list(entries.values()) if isinstance(entries, dict) else entries
     if not isinstance(listed, list):
         raise ConfigError("it isn't a lorebook: there are no entries")
+    names = {name for raw in listed if isinstance(raw, dict) for name in raw}
+    if "content" not in names and names & {"text", "entry"}:  # NovelAI's and Agnai's, of which nothing would be left
+        raise ConfigError("it isn't a lorebook of a card or of SillyTavern: its entries have no content")
+    kind = WORLD_INFO if isinstance(entries, dict) or ("key" in names and "keys" not in names) else CARD
     left_out = _LeftOut()
     read = [entry for raw in listed if (entry := _entry_of(raw, kind, left_out)) is not None]
     if len(read) > MAX_ENTRIES:
@@ -291,7 +294,7 @@ def from_card_names(extensions: Raw) -> dict[str, Any]:
 def _keys(value: Any, left_out: _LeftOut) -> list[str]:
     """The keys that are text; a text with commas is a list of them, as in SillyTavern: regular expressions may have
     commas too."""
-    items = [one[1] or one[2] for one in _KEY.finditer(value)] if isinstance(value, str) else value
+    items = [one[1] or one[2] for one in _KEY.finditer(value) if one[0]] if isinstance(value, str) else value
     if not isinstance(items, list):
         if items:
             left_out.add("keys of an entry were left out, as they aren't a list")

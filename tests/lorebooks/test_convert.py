@@ -162,6 +162,16 @@ def test_keys_between_commas_may_be_regular_expressions_with_commas() -> None:
     assert lorebook_of(world, "f")[0].entries[0].keys == ("cow", "/a{1,3}b/i", "dog")
 
 
+def test_world_info_in_a_list_and_a_key_alone_are_read_and_other_programs_books_are_refused() -> None:
+    raw = {"entries": [{"key": "moss", "content": "Moss glows.", "order": 5, "disable": True}]}
+    found, notices = lorebook_of(raw, "x")
+    entry = found.entries[0]
+    assert (entry.keys, entry.order, entry.enabled, notices) == (("moss",), 5, False, [])
+    for other in ({"keys": ["moss"], "text": "Moss glows."}, {"keywords": ["moss"], "entry": "Moss glows."}):
+        with pytest.raises(ConfigError, match="its entries have no content"):
+            lorebook_of({"entries": [other]}, "x")
+
+
 def test_further_keys_that_do_not_decide_are_still_there_after_an_edit() -> None:
     raw = {"keys": ["cow"], "secondary_keys": ["milk"], "selective": False, "content": "x"}
     (entry,) = lorebook_of({"entries": [raw]}, "f")[0].entries
