@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.compiling import maths
+from menny.engine.cpu.compiling import kernel, maths
 from menny.engine.cpu.memory import LINE
 from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i32, i64
 
@@ -32,7 +32,7 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, sc
         out[second] = a * sin[pair] + b * cos[pair]
 
 
-@maths
+@kernel  # without leave to reorder sums: attention_tile.py has them in the same order
 def attend(
     q: np.ndarray, keys: np.ndarray, values: np.ndarray, scores: np.ndarray, out: np.ndarray, are_new: bool
 ) -> None:
@@ -46,10 +46,7 @@ def attend(
     _scores(np.int64(q.ctypes.data), np.int64(keys.ctypes.data), of_values, np.int64(are_new), seen, dim, at)
     for token in range(seen, seen + SPARE):
         scores[token] = np.float32(-np.inf)
-    most = np.float32(-np.inf)
-    for token in range(seen):
-        most = max(most, scores[token])
-    total = _exponentials(at, seen, most)
+    total = _exponentials(at, seen, _largest(at, seen))
     _mix(at, of_values, seen, dim, total, np.int64(out.ctypes.data))
 
 
@@ -63,14 +60,14 @@ def _scores(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim
         row_bytes = builder.mul(dim, ir.Constant(i64, 4))
         are_new = builder.icmp_signed("!=", are_new, ir.Constant(i64, 0))
         last = builder.sub(seen, ir.Constant(i64, 1))
-        with cgutils.for_range(builder, _rounded_up(builder, seen, 4)) as four:
+        with cgutils.for_range(builder, rounded_up(builder, seen, 4)) as four:
             first = builder.mul(four.index, ir.Constant(i64, 4))
             with builder.if_then(are_new):
                 begin = builder.mul(first, row_bytes)
-                with cgutils.for_range(builder, _rounded_up(builder, row_bytes, LINE // 4)) as line:
+                with cgutils.for_range(builder, rounded_up(builder, row_bytes, LINE // 4)) as line:
                     vectors.fetch(vectors.at(keys, (begin, 1), (line.index, LINE), (AHEAD, 1)))
                     vectors.fetch(vectors.at(values, (begin, 1), (line.index, LINE)), level=2)
-            tokens = [_least(builder, builder.add(first, ir.Constant(i64, one)), last) for one in range(4)]
+            tokens = [least(builder, builder.add(first, ir.Constant(i64, one)), last) for one in range(4)]
             rows = [vectors.at(keys, (builder.mul(token, dim), 4)) for token in tokens]
             sums = [vectors.variable(vectors.zero(floats)) for _ in range(4)]
 
@@ -88,15 +85,31 @@ def _scores(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim
 
 
 @intrinsic
+def _largest(_: Any, scores: Any, seen: Any) -> Any:
+    """The largest score."""
+
+    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
+        vectors = VectorBuilder(builder)
+        most = vectors.variable(vectors.constant(-float("inf")))
+        with cgutils.for_range(builder, rounded_up(builder, args[1], WIDTH)) as step:
+            score = vectors.load(floats, vectors.at(args[0], (step.index, 4 * WIDTH)), align=4)
+            so_far = builder.load(most)
+            builder.store(builder.select(builder.fcmp_ordered(">", score, so_far), score, so_far), most)
+        return vectors.reduced("fmax", builder.load(most))
+
+    return types.float32(types.int64, types.int64), lower
+
+
+@intrinsic
 def _exponentials(_: Any, scores: Any, seen: Any, most: Any) -> Any:
     """scores = e^(scores - most); returns their sum."""
 
     def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
         vectors = VectorBuilder(builder)
         most, total = vectors.splat(args[2]), vectors.variable(vectors.zero(floats))
-        with cgutils.for_range(builder, _rounded_up(builder, args[1], WIDTH)) as step:
+        with cgutils.for_range(builder, rounded_up(builder, args[1], WIDTH)) as step:
             place = vectors.at(args[0], (step.index, 4 * WIDTH))
-            power = vectors.exp(builder.fsub(vectors.load(floats, place, align=4), most))
+            power = vectors.weight(vectors.load(floats, place, align=4), most)
             vectors.store(power, place)
             builder.store(builder.fadd(builder.load(total), power), total)
         nothing = vectors.zero(floats)
@@ -117,11 +130,11 @@ def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out
 
         def mix(columns: Any, load: Any, store: Any) -> None:
             sums = [[vectors.variable(vectors.zero(floats)) for _ in range(2)] for _ in columns]
-            with cgutils.for_range(builder, _rounded_up(builder, seen, 2)) as two:
+            with cgutils.for_range(builder, rounded_up(builder, seen, 2)) as two:
                 for one in range(2):  # beyond the last, one that weighs nothing
                     token = builder.add(builder.mul(two.index, ir.Constant(i64, 2)), ir.Constant(i64, one))
                     weight = vectors.splat(vectors.load(f32, vectors.at(weights, (token, 4)), align=4))
-                    row = vectors.at(values, (builder.mul(_least(builder, token, last), dim), 4))
+                    row = vectors.at(values, (builder.mul(least(builder, token, last), dim), 4))
                     for column, both in zip(columns, sums, strict=True):
                         vectors.add_product(load(vectors.at(row, (column, 4))), weight, both[one])
             for column, (even, odd) in zip(columns, sums, strict=True):
@@ -146,7 +159,7 @@ def _for_blocks(vectors: VectorBuilder, dim: Any, body: Callable[[list[Any], Any
         columns = [build.add(first, ir.Constant(i64, number * WIDTH)) for number in range(blocks)]
         body(columns, lambda address: vectors.load(floats, address, align=4), vectors.store)
     done = build.mul(whole, ir.Constant(i64, blocks * WIDTH))
-    with cgutils.for_range(build, _rounded_up(build, build.sub(dim, done), WIDTH)) as rest:
+    with cgutils.for_range(build, rounded_up(build, build.sub(dim, done), WIDTH)) as rest:
         column = build.add(done, build.mul(rest.index, ir.Constant(i64, WIDTH)))
         lanes = vectors.first_lanes(build.sub(dim, column))
         body(
@@ -156,10 +169,11 @@ def _for_blocks(vectors: VectorBuilder, dim: Any, body: Callable[[list[Any], Any
         )
 
 
-def _rounded_up(build: Any, count: Any, unit: int) -> Any:
-    """How many units hold `count`."""
+def rounded_up(build: Any, count: Any, unit: int) -> Any:
+    """How many units hold `count`; none where it is negative."""
     return build.sdiv(build.add(count, ir.Constant(i64, unit - 1)), ir.Constant(i64, unit))
 
 
-def _least(build: Any, a: Any, b: Any) -> Any:
+def least(build: Any, a: Any, b: Any) -> Any:
+    """The smaller of two whole numbers."""
     return build.select(build.icmp_signed("<", a, b), a, b)

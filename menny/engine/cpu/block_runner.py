@@ -11,11 +11,12 @@ import numpy as np
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
 from menny.engine.cpu.attention import SPARE
+from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, TILE, Packed
 from menny.engine.cpu.modules import describe
 from menny.engine.cpu.pool import Pace, Pool
-from menny.engine.cpu.stages import PLACE, SEEN, SLOT, Numbers, Workspace
+from menny.engine.cpu.stages import IN_LANES, PLACE, SEEN, SLOT, Numbers, Workspace
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention, Sequences
@@ -76,7 +77,7 @@ class BlockRunner:
         shared.x[: x.size] = x.reshape(-1)
         args = (
             self._numbers, self._matrices, self._norms, self._places, self._turns(positions), self._scales(positions),
-            shared, self._own_rooms(int(self._places[:, :n_tokens, SEEN].max())), n_tokens,
+            shared, self._own_rooms(int(self._places[:, :n_tokens, SEEN].max()), n_tokens), n_tokens,
         )  # fmt: skip
         pace = self._pace(n_tokens)
         began = time.perf_counter()
@@ -141,9 +142,10 @@ class BlockRunner:
             )
         return self._shared[count]
 
-    def _own_rooms(self, seen: int) -> Scratch:
-        """What each thread has to itself, with scores for a number of tokens."""
-        if self._scratch is None or self._scratch.scores.shape[1] < seen + SPARE:
+    def _own_rooms(self, seen: int, n_tokens: int) -> Scratch:
+        """What each thread has to itself, with scores of one query, or of sixteen, for a number of tokens."""
+        queries = LANES if n_tokens >= IN_LANES else 1
+        if self._scratch is None or self._scratch.scores.shape[1] < queries * (seen + SPARE):
             numbers = self._numbers
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
             of_threads = self._pool.threads
@@ -154,7 +156,9 @@ class BlockRunner:
                 v=np.zeros((of_threads, MOST * longest // SMALL_GROUP), np.float32),
                 tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
-                scores=np.zeros((of_threads, max(2 * seen + SPARE, numbers.experts + TILE)), np.float32),
+                lanes=np.zeros((of_threads, 2 * numbers.head_dim * LANES), np.float32),
+                seen_by=np.zeros((of_threads, LANES), np.int32),
+                scores=np.zeros((of_threads, max(2 * queries * (seen + SPARE), numbers.experts + TILE)), np.float32),
             )
         return self._scratch
 

@@ -26,6 +26,8 @@ class Scratch(NamedTuple):
     v: np.ndarray
     tiles: np.ndarray
     head: np.ndarray
+    lanes: np.ndarray
+    seen_by: np.ndarray
     scores: np.ndarray
 
 
@@ -54,6 +56,8 @@ def run_blocks(
         scratch.v[thread],
         scratch.tiles[thread],
         scratch.head[thread],
+        scratch.lanes[thread],
+        scratch.seen_by[thread],
         scratch.scores[thread],
     )
     for block in range(len(norms)):

@@ -64,7 +64,7 @@ def open_expert_gates(
             vector = piece // each  # [T, k]
             begin, end = rows_of_piece(w1, piece % each)
             for row in range(begin, end, ROWS):
-                gate_tiles(w1, w3, s.experts[vector], row, a, vector // numbers.chosen, False, own)
+                gate_tiles(w1, w3, s.experts[vector], row, a, vector // numbers.chosen, False, own.tiles)
                 for number in range(min(ROWS, width - row)):
                     s.hidden[vector * width + row + number] = own.tiles[number]
             finish_piece(stage)

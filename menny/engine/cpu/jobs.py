@@ -11,7 +11,7 @@ from menny.engine.cpu.products import (
     prepare_together,
     rows_of_piece,
 )
-from menny.engine.cpu.stages import Own, gate_tiles
+from menny.engine.cpu.stages import gate_tiles
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE, finish_piece, next_piece, wait_until_done
 
@@ -33,19 +33,16 @@ def feed_forward(
     w1, w2, w3 = matrices[0], matrices[1], matrices[2]
     prepare_together(w1, a, tokens, stages)
     stage, pieces, width = stages + STAGE, pieces_of(w1), w2.width
-    nothing = np.empty(0, np.float32)
-    own = Own(
-        nothing, np.empty(0, np.int16), nothing, nothing, np.empty(2 * TOKENS * ROWS, np.float32), nothing, nothing
-    )
+    tiles = np.empty(2 * TOKENS * ROWS, np.float32)
     piece = next_piece(stage)
     while piece < pieces:
         begin, end = rows_of_piece(w1, piece)
         for first in range(0, tokens, TOKENS):
             for row in range(begin, end, ROWS):
-                gate_tiles(w1, w3, part, row, a, first, tokens > 1, own)
+                gate_tiles(w1, w3, part, row, a, first, tokens > 1, tiles)
                 for token in range(first, min(first + TOKENS, tokens)):
                     for number in range(min(ROWS, width - row)):
-                        hidden.x[token * width + row + number] = own.tiles[(token - first) * ROWS + number]
+                        hidden.x[token * width + row + number] = tiles[(token - first) * ROWS + number]
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)

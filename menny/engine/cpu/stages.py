@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
+from menny.engine.cpu.attention_tile import LANES, attend_in_lanes
 from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
 from menny.engine.cpu.tiles import TOKENS
@@ -21,6 +22,7 @@ from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait
 
 KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a token's cache: addresses, slots, its own slot, and what it sees,
 PLACE = 5  # itself included
+IN_LANES = 8  # tokens of a sequence, from which on sixteen queries are computed at once
 _FEW_PIECES = 4  # of attention, that threads would share unevenly
 
 
@@ -58,7 +60,9 @@ class Own(NamedTuple):
     v: np.ndarray
     tiles: np.ndarray  # [2, 4, 16]
     head: np.ndarray  # [D]
-    scores: np.ndarray  # as many as tokens are seen
+    lanes: np.ndarray  # [2, D, 16], of sixteen queries and of what comes out
+    seen_by: np.ndarray  # [16], tokens that these queries see
+    scores: np.ndarray  # as many as tokens are seen, of each query
 
 
 @intrinsic
@@ -131,6 +135,62 @@ def store(
 
 
 @kernel
+def in_lanes(places: np.ndarray, tokens: int) -> bool:
+    """Whether the tokens [T, 5] are enough, and of one sequence, for sixteen queries at once."""
+    return tokens >= IN_LANES and places[0, KEYS] == places[tokens - 1, KEYS]
+
+
+@kernel
+def attend_sixteens(
+    s: Workspace,
+    places: np.ndarray,
+    row: int,
+    turns: np.ndarray,
+    scales: np.ndarray,
+    numbers: Numbers,
+    tokens: int,
+    own: Own,
+    stage: int,
+) -> None:
+    """The same for a chunk of a sequence, by sixteens of the queries that share keys and values."""
+    dim, heads = numbers.head_dim, numbers.n_heads
+    group = heads // numbers.n_kv_heads
+    each = -(-tokens * group // LANES)  # sixteens of a KV head
+    pieces = each * numbers.n_kv_heads
+    own.lanes[: dim * LANES] = 0  # where there are fewer queries
+    piece = next_piece(stage)
+    while piece < pieces:
+        shared, first = piece // each, piece % each * LANES
+        count, most = min(LANES, tokens * group - first), 0
+        for lane in range(LANES):
+            own.seen_by[lane] = 0
+        for lane in range(count):
+            token, head = (first + lane) // group, shared * group + (first + lane) % group
+            query = token * row + head * dim
+            turn = turns[token]
+            rotate(s.qkv[query : query + dim], turn[0], turn[1], numbers.neighbours, scales[token], own.head)
+            for number in range(dim):
+                own.lanes[number * LANES + lane] = own.head[number]
+            own.seen_by[lane] = places[token, SEEN]
+            most = max(most, places[token, SEEN])
+        cache = places[first // group]
+        place = 4 * dim * cache[CAPACITY] * shared
+        out = address(own.lanes) + 4 * dim * LANES
+        attend_in_lanes(
+            address(own.lanes), cache[KEYS] + place, cache[VALUES] + place, address(own.seen_by), most, dim,
+            address(own.scores), out,
+        )  # fmt: skip
+        for lane in range(count):
+            token, head = (first + lane) // group, shared * group + (first + lane) % group
+            at = (token * heads + head) * dim
+            for number in range(dim):
+                s.mixed[at + number] = own.lanes[(dim + number) * LANES + lane]
+        finish_piece(stage)
+        piece = next_piece(stage)
+    wait_until_done(stage, pieces)
+
+
+@kernel
 def attend_heads(
     s: Workspace,
     places: np.ndarray,
@@ -143,6 +203,9 @@ def attend_heads(
     stage: int,
 ) -> None:
     """mixed = each head's attention over the tokens that are seen; `scales` multiply the tokens' queries [T]."""
+    if in_lanes(places, tokens):
+        attend_sixteens(s, places, row, turns, scales, numbers, tokens, own, stage)
+        return
     dim, heads = numbers.head_dim, numbers.n_heads
     group = heads // numbers.n_kv_heads  # heads that share keys and values
     share = group if tokens * numbers.n_kv_heads >= _FEW_PIECES else 1  # of them, that a thread takes at once
@@ -196,9 +259,11 @@ def add_product(
 
 
 @kernel
-def gate_tiles(w1: Matrix, w3: Matrix, part: int, row: int, a: Vectors, token: int, several: bool, own: Own) -> None:
-    """silu(w1 x) w3 x for 16 rows and one token's vector, or four → own.tiles [tokens, 16]."""
-    first, second = address(own.tiles), address(own.tiles) + 4 * TOKENS * ROWS
+def gate_tiles(
+    w1: Matrix, w3: Matrix, part: int, row: int, a: Vectors, token: int, several: bool, tiles: np.ndarray
+) -> None:
+    """silu(w1 x) w3 x for 16 rows and one token's vector, or four → the first half of tiles [2, tokens, 16]."""
+    first, second = address(tiles), address(tiles) + 4 * TOKENS * ROWS
     multiply(w1, part * w1.rows + row, a, token, several, first, ROWS)
     multiply(w3, part * w3.rows + row, a, token, several, second, ROWS)
     for number in range(TOKENS if several else 1):
@@ -219,7 +284,7 @@ def open_gates(
             begin, end = rows_of_piece(w1, piece)
             for first in range(0, tokens, TOKENS):
                 for row in range(begin, end, ROWS):
-                    gate_tiles(w1, w3, 0, row, a, first, tokens > 1, own)
+                    gate_tiles(w1, w3, 0, row, a, first, tokens > 1, own.tiles)
                     for token in range(first, min(first + TOKENS, tokens)):
                         for number in range(min(ROWS, width - row)):
                             s.hidden[token * width + row + number] = own.tiles[(token - first) * ROWS + number]

@@ -79,6 +79,12 @@ class VectorBuilder:
         exponent = build.add(build.fptosi(whole, ints), ir.Constant(ints, [127] * WIDTH))
         return build.fmul(power, build.bitcast(build.shl(exponent, ir.Constant(ints, [23] * WIDTH)), floats))
 
+    def weight(self, score: Any, most: Any) -> Any:
+        """e^(score - most), and exactly 0 for -∞, which stands where there is no token."""
+        lowest = self.constant(-float("inf"))
+        power = self.exp(self.builder.fsub(score, most))
+        return self.builder.select(self.builder.fcmp_unordered(">", score, lowest), power, self.zero(floats))
+
     def fetch(self, address: Any, level: int = 1) -> None:
         """Have the memory at an address brought into the first or second cache: it will be read soon."""
         pointer = ir.IntType(8).as_pointer()
@@ -150,9 +156,9 @@ class VectorBuilder:
         """The nearest whole numbers, as float32."""
         return self._call("nearbyint", floats, x)
 
-    def reduced(self, how: str, whole_numbers: Any) -> Any:
-        """The sum ("add") or the largest ("smax") of 16 integers of 32 bits."""
-        return self._call(f"vector.reduce.{how}", i32, whole_numbers)
+    def reduced(self, how: str, numbers: Any) -> Any:
+        """The sum ("add") or the largest ("smax") of 16 integers of 32 bits, or the largest of 16 floats ("fmax")."""
+        return self._call(f"vector.reduce.{how}", numbers.type.element, numbers)
 
     def _call(self, name: str, returns: Any, *args: Any) -> Any:
         """Call an LLVM intrinsic for vectors of 16."""
