@@ -120,6 +120,7 @@ class Chat(StoredChat):
             settings = replace(settings, params=replace(settings.params, keep_cache=True))
         rounds = Rounds(reply, engine, settings, context, on_progress)
         try:
+            self._count_attachments(reply, self.instructions(engine, settings).messages(), context)
             if moderation:
                 self._moderate_question(reply, moderation, engine, template, on_progress)
             prompt = self._prompt(reply, engine, context, settings, on_progress)
@@ -239,7 +240,6 @@ class Chat(StoredChat):
         shown = self._with_context(shown, instructions, engine, settings, context, whole[-1].persona)
         messages = [*instructions.messages(), *map(message_in_turn, shown)]
         before = _summary_of(shown)
-        self._count_attachments(shown, instructions.messages(), context)
         prompt = context.compose(messages, settings.memory, instructions.examples, before, write)
         if prompt.summary and prompt.summary != before:
             last, text = shown[prompt.summary.covers - 1], prompt.summary.text
@@ -310,9 +310,10 @@ class Chat(StoredChat):
             entries[at] = replace(question, extra={**question.extra, **kept})
         return entries
 
-    def _count_attachments(self, shown: Sequence[MessageNode], system: Sequence[Message], context: Context) -> None:
-        """Store the tokens of the last question's files. PromptTooLongError, which names them, if they can't fit."""
-        question = next((entry for entry in reversed(shown) if entry.role == "user"), None)
+    def _count_attachments(self, reply: Reply, system: Sequence[Message], context: Context) -> None:
+        """Store the tokens of the question's files. PromptTooLongError, which names them, if they can't fit."""
+        path = self._store.path_to(reply.id)
+        question = next((entry for entry in reversed(path) if entry.role == "user"), None)
         if question is None or not question.attachments:
             return
         files = counted(question.text, question.attachments, system, context)

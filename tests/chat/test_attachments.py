@@ -51,6 +51,16 @@ def test_a_file_alone_can_be_sent_and_names_the_chat(engine: FakeEngine) -> None
         chat.begin(" ")
 
 
+def test_a_file_that_is_too_long_is_refused_before_anything_is_checked(engine: FakeEngine) -> None:
+    def check(*_: object) -> Verdict:
+        pytest.fail("It was checked.")
+
+    moderation = Moderation(Policy({"hateful": "block"}), {"hateful": "Hate"}, check)
+    how = ReplySettings(SamplingParams(max_tokens=100), template="chatml", moderation=moderation)
+    with pytest.raises(PromptTooLongError, match=r"long\.txt has 5,000 tokens"):
+        ask(Chat(), engine, "Hm?", Attachment("long.txt", "x" * 5000), how=how)
+
+
 def test_an_edited_question_keeps_its_files(engine: FakeEngine) -> None:
     chat = Chat()
     ask(chat, engine, "When is it?", NOTES)
