@@ -10,6 +10,7 @@ from menny.chat.prompt_builder import Usage
 from menny.engine_protocols import Progress
 from menny.moderation.policy import MODERATION_KEY, ModerationResult
 from menny.storage import MessageNode, ReplyStats
+from menny.ui.chat.dialog_clicks import attend_to_dialog
 from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.noted import draw_noted, facts_by_message
@@ -247,6 +248,7 @@ def _follow(job: ReplyJob, name: str) -> None:
 
     def draw() -> None:
         nonlocal shown, status_due
+        attend_to_dialog()
         thought.draw()
         if job.reply.text and job.reply.text != shown:
             shown = job.reply.text
@@ -283,7 +285,7 @@ def waiting_for(progress: Progress, model_name: str, persona_name: str) -> str:
         case "loading":
             return f"Loading {model_name} …"
         case "preparing":
-            return "Preparing this processor …"
+            return "Preparing the engine for this processor …"
         case "busy":
             return f"Waiting: another chat is using the engine. {model_name} is next …"
         case "summarizing":

@@ -10,6 +10,7 @@ from menny.chat import Chat, ReplySettings
 from menny.chat.drafting import draft_message
 from menny.errors import MennyError
 from menny.models.loader import ModelSource
+from menny.ui.chat.dialog_clicks import attend_to_dialog
 from menny.ui.chat.unsent import Unsent, add_unsent
 from menny.ui.session import Session
 from menny.ui.shared.feedback import ABOVE_BOX
@@ -105,6 +106,7 @@ def follow_draft(session: Session) -> None:
     place = st.empty()
     while not job.is_over:
         place.empty()  # so that Streamlit can stop the page here
+        attend_to_dialog()
         job.join(DRAW_EVERY)
     session.drafting = None
     if job.error:

@@ -143,6 +143,12 @@ def test_another_chat_can_be_opened_while_a_reply_grows(visitor: Visitor, bell: 
     expect(visitor.page.get_by_role("button", name="Talk to Menny")).to_be_attached()
     row(visitor.page, "come back").get_by_role("button").first.click()
     expect(visitor.messages.nth(1)).to_contain_text("word1 ")
+    choose_in_menu(visitor.page, "come back", "Rename")  # a dialog doesn't wait for the reply either
+    dialog = visitor.page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Title").fill("renamed meanwhile")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(row(visitor.page, "renamed meanwhile")).to_be_visible()
     bell.touch()
     assert "The end." in visitor.wait_for_reply()
 
