@@ -8,7 +8,6 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
 from menny.config.paths import keep_kernels
-from menny.documents import MOST_BYTES
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.address import follow_address, show_address
@@ -19,6 +18,7 @@ from menny.ui.chat.sending import Sending
 from menny.ui.chat.speakers import Speakers, spoken_by
 from menny.ui.chat.start_page import draw_start_page, prepare_chat
 from menny.ui.chat.tab_closed import has_left
+from menny.ui.chat.undo import draw_undo
 from menny.ui.chat.unsent_list import ask_what_was_typed, draw_unsent
 from menny.ui.models.page import draw_models
 from menny.ui.personas.page import draw_personas
@@ -40,6 +40,8 @@ from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.retention_panel import draw_temporary
 from menny.ui.sidebar.sidebar import draw_sidebar
 from menny.ui.sidebar.thinking_panel import asked_words
+
+MOST_UPLOADED = 200  # megabytes; the browser holds back what is beyond without saying why, and we say it of the rest
 
 
 def main() -> None:
@@ -139,7 +141,7 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
             f"Message {choices.persona.name}",
             key=MESSAGE,
             accept_file="multiple",
-            max_upload_size=MOST_BYTES >> 20,
+            max_upload_size=MOST_UPLOADED,
             disabled=bool(error),
             on_submit=session.keep_typed,
         )
@@ -161,28 +163,23 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
         session.feedback.error(ABOVE_BOX, why)
     elif by.model and by.source and not why:
         session.send(by.persona.id, by.model.id, by.model.name, by.source, by.settings)
-    with above:
-        _draw_undo(session)
+    with above:  # each in a place of its own, as what has moved stays, faded, until the reply under way ends
+        draw_undo(session, "box")
         if error:
             _draw_error(error, choices, session)
         elif sentence := session.feedback.at(ABOVE_BOX):
             st.warning(as_label(sentence), icon=":material/info:")
+        else:
+            st.empty()
         if storage_error := session.chats.error or session.chat.unkept or session.chat.unread:
             st.warning(as_label(storage_error), icon=":material/database_off:")
+        else:
+            st.empty()
         draw_temporary(session)
         draw_unsent(session)
         draw_draft_status(session)
         if session.job is not None:
             st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=session.stop, help="Esc")
-
-
-def _draw_undo(session: Session) -> None:
-    """Draw what was deleted last, with the way back: here it is in sight on a phone too."""
-    if session.undo is None:
-        return
-    with st.container(key="undo", horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
-        st.caption(as_label(session.undo.sentence), width="stretch")
-        st.button("Undo", key="take-back", icon=":material/undo:", on_click=session.undo_deletion)
 
 
 def _error(choices: Choices) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -36,13 +36,17 @@ ENTRIES_SHOWN = 30
 
 P = ParamSpec("P")
 
+UndoPlace = Literal["box", "sidebar", "memory"]  # above the message box, in the sidebar, in a persona's memory
+
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The last deletion: a sentence to show, and the way back."""
+    """The last deletion: a sentence to show, the way back, and where both are shown."""
 
     sentence: str
     bring_back: Callable[[], object]
+    place: UndoPlace = "box"
+    chat: str = ""  # the id of the chat that it is shown in; every one where that is empty
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +77,7 @@ class Session:
     renaming: str = ""  # the id of the chat whose title is being edited
     moving: str = ""  # the id of the chat that is being put into a folder
     is_in_bin: bool = False  # whether the bin is open
+    purging: str = ""  # the id of the chat in it that is asked about, before it is deleted for good
     is_deleting_all: bool = False  # whether the question before all is deleted is open
     recalling: str = ""  # the id of the persona whose memory is open
     reviewing: str = ""  # the id of the reply whose prompt is open
@@ -187,7 +192,9 @@ class Session:
     def close_dialog(self) -> None:
         self.renaming = self.moving = self.exporting = self.recalling = self.reviewing = ""
         self.is_in_bin = self.is_deleting_all = False
-        self.reading = None
+        self.purging, self.reading = "", None
+        if self.undo and self.undo.place == "memory":
+            self.undo = None
 
     # Sending
 
@@ -325,7 +332,7 @@ class Session:
             self.chats.abandon(chat.id)
             self.sent = None if self.sent is job else self.sent
         sentence = "The message was deleted." if gone == 1 else f"{gone} messages were deleted."
-        self.undo = Undo(sentence, partial(chat.restore, entry_id))
+        self.undo = Undo(sentence, partial(chat.restore, entry_id), chat=chat.id)
 
     def undo_deletion(self) -> None:
         """Undo the last deletion."""

@@ -38,6 +38,12 @@ def add_unsent(chat: Chat, message: Unsent, *, first: bool = False) -> Unsent:
     return added
 
 
+def put_unsent(chat: Chat, message: Unsent, place: int) -> None:
+    """Put a message back in its place, after it was removed."""
+    others = unsent_of(chat)
+    _keep(chat, [*others[:place], message, *others[place:]])
+
+
 def change_unsent(chat: Chat, changed: Unsent) -> None:
     """Replace the message of that id."""
     _keep(chat, [changed if one.id == changed.id else one for one in unsent_of(chat)])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -14,9 +15,9 @@ from menny.errors import DocumentError
 from menny.ui.chat.editor import draw_editor
 from menny.ui.chat.message_bar import Bar, message_bar
 from menny.ui.chat.sending import Sending
-from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, remove_unsent, unsent_of
+from menny.ui.chat.unsent import Unsent, add_unsent, change_unsent, put_unsent, remove_unsent, unsent_of
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session
+from menny.ui.session import Session, Undo
 from menny.ui.shared.feedback import ABOVE_BOX
 
 LONGEST_LINE = 200  # characters that are shown of a message
@@ -32,6 +33,7 @@ def draw_unsent(session: Session) -> None:
     edited = next((one for one in messages if one.id == session.editing), None)
     others = [one for one in messages if one is not edited]
     if not messages and not session.unsent_rows:
+        st.empty()
         return
     with st.container(key="unsent", gap="xxsmall"):
         if edited is None:
@@ -83,7 +85,12 @@ def _draw_row(session: Session, message: Unsent) -> None:
             case "edit":
                 session.editing = message.id
             case "remove":
-                remove_unsent(session.chat, message.id)
+                chat, ids = session.chat, [one.id for one in unsent_of(session.chat)]
+                place = ids.index(message.id) if message.id in ids else 0
+                remove_unsent(chat, message.id)
+                back = partial(put_unsent, chat, message, place)
+                session.undo = Undo("The message was removed.", back, chat=chat.id)
+                session.feedback.clear(ABOVE_BOX)  # why it couldn't be sent
 
     state = "Not sent" if message.is_held else "Next"
     icon = "pause_circle" if message.is_held else "schedule"
@@ -104,14 +111,18 @@ def _draw_editor(session: Session, message: Unsent) -> None:
     def leave() -> None:
         session.editing = ""
 
+    def detach(others: tuple[Attachment, ...]) -> None:
+        change_unsent(session.chat, replace(message, attachments=others))
+        session.feedback.clear(ABOVE_BOX)  # why it couldn't be sent
+
     for number, one in enumerate(message.attachments):
         others = (*message.attachments[:number], *message.attachments[number + 1 :])
         st.button(
             as_label(f"Remove {one.name}"),
             key=f"detach-{message.id}-{number}",
             icon=":material/close:",
-            on_click=session.attempting(change_unsent),
-            args=(session.chat, replace(message, attachments=others)),
+            on_click=session.attempting(detach),
+            args=(others,),
         )
     action = "Save" if session.job else "Send"
     draw_editor(message.id, message.text, "Edit the unsent message", action, save, leave)

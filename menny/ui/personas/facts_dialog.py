@@ -10,8 +10,9 @@ from menny.storage import ChatStore, Conversation, Fact
 from menny.storage.facts import LONGEST
 from menny.text import excerpt
 from menny.ui.chat.reveal import reveal, target
+from menny.ui.chat.undo import draw_undo
 from menny.ui.safe_markdown import as_label
-from menny.ui.session import Session
+from menny.ui.session import Session, Undo
 from menny.ui.shared.options import read_options
 from menny.ui.shared.widget_values import show
 from menny.ui.sidebar.facts_panel import draw_remembering
@@ -39,6 +40,10 @@ def _draw(session: Session, store: ChatStore, persona: Persona) -> None:
     def add() -> None:
         session.attempt(lambda: store.facts.add(persona.id, [st.session_state["new-fact"]]))
 
+    def forget_all() -> None:
+        store.facts.forget_all(persona.id)
+        session.undo = None  # what it brings back was to be forgotten too
+
     with st.form("add-fact", clear_on_submit=True, border=False), _row():
         st.text_input(
             "Something to remember",
@@ -48,6 +53,7 @@ def _draw(session: Session, store: ChatStore, persona: Persona) -> None:
             key="new-fact",
         )
         st.form_submit_button("Add", type="primary", key="add-fact-now", on_click=add)
+    draw_undo(session, "memory")
     facts = store.facts.of(persona.id)[::-1]
     if not facts:
         st.caption(as_label(f"{persona.name} remembers nothing yet."))
@@ -64,8 +70,7 @@ def _draw(session: Session, store: ChatStore, persona: Persona) -> None:
             st.markdown(
                 f"Forget {'this line' if len(facts) == 1 else f'all {len(facts):,} lines'}? It can't be undone."
             )
-            forget_all = session.attempting(store.facts.forget_all)
-            st.button("Forget all", key="forget-all", type="primary", on_click=forget_all, args=(persona.id,))
+            st.button("Forget all", key="forget-all", type="primary", on_click=session.attempting(forget_all))
 
 
 def _draw_fact(session: Session, store: ChatStore, fact: Fact, chats: Mapping[str, Conversation | None]) -> None:
@@ -75,6 +80,12 @@ def _draw_fact(session: Session, store: ChatStore, fact: Fact, chats: Mapping[st
     def edit() -> None:
         session.attempt(lambda: store.facts.edit(fact.id, str(st.session_state[key])))
 
+    def forget() -> None:
+        store.facts.forget(fact.id)
+        session.undo = Undo(
+            f"“{excerpt(fact.text, EXCERPT)}” was forgotten.", lambda: store.facts.merge([fact]), "memory"
+        )
+
     with st.container(key=f"fact-row-{fact.id}", gap=None):
         with _row():
             st.text_input("Fact", key=key, max_chars=LONGEST, label_visibility="collapsed", on_change=edit)
@@ -83,8 +94,7 @@ def _draw_fact(session: Session, store: ChatStore, fact: Fact, chats: Mapping[st
                 key=f"drop-fact-{fact.id}",
                 icon=":material/close:",
                 help="Forget",
-                on_click=session.attempting(store.facts.forget),
-                args=(fact.id,),
+                on_click=session.attempting(forget),
             )
         _draw_source(session, store, fact, chats.get(fact.chat))
 

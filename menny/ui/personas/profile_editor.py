@@ -69,6 +69,7 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
         placeholder="None",
     )
     is_default = st.toggle("In all other chats", value=default or not options.profiles, key="profile_default")
+    told = st.container()  # above the buttons, where it is in sight on a phone
     with st.container(horizontal=True, gap="small"):
         is_saved = st.button("Save", type="primary", key="profile_save")
         is_copied = profile is not None and st.button(
@@ -78,7 +79,7 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
     try:
         if is_deleted:
             put_back = delete_profile(shown.id)
-            session.undo = Undo(f"{shown.name} was deleted.", put_back)
+            session.undo = Undo(f"{shown.name} was deleted.", put_back, "sidebar")
         elif is_saved or is_copied:
             values = {"name": name, "description": description, "avatar": shown.avatar, "personas": used_with}
             kept = from_data({key: sanitize(v) if isinstance(v, str) else v for key, v in values.items()}, ProfileFile)
@@ -87,14 +88,13 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
                 session.set_app(profile=profile_id if is_default else "")
             if is_copied:
                 persona_id = copy_to_personas(kept)
-                session.undo = Undo(
-                    f"{kept.name} is one of your personas now.", lambda: own_personas().delete(persona_id)
-                )
+                sentence = f"{kept.name} is one of your personas now."
+                session.undo = Undo(sentence, lambda: own_personas().delete(persona_id), "sidebar")
     except ValidationError as error:
         (place, text), *_ = field_errors(error, ProfileFile)
-        st.error(as_label(f"{str(place[0]).capitalize()}: {text}"), icon=":material/error:")
+        told.error(as_label(f"{str(place[0]).capitalize()}: {text}"), icon=":material/error:")
     except MennyError as error:
-        st.error(as_label(str(error)), icon=":material/error:")
+        told.error(as_label(str(error)), icon=":material/error:")
     else:
         if is_saved or is_copied or is_deleted:
             _close()

@@ -118,12 +118,22 @@ def _open_bin(session: Session, store: ChatStore) -> None:
         with st.container(key="bin", gap="xsmall"):
             for conversation in deleted:
                 _draw_deleted(session, store, conversation)
-        st.button("Empty the bin", icon=":material/delete_forever:", key="empty-bin", on_click=empty)
+        with st.popover("Empty the bin", icon=":material/delete_forever:", key="ask-empty-bin"):
+            chats = "the chat in it" if len(deleted) == 1 else f"all {len(deleted):,} chats in it"
+            st.markdown(f"Delete {chats} for good? It can't be undone.")
+            st.button("Delete for good", key="empty-bin", type="primary", on_click=empty)
 
     bin_()
 
 
 def _draw_deleted(session: Session, store: ChatStore, conversation: Conversation) -> None:
+    if session.purging == conversation.id:
+        _ask_before_it_is_purged(session, store, conversation)
+        return
+
+    def ask() -> None:
+        session.purging = conversation.id
+
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
         st.markdown(as_label(conversation.title) or "…", width="stretch", wrap=False)
         st.button(
@@ -135,11 +145,24 @@ def _draw_deleted(session: Session, store: ChatStore, conversation: Conversation
         st.button(
             "",
             icon=":material/delete_forever:",
-            key=f"purge-{conversation.id}",
+            key=f"ask-purge-{conversation.id}",
             help="Delete for good",
-            on_click=session.attempting(_purge),
-            args=(store, conversation.id),
+            on_click=ask,
         )
+
+
+def _ask_before_it_is_purged(session: Session, store: ChatStore, conversation: Conversation) -> None:
+    def keep() -> None:
+        session.purging = ""
+
+    def purge() -> None:
+        session.purging, session.undo = "", None  # what it brings back may be this chat
+        session.attempt(lambda: _purge(store, conversation.id))
+
+    st.markdown(as_label(f"Delete “{conversation.title}” for good? It can't be undone."))
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button("Delete for good", key=f"purge-{conversation.id}", type="primary", on_click=purge)
+        st.button("Cancel", key=f"keep-{conversation.id}", on_click=keep)
 
 
 def _purge(store: ChatStore, conversation_id: str = "") -> None:
@@ -156,6 +179,7 @@ def _restore(session: Session, store: ChatStore, conversation: Conversation) -> 
 
 def _ask_before_all_is_deleted(session: Session, store: ChatStore) -> None:
     number = len(store.conversations())
+    chats = f"deletes {'the only chat' if number == 1 else f'all {number:,} chats'}, " if number else ""
 
     def delete() -> None:
         session.attempt(partial(_delete_all, session, store))
@@ -164,8 +188,7 @@ def _ask_before_all_is_deleted(session: Session, store: ChatStore) -> None:
     @st.dialog("Delete everything?", on_dismiss=session.close_dialog)
     def ask() -> None:
         _leave_if(not session.is_deleting_all)
-        chats = "the only chat" if number == 1 else f"all {number:,} chats"
-        st.markdown(f"This deletes {chats}, empties the bin and makes personas forget you. It can't be undone.")
+        st.markdown(f"This {chats}empties the bin and makes personas forget you. It can't be undone.")
         st.caption("Personas, models and settings stay. To keep a copy, choose “Save everything” first.")
         with st.container(horizontal=True):
             st.button("Delete everything", type="primary", key="delete-all-now", on_click=delete)

@@ -148,7 +148,7 @@ def _act(session: Session, store: ChatStore, conversation: Conversation, what: s
             if conversation.id == session.chat.id:
                 session.open("")
             sentence = f"“{shortened(conversation.title)}” was deleted."
-            session.undo = Undo(sentence, partial(_bring_back, session, store, conversation))
+            session.undo = Undo(sentence, partial(_bring_back, session, store, conversation), "sidebar")
 
 
 def _bring_back(session: Session, store: ChatStore, conversation: Conversation) -> None:

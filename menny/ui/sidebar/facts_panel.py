@@ -4,9 +4,10 @@ import streamlit as st
 
 from menny.personas.persona import Persona
 from menny.ui.chat.noted import open_memory
-from menny.ui.chat.remembering import remembers, with_remembering
+from menny.ui.chat.remembering import remembers
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.app_settings import shared_settings
 from menny.ui.shared.widget_values import show
 
 HELP = """When this is off, nothing is noted, and nothing that was noted before is used.
@@ -34,6 +35,8 @@ def draw_remembering(session: Session, persona: Persona, key: str) -> None:
     show({key: remembers(persona.id)})
 
     def change() -> None:
-        session.set_app(remembering=with_remembering(persona.id, bool(st.session_state[key])))
+        others = [one for one in shared_settings().now.remembering if one != persona.id]
+        chosen = [*others, persona.id] if st.session_state[key] else others
+        session.set_app(remembering=chosen or None)
 
     st.toggle(as_label(f"{persona.name} remembers you across chats"), key=key, help=HELP, on_change=change)

@@ -102,7 +102,9 @@ def choose_model(model_id: str) -> None:
 def _add_own_model(session: Session, known: Sequence[ModelSpec]) -> None:
     def add() -> None:
         with session.feedback.attempt(OWN_MODEL):
-            spec = resolve(st.session_state["own_model"], known)
+            if not (typed := str(st.session_state["own_model"] or "").strip()):
+                return
+            spec = resolve(typed, known)
             if spec.id not in {one.id for one in known}:
                 session.own_models.append(spec)
             session.choose_model(spec.id)

@@ -25,6 +25,7 @@ def choose_deletion(session: Session, days: int | None) -> None:
 def draw_temporary(session: Session) -> None:
     """Draw what a temporary chat is, and a button that keeps it after all."""
     if not session.chat.is_temporary:
+        st.empty()
         return
     with st.container(key="temporary", horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.caption(

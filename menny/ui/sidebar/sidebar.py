@@ -8,6 +8,7 @@ import streamlit as st
 from menny.chat.chat_settings import SAMPLING
 from menny.errors import ConfigError
 from menny.ui.chat.remembering import facts_told
+from menny.ui.chat.undo import draw_undo
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
 from menny.ui.shared.options import Options
@@ -60,6 +61,7 @@ def draw_sidebar(session: Session, options: Options) -> tuple[Choices, "st.delta
             on_click=session.open_temporary,
             help="A chat that is never saved",
         )
+        draw_undo(session, "sidebar")
         st.session_state.setdefault(TABS, session.tab or CHATS)
         chats, panel = st.tabs([CHATS, SETTINGS], key=TABS, on_change="rerun")
         session.tab = st.session_state[TABS]  # Streamlit forgets it while another page is shown

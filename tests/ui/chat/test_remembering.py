@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from menny.chat import Chat, ReplySettings
-from menny.config.settings import change_settings, load_settings
+from menny.config.settings import change_settings
 from menny.engine import SamplingParams
 from menny.errors import EngineError
 from menny.models.loader import AS_FITS, ModelSource
@@ -16,7 +16,7 @@ from menny.ui.chat import quiet_job
 from menny.ui.chat.chats import Chats
 from menny.ui.chat.remembering import facts_told, forget_refused, note_asked, telling
 from menny.ui.shared.shared_engine import SharedEngine
-from tests.ui.conftest import Stage, go
+from tests.ui.conftest import Stage
 from tests.ui.conftest import say as say_on
 from tests.ui.fake_engine import FakeEngine
 
@@ -185,16 +185,3 @@ def test_facts_come_back_from_an_archive_once(chats: Chats) -> None:
 )
 def test_what_is_no_fact_in_an_archive_is_left_out(listed: bytes) -> None:
     assert facts_of_files({"memory/facts.json": listed}) == []
-
-
-def test_a_deleted_persona_forgets_the_user_and_remembers_again_by_undo(stage: Stage) -> None:
-    (stage.home / "personas").mkdir()
-    (stage.home / "personas" / "basil.yaml").write_text("name: Basil\nsystem_prompt: You are Basil.\n")
-    change_settings(remembering=["basil", "nora"])
-    page = go(stage.open_page(), "personas")
-    facts = page.session_state["menny"].chats.store.facts
-    known = [*facts.add("basil", ["Has a cat."]), *facts.add("nora", ["Has a dog."])]
-    page.menu_button(key="more-basil").click("Delete").run()
-    assert (facts.all(), load_settings().remembering) == (known[1:], ["nora"])
-    page.button(key="undo").click().run()
-    assert (facts.all(), load_settings().remembering) == (known, ["nora", "basil"])
