@@ -120,10 +120,16 @@ def test_a_first_visit_by_touch_alone(browser: Browser, staged: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
         tap(more)
+        tap(named("Filter"))
+        tap(page.get_by_role("combobox", name="Persona"))
+        page.get_by_role("option", name="Menny").tap()
+        page.keyboard.press("Escape")
         chats = page.locator("[class*=st-key-chat-row-]")
         expect(chats.filter(has_text="Explain attention")).to_be_visible()
         tap(chats.filter(has_text="Explain attention").get_by_role("button", name="More for"))
         tap(page.get_by_role("menuitem").filter(has_text="Delete"))
-        tap(page.get_by_test_id("stSidebarCollapseButton").get_by_role("button"))
-        tap(named("Undo"))
+        tap(sidebar.get_by_role("button", name="Undo"))
         expect(visitor.messages.first).to_contain_text("Explain attention")
+        tap(named("Temporary chat"))
+        expect(sidebar).to_have_attribute("data-collapsed", "true")
+        expect(page.get_by_text("Temporary chat. It isn't saved")).to_be_in_viewport()

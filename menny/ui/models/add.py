@@ -38,7 +38,8 @@ def _draw_add_model(session: Session, options: Options) -> None:
     """Draw the form that makes a folder, a .gguf file or a repository an entry of the user's own."""
 
     def add() -> None:
-        typed = str(st.session_state["add_path"]).strip()
+        if not (typed := str(st.session_state["add_path"]).strip()):
+            raise ConfigError("Type a folder, a .gguf file or a repository first.")
         if is_repo(typed) and not Path(typed).exists():
             source = {"repo": typed}
         else:

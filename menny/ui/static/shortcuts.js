@@ -13,13 +13,14 @@
 // - Wide code and tables can be scrolled by keyboard.
 // - The message box keeps the focus, and what is typed into it, when it is replaced.
 // - A text that is tried on a lorebook shows what it calls up while it is typed.
+// - A list that a finger opens stays open.
 // - A download that fails while the page is being redrawn is tried once more.
 
 const SEARCH = ".st-key-search input"
 const EDITED_MESSAGE = '[class*="st-key-edit-"] textarea'
 const BOX = '[data-testid="stChatInputTextArea"]'
-const NAVIGATION = '.st-key-new_chat button, [class*="st-key-open-"] button, [class*="st-key-found-"] button, ' +
-  '[data-testid="stSidebarNavLink"]'
+const NAVIGATION = ':is(.st-key-new_chat, .st-key-new_temporary, [class*="st-key-open-"], [class*="st-key-found-"], ' +
+  '[class*="st-key-restore-"], [class*="st-key-source-"]) button, [data-testid="stSidebarNavLink"]'
 const STARTERS = ".st-key-new_chat, .st-key-new_temporary, [class*='st-key-talk-']"
 const COVERS = '[role="dialog"], [role="listbox"], :popover-open' // what is open above the page
 const PHONE_WIDTH = 768 // pixels, below which the sidebar covers the page
@@ -220,6 +221,15 @@ function retryDownload(event, tries = 8) {
   }, 250)
 }
 
+// A list that a finger opens may close at once, as its field takes the focus: it is opened once more.
+function openList(event) {
+  const field = event.target
+  if (event.pointerType !== "touch" || !field.matches?.('[role="combobox"]') || field.ariaExpanded === "true") return
+  setTimeout(() => {
+    if (field.ariaExpanded === "false") field.parentElement.querySelector('button[aria-label="Open"]')?.click()
+  }, 300)
+}
+
 // A text that is tried on a lorebook is sent as it is typed, as by Ctrl Enter.
 let trial = 0
 
@@ -267,6 +277,21 @@ function followDirection(signal) {
   set()
 }
 
+// On a phone the suggestions stand above the message box, however much there is above that.
+function measureBox(signal) {
+  let box = null
+  const sizes = new ResizeObserver(() => document.documentElement.style.setProperty("--box", `${box.offsetHeight}px`))
+  const follow = () => {
+    if (box?.isConnected) return
+    box = document.querySelector('[data-testid="stBottom"]')
+    sizes.disconnect()
+    if (box) sizes.observe(box)
+  }
+  observe(document.body, follow, signal, { childList: true, subtree: true })
+  signal.addEventListener("abort", () => sizes.disconnect())
+  follow()
+}
+
 // Code and tables that are wider than the page scroll on their own, for the keyboard too.
 const WIDE = ".stChatMessage :is(pre, table):not([tabindex])"
 
@@ -312,10 +337,12 @@ export default function ({ data }) {
   document.addEventListener("click", beginChat, options)
   document.addEventListener("focusout", catchFocus, options)
   document.addEventListener("input", tryLore, options)
+  document.addEventListener("pointerdown", openList, options)
   keepBox(signal)
   followTheme(signal)
   followDirection(signal)
   letScroll(signal)
+  measureBox(signal)
   rewordConnectionError(signal)
   if (!window.mennyHasFocused) focusBox()
   window.mennyHasFocused = true
