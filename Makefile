@@ -1,4 +1,4 @@
-# make setup   the environment in .venv, with the model that comes along
+# make setup   the environment in .venv, with the built-in model
 # make run     Menny, in the browser
 # make test    all tests
 # make check   lint, types, fast tests

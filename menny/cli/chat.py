@@ -229,7 +229,7 @@ class TerminalChat:
 
     def _persona(self, name: str) -> None:
         if not name:
-            typer.echo(f"{self._who.name} answers. There are: {', '.join(one.id for one in self._personas)}.\n")
+            typer.echo(f"{self._who.name} answers. The personas are: {', '.join(one.id for one in self._personas)}.\n")
             return
         who = choose(name, self._personas)
         settings = self._settings_of(who, keeps_text=False)

@@ -78,7 +78,7 @@ def search(
         if one.entry is not None:
             typer.echo(f"{'':{SHORT_ID}}  {_one_line(''.join(piece for piece, _ in one.excerpt))}")
     if not found:
-        typer.echo(f"No chat holds “{_one_line(text)}”.")
+        typer.echo(f"No chat contains “{_one_line(text)}”.")
 
 
 def show(chat_id: ChatId, as_json: AsJson = False) -> None:

@@ -15,7 +15,7 @@ SHORT_ID = 8  # letters of an id in a list
 OPTIONS_AS_IDS = {"ignore_unknown_options": True}  # of a command with an id, which may begin with a dash
 FileIn = Annotated[Path, typer.Argument(metavar="FILE", help="The file to read.")]
 FileOut = Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its ending says in what form.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it already exists.")]
 
 
 def read_given(path: Path, limit: int) -> bytes:
@@ -36,7 +36,7 @@ def check_target(
     if target.suffix.lower() not in known:
         raise ConfigError(f"{path} must end in {', '.join(known[:-1])} or {known[-1]}, which says in what form it is.")
     if os.path.lexists(target) and not overwrite:
-        raise ConfigError(f"{path} is there already: {otherwise}")
+        raise ConfigError(f"{path} already exists: {otherwise}")
     if not target.absolute().parent.is_dir():
         raise ConfigError(f"There is no folder {target.parent}: make it first, or choose another one.")
     return target

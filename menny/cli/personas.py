@@ -71,7 +71,7 @@ def import_(file: FileIn, as_json: AsJson = False) -> None:
         )
         return
     talk = command("chat", "--persona", persona.id)
-    typer.echo(sanitize(f"Imported: {persona.name}. Talk to it by: {talk}"))
+    typer.echo(sanitize(f"Imported: {persona.name}. Talk to it with: {talk}"))
     for notice in found.notices:
         typer.echo(f"({sanitize(notice)})", err=True)
 

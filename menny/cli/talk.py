@@ -56,9 +56,9 @@ def generate(
 ) -> None:
     """Answer one prompt."""
     if raw and system is not None:
-        raise PromptError("--raw has no place for --system: give one of them.")
+        raise PromptError("--raw can't be combined with --system: give one of them.")
     if raw and thinking is not None:
-        raise PromptError("--raw has no place for --thinking: give one of them.")
+        raise PromptError("--raw can't be combined with --thinking: give one of them.")
     if not raw and is_blank(prompt):
         raise PromptError("There is nothing to send: give --prompt a text.")
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed, lookup=lookup)

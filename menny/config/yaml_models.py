@@ -83,8 +83,12 @@ def from_data(data: Any, model: type[ModelT]) -> ModelT:
 
 def field_errors(error: ValidationError, model: type[BaseModel]) -> list[tuple[KeyPath, str]]:
     """The errors by place, in sentences without the key: for a form, where each stands at its field."""
-    found = [(e["loc"], _message(e, model).removeprefix(_key(e["loc"])).lstrip()) for e in _own_errors(error)]
-    return [(loc, _sentence(text[0].upper() + text[1:])) for loc, text in found]
+    found = []
+    for one in _own_errors(error):
+        is_blank = one["type"] == "string_too_short" and one["ctx"]["min_length"] == 1
+        text = "this can't be empty" if is_blank else _message(one, model).removeprefix(_key(one["loc"])).lstrip()
+        found.append((one["loc"], _sentence(text[0].upper() + text[1:])))
+    return found
 
 
 def load_folder(folder: Path | str, load: Callable[[Path], T]) -> tuple[dict[Path, T], list[ConfigError]]:

@@ -42,9 +42,9 @@ class LoreEntry(StrictModel):
     match_whole_words: bool = Field(
         default=True, description="A key of one word matches whole words only; not in scripts without spaces."
     )
-    exclude_recursion: bool = Field(default=False, description="Other entries don't call it up.")
-    prevent_recursion: bool = Field(default=False, description="Its content calls up no other entry.")
-    delay_until_recursion: bool = Field(default=False, description="Only other entries call it up.")
+    exclude_recursion: bool = Field(default=False, description="Other entries can't call it up.")
+    prevent_recursion: bool = Field(default=False, description="Its content can't call up other entries.")
+    delay_until_recursion: bool = Field(default=False, description="Only other entries can call it up.")
     recursion_level: int = Field(
         default=1, ge=1, le=1000, description="Of entries that others call up: higher levels wait for lower ones."
     )

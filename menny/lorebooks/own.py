@@ -59,7 +59,7 @@ class OwnLorebooks:
         """Delete a lorebook; the function that is returned puts it back."""
         path = self.path_of(book_id)
         if path is None:
-            raise ConfigError("This lorebook's file is gone already.")
+            raise ConfigError("This lorebook's file has already been deleted.")
         try:
             data = read_file(path)
             path.unlink()
@@ -95,7 +95,7 @@ class OwnLorebooks:
             make_folder(path.parent)
             with lock_folder(path.parent):
                 if path.exists():
-                    raise ConfigError(f"{file_name(path)} is there again already.")
+                    raise ConfigError(f"{file_name(path)} already exists.")
                 write_atomic(path, data)
         except OSError as error:
             raise StorageError(f"{file_name(path)} can't be written ({error.strerror}).") from None

@@ -132,7 +132,7 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
             return _from_webui(card, notices), None, None
         return *_from_card(card, name, notices), picture_in_json(card)
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"it is no picture and no JSON, and larger than {MAX_BYTES // 1024} KiB")
+        raise ConfigError(f"it is neither a picture nor JSON, and larger than {MAX_BYTES // 1024} KiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -234,7 +234,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str, str]]:
             continue
         word, value = _parted(line)
         if word.lower() not in INSTRUCTIONS:
-            raise ConfigError(f"line {number}: {shortened(word, 20)} is no instruction of a Modelfile")
+            raise ConfigError(f"line {number}: {shortened(word, 20)} isn't a Modelfile instruction")
         key, value = _parted(value) if word.lower() in ("parameter", "message") else ("", value.strip())
         quote = next((mark for mark in ('"""', '"') if value.startswith(mark)), "")
         while quote and not (len(value) >= 2 * len(quote) and value.endswith(quote)):

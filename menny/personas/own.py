@@ -79,7 +79,7 @@ class OwnPersonas:
         """Delete a persona of the user's own; the function that is returned puts it back."""
         path = self.own_file(persona_id)
         if path is None:
-            raise ConfigError("This persona's file is gone already.")
+            raise ConfigError("This persona's file has already been deleted.")
         text = remove(path)
         return lambda: put(path, text)
 

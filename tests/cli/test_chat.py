@@ -102,7 +102,7 @@ def test_retry_answers_the_last_message_again_in_the_replys_place(terminal: Term
 
 def test_another_persona_answers_on_and_its_text_comes_back_after_system(terminal: Terminal) -> None:
     assert "Penny: Hello, I'm Penny." in terminal.take("/persona penny")[0]
-    assert "Penny answers. There are: menny, penny," in terminal.take("/persona")[0]
+    assert "Penny answers. The personas are: menny, penny," in terminal.take("/persona")[0]
     terminal.take("hi", "/system You are Zorg.", "hello")
     assert "fairness and positivity.\n\nYou are Zorg.<|im_end|>" in terminal.asked  # the guardrail stays
     assert terminal.take("/system")[0].endswith("You are Zorg.\n\n")
@@ -129,11 +129,11 @@ def test_a_chat_is_saved_and_again_where_it_was_saved_but_nowhere_else(terminal:
     assert {(entry.persona, entry.model) for entry in saved.entries[1:] if entry.role == "assistant"} == {
         ("menny", "little")
     }
-    assert "is there already: choose another name." in terminal.take(f"/save {mine}")[1]
+    assert "already exists: choose another name." in terminal.take(f"/save {mine}")[1]
     assert mine.read_text() == "mine"
     assert terminal.take("/new")[0] == "A new chat.\n\nMenny: Ugh. Fine. What do you want?\n\n"
     terminal.take("three")
-    assert "is there already" in terminal.take(f"/save {target}")[1]
+    assert "already exists" in terminal.take(f"/save {target}")[1]
 
 
 def test_a_new_chat_draws_anew_and_tells_the_model_the_same(

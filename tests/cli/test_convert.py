@@ -28,7 +28,7 @@ def test_a_converted_model_answers_with_paris(tmp_path: Path) -> None:
         (("smollm2", "TARGET", "--bits", "5"), "bits is 5, but must be 4 or 8"),
         (("smollm2", "TARGET", "--bits", "4", "--group-size", "128"), "which groups of 128 don't divide"),
         (("smollm2", "TARGET", "--dtype", "float64"), "dtype is 'float64'"),
-        (("smollm2", str(PROJECT / "configs")), "is there already"),
+        (("smollm2", str(PROJECT / "configs")), "already exists"),
         (("/nowhere/model.gguf", "TARGET"), "There is no model at"),
         (("smollm2",), "Missing argument 'TARGET'"),
     ],

@@ -64,7 +64,7 @@ def test_a_chat_is_imported_listed_found_shown_and_exported(menny: Menny, ann: P
     (chat,) = ids()
     assert menny("chats", "list")[1].split(None, 1)[0] == chat[:8]
     assert "In Eldoria." in menny("chats", "search", "eldoria")[1]
-    assert menny("chats", "search", "nothing of it")[1] == "No chat holds “nothing of it”.\n"
+    assert menny("chats", "search", "nothing of it")[1] == "No chat contains “nothing of it”.\n"
     code, shown, _ = menny("chats", "show", chat[:5])
     assert (code, "\x1b" in shown) == (0, False)
     assert "## You\n\nWhere am I?" in shown
@@ -96,7 +96,7 @@ def test_a_persona_goes_out_in_every_form_and_comes_back(menny: Menny, tmp_path:
         file = tmp_path / f"penny.{ending}"
         assert menny("personas", "export", "pen" if number == 2 else "penny", file)[0] == 0
         code, out, _ = menny("personas", "import", file)
-        assert (code, out) == (0, f"Imported: Penny {number}. Talk to it by: {out.split(': ')[-1]}")
+        assert (code, out) == (0, f"Imported: Penny {number}. Talk to it with: {out.split(': ')[-1]}")
         assert out.endswith(f"menny chat --persona penny-{number}\n")
         assert OwnPersonas().own_file(f"penny-{number}")
     with zipfile.ZipFile(tmp_path / "penny.charx") as archive:
@@ -114,7 +114,7 @@ def test_a_persona_goes_out_in_every_form_and_comes_back(menny: Menny, tmp_path:
         (("chats", "import", "BROKEN"), "broken.json: "),
         (("chats", "export", "x", "chat.pdf"), "chat.pdf must end in .json or .md"),
         (("chats", "export", "x", "/nowhere/chat.md"), "There is no folder /nowhere"),
-        (("chats", "export", "x", "THERE"), "is there already: choose another name, or add --overwrite."),
+        (("chats", "export", "x", "THERE"), "already exists: choose another name, or add --overwrite."),
         (("chats", "sing"), "No such command 'sing'"),
         (("personas", "export", "", "p.png"), "There is no persona with the id ''"),
         (("personas", "export", "pennny", "p.png"), "There is no persona with the id 'pennny'; did you mean penny?"),

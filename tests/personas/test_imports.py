@@ -38,7 +38,7 @@ def test_a_character_that_begins_like_a_modelfile_is_none() -> None:
     ("text", "reason"),
     [
         ('SYSTEM "You are Mario\nPARAMETER top_k 5\n', "line 1: the \" that opens here isn't closed"),
-        ("SYSTEM Hi\nnonsense here\n", "line 2: nonsense is no instruction"),
+        ("SYSTEM Hi\nnonsense here\n", "line 2: nonsense isn't a Modelfile instruction"),
         ("name: X\nsystem_prompt: Y\nfoo: 1\n", "imported: unknown key 'foo'; the keys are name,"),
     ],
 )

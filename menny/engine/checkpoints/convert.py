@@ -81,7 +81,7 @@ def convert(
     """
     source, target = find_model(_absolute(source)), _absolute(target)
     if os.path.lexists(target):
-        raise EngineError(f"{target} is there already: choose another name, or move it away first.")
+        raise EngineError(f"{target} already exists: choose another name, or move it away first.")
     args, found = open_model(source)
     shapes = check_names(args, found)
     _check_groups(source, shapes, numbers)

@@ -134,7 +134,7 @@ class CatalogueFile(StrictModel):
     def _ids_differ(self) -> "CatalogueFile":
         ids = [entry.id for entry in self.models]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
-            raise ValueError(f"the id '{twice[0]}' stands twice under 'models'; change one")
+            raise ValueError(f"the id '{twice[0]}' is listed twice under 'models'; change one")
         if unknown := sorted({entry.shape for entry in self.models if entry.shape} - self.shapes.keys()):
-            raise ValueError(f"the shape '{unknown[0]}' doesn't stand under 'shapes'")
+            raise ValueError(f"the shape '{unknown[0]}' isn't listed under 'shapes'")
         return self

@@ -74,7 +74,7 @@ class ModelSpec:
         """As `path`; raises ModelError, with how to get it, where no whole copy is on this machine."""
         path = self.path()
         if path is None:
-            by = "" if isinstance(self.source, PathSource | ServerSource) else "Get it by: "
+            by = "" if isinstance(self.source, PathSource | ServerSource) else "Get it with: "
             raise ModelError(f"{self.name} is not on this machine. {by}{self.how_to_get}")
         return path
 

@@ -92,7 +92,7 @@ def remove_leftovers(job: Job, finished_too: bool = False) -> None:
 def _held(job: Job) -> Iterator[None]:
     """The hidden folder, for this process alone; the lock goes with the process."""
     if os.path.lexists(job.into):
-        raise ModelError(f"{job.into} is there already: move it away or remove it, then download the model again.")
+        raise ModelError(f"{job.into} already exists: move it away or remove it, then download the model again.")
     folder = job.unfinished
     make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)

@@ -18,7 +18,9 @@ def keep_token(token: str) -> None:
     """Keep a token for all of this user's programs that use the hub, readable by nobody else. Raises ConfigError."""
     token = token.strip()
     if not token.startswith("hf_") or not token.isascii() or any(c.isspace() for c in token):
-        raise ConfigError("This is no token of the hub: tokens begin with hf_ and have no spaces. Copy it again.")
+        raise ConfigError(
+            "This isn't a valid Hugging Face token: tokens begin with hf_ and have no spaces. Copy it again."
+        )
     place = Path(constants.HF_TOKEN_PATH)
     try:
         write_atomic(place, token.encode())  # a new file, which is its owner's alone

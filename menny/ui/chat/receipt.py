@@ -37,7 +37,9 @@ def draw_open_receipt(session: Session) -> None:
         if receipt := read_receipt(reply, path):
             _draw(receipt)
         else:
-            st.markdown("It wasn't kept for this reply: an older Menny or another program wrote it, or it has no text.")
+            st.markdown(
+                "There is no record of it: an older Menny or another program wrote this reply, or it has no text."
+            )
 
     review()
 

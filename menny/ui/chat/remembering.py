@@ -1,6 +1,5 @@
 """Personas that remember the user across chats: the facts that a chat begins with, and those noted from a message."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -44,30 +43,3 @@ def forget_refused(store: ChatStore | None, reply: Reply) -> None:
     """Forget what was noted from a message that was refused, and so left its chat. Raises StorageError."""
     if store and reply.new and asked_to_remember(reply.typed):
         store.facts.forget_of(reply.new)
-
-
-def forget_persona(store: ChatStore, persona: str) -> Callable[[], None]:
-    """Forget all of a persona that was deleted, so that another of its name doesn't remember it.
-
-    The function that is returned brings it back. Raises StorageError, and ConfigError for settings that can't be read.
-    """
-    facts = store.facts.of(persona)
-    was_remembering = remembers(persona)
-    if facts:
-        store.facts.forget_all(persona)
-    if was_remembering:
-        shared_settings().change(remembering=with_remembering(persona, False))
-
-    def bring_back() -> None:
-        if facts:
-            store.facts.merge(facts)
-        if was_remembering:
-            shared_settings().change(remembering=with_remembering(persona, True))
-
-    return bring_back
-
-
-def with_remembering(persona: str, is_on: bool) -> list[str] | None:
-    """Return `remembering` of the settings with a persona in it, or without."""
-    others = [one for one in shared_settings().now.remembering if one != persona]
-    return ([*others, persona] if is_on else others) or None

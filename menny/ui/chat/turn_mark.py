@@ -21,7 +21,7 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
 }
 WHAT: Mapping[Kind, str] = {
     "lore": "Background from lorebooks, which the model gets with this message:",
-    "memory": "Earlier messages that bear on this one, which the model gets with it:",
+    "memory": "Related earlier messages, which the model gets with this message:",
     "note": "Your note, which the model gets with this message:",
 }
 

@@ -59,7 +59,7 @@ def _draw_silent(book: Lorebook) -> None:
 
 
 def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
-    with st.expander("Settings of the book", icon=":material/tune:"), st.form("lorebook", border=False):
+    with st.expander("Book settings", icon=":material/tune:"), st.form("lorebook", border=False):
         name = st.text_input("Name", book.name, max_chars=200)
         description = st.text_area(
             "Description", book.description, height=80, help="For you; the model doesn't see it."

@@ -19,10 +19,10 @@ KEPT: dict[str, Any] = {"persist_state": "session"}  # what was typed survives a
 LISTS = ("keys", "secondary_keys")
 PLAIN = tuple(name for name in LoreEntry.model_fields if name not in (*LISTS, "extensions"))
 LOGIC: dict[Logic, str] = {
-    "and any": "if any of these is there too",
-    "and all": "if all of these are there too",
-    "not any": "unless any of these is there",
-    "not all": "unless all of these are there",
+    "and any": "if any of these is found too",
+    "and all": "if all of these are found too",
+    "not any": "unless any of these is found",
+    "not all": "unless all of these are found",
 }
 CHANGED = "This entry was changed elsewhere since it was opened here. Copy what you need, cancel, and open it again."
 
@@ -97,7 +97,7 @@ def _draw_conditions(opened: OpenBook) -> None:
         st.text_area("More keys, one per line", key=_key("secondary_keys"), height=80, **KEPT)
         _draw_error(opened, "secondary_keys")
         st.selectbox(
-            "How they decide", get_args(Logic), key=_key("selective_logic"), format_func=lambda one: LOGIC[one], **KEPT
+            "Use the entry", get_args(Logic), key=_key("selective_logic"), format_func=lambda one: LOGIC[one], **KEPT
         )
         with st.grid(3):
             st.number_input("Probability in percent", 0.0, 100.0, step=5.0, key=_key("probability"), **KEPT)
@@ -118,9 +118,9 @@ def _draw_conditions(opened: OpenBook) -> None:
         )
         st.toggle("Capital letters matter", key=_key("case_sensitive"), **KEPT)
     with st.expander("Other entries", icon=":material/account_tree:"):
-        st.toggle("Other entries don't call it up", key=_key("exclude_recursion"), **KEPT)
-        st.toggle("It calls up no other entry", key=_key("prevent_recursion"), **KEPT)
-        if st.toggle("Only other entries call it up", key=_key("delay_until_recursion"), **KEPT):
+        st.toggle("Other entries can't call it up", key=_key("exclude_recursion"), **KEPT)
+        st.toggle("It can't call up other entries", key=_key("prevent_recursion"), **KEPT)
+        if st.toggle("Only other entries can call it up", key=_key("delay_until_recursion"), **KEPT):
             st.number_input(
                 "Level",
                 1,

@@ -32,7 +32,7 @@ def draw_budget(book_id: str, book: Lorebook, options: Options, session: Session
     tokens = sum(count(one.text) for one in found.constant)
     if name:
         share = f" of the {budget:,} that lorebooks may fill" if budget < NO_LIMIT else ""
-        st.caption(as_label(f"What is always there takes {tokens:,} tokens{share}, as {name} counts."))
+        st.caption(as_label(f"Entries that are always there take {tokens:,} tokens{share}, counted by {name}."))
     if found.over_budget:
         number = len(found.over_budget)
         left = f"{number:,} of the {len(constant):,} entries that are always there" if number > 1 else "1 entry"

@@ -250,7 +250,7 @@ def _draw_convert(spec: ModelSpec, work: Work) -> None:
         is_under_way = running is not None and not running.is_over
         is_there = target.exists() and not is_under_way
         if is_there:
-            st.caption(as_label(f"{target.name} is there already: remove it first to convert again."))
+            st.caption(as_label(f"{target.name} already exists: remove it first to convert again."))
         off = is_under_way or is_there
         st.button("Convert now", key=f"convert-now-{spec.id}", type="primary", disabled=off, on_click=convert)
 

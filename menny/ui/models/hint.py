@@ -51,13 +51,13 @@ def _draw_offer(
         st.rerun()
     with st.container(key="model-hint", gap="xsmall"):
         if best is None:
-            sentence = f"{built_in.name} is built-in, for trying Menny. Nothing larger fits into this machine's memory."
+            sentence = f"{built_in.name} is built in, for trying Menny. Nothing larger fits into this machine's memory."
             st.caption(as_label(sentence))
             st.button("Close", key="hint-close", type="tertiary", on_click=_dismiss, args=(session,))
             return
         on_disk = size(best.model.size_bytes or 0)
         st.caption(
-            as_label(f"{built_in.name} is built-in and often gets facts wrong. For this machine: ")
+            as_label(f"{built_in.name} is built in and often gets facts wrong. For this machine: ")
             + f"**{as_label(best.model.name)}**."
         )
         if is_coming and download:

@@ -45,7 +45,7 @@ def draw_editor(draft: Draft, options: Options, session: Session) -> None:
 
 def _title(draft: Draft) -> str:
     name = st.session_state.get(key_of("name"), "").strip()
-    return as_label(f"Edit {name}" if draft.persona_id else "New persona")
+    return as_label(f"Edit {name or 'persona'}" if draft.persona_id else "New persona")
 
 
 def _draw_who(draft: Draft) -> None:
@@ -214,7 +214,7 @@ def _draw_rules(draft: Draft, options: Options) -> None:
             with st.container(gap="xsmall"):
                 draw_number(name, key_of(name))
                 _draw_field_error(draft, name)
-    with st.expander("Thinking, memory and place", icon=":material/history:"):
+    with st.expander("Thinking, memory and position", icon=":material/history:"):
         draw_thinking(key_of("thinking"))
         strategy = st.selectbox(
             "Memory",
@@ -228,7 +228,7 @@ def _draw_rules(draft: Draft, options: Options) -> None:
             st.number_input("Turns before the question", 0, 1000, step=1, key=key_of("turns"), **KEPT)
             _draw_field_error(draft, "turns")
         st.number_input(
-            "Place among the cards", 1, 1000, step=1, key=key_of("order"), help="Small numbers come first.", **KEPT
+            "Position among the cards", 1, 1000, step=1, key=key_of("order"), help="Small numbers come first.", **KEPT
         )
     if draft.extensions:
         with st.expander("Kept for other programs", icon=":material/inventory_2:"):

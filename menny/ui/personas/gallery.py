@@ -9,9 +9,7 @@ from menny.personas.cards import Version, as_json, as_png
 from menny.personas.imports import read_import
 from menny.personas.own import books_of, picture_of
 from menny.personas.persona import Persona, own_folder
-from menny.storage import ChatStore
 from menny.ui.chat.noted import open_memory
-from menny.ui.chat.remembering import forget_persona
 from menny.ui.personas.draft import Desk, open_copy, open_existing, open_new
 from menny.ui.personas.facts_dialog import draw_facts
 from menny.ui.personas.importing import ImportResult, draw_downloads, draw_import
@@ -104,7 +102,7 @@ def _draw_menu(persona: Persona, session: Session) -> None:
             case "Copy to my profiles":
                 _copy_to_profiles(persona)
             case "Delete" | "Reset":
-                _delete(persona, session.chats.store, is_preset=preset is not None)
+                _delete(persona, is_preset=preset is not None)
 
     choices = ["Memory", "Duplicate", "Copy to my profiles", "Export", *last]
     chosen = st.menu_button("More", choices, key=key, type="tertiary", on_click=act)
@@ -127,31 +125,14 @@ def _copy_to_profiles(persona: Persona) -> None:
     desk.report(f"{persona.name} is one of your profiles now. Choose it in a chat's settings, under You.", undo)
 
 
-def _delete(persona: Persona, store: ChatStore | None, *, is_preset: bool) -> None:
+def _delete(persona: Persona, is_preset: bool) -> None:
     desk = Desk.current()
     try:
-        undo = _delete_all(persona, None if is_preset else store)
+        undo = own_personas().delete(persona.id)
     except MennyError as error:
         desk.errors = [str(error)]
         return
     desk.report(f"{persona.name} was reset." if is_preset else f"{persona.name} was deleted.", undo)
-
-
-def _delete_all(persona: Persona, store: ChatStore | None) -> Callable[[], None]:
-    """Delete a persona's file, and what it remembers in a store; the function that is returned brings it back."""
-    put_back = own_personas().delete(persona.id)
-    try:
-        bring_back = forget_persona(store, persona.id) if store else None
-    except MennyError:
-        put_back()
-        raise
-
-    def undo() -> None:
-        put_back()
-        if bring_back:
-            bring_back()
-
-    return undo
 
 
 def _go_to_chat(persona: Persona, session: Session) -> None:

@@ -38,7 +38,9 @@ def draw_preview(values: Mapping[str, Any], options: Options, session: Session) 
         st.caption("Example question" if message.role == "user" else "Example answer")
         st.code(message.content, language=None, wrap_lines=True)
     names = ", ".join(one.name for one in in_force) or "none"
-    st.caption(as_label(f"Guardrails: {names}. The first is chosen in the chat's settings, and no persona removes it."))
+    st.caption(
+        as_label(f"Guardrails: {names}. The first is chosen in the chat's settings, and no persona can remove it.")
+    )
     counted.caption("Counting …")
     counted.caption(as_label(_count(instructions, session, options)))
 
@@ -85,7 +87,7 @@ def _count(instructions: Instructions, session: Session, options: Options) -> st
         tokens = count_tokens(instructions, _tokenizer(path, _age(path)), model.template)
     except MennyError as error:
         return f"The tokens can't be counted: {error}"
-    return f"{tokens:,} token{'s' if tokens != 1 else ''} of each prompt, as {model.name} counts"
+    return f"{tokens:,} token{'s' if tokens != 1 else ''} in every prompt, counted by {model.name}"
 
 
 def _model(session: Session, options: Options) -> tuple[ModelSpec | None, Path | None]:

@@ -219,7 +219,7 @@ def test_a_target_that_is_there_is_left_as_it_is(tmp_path: Path, there: str) -> 
     elif there == "link":
         target.symlink_to(tmp_path / "nowhere")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(EngineError, match="is there already"):
+    with pytest.raises(EngineError, match="already exists"):
         convert(source, target, EXACT)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -242,7 +242,7 @@ def test_a_broken_catalogue_is_a_problem_and_own_models_are_still_offered(tmp_pa
         ("{id: x, name: X, repo: https://example.org/a}", "'repo' must be a repository of the hub"),
         ("{id: x, name: X, repo: --help/a b}", "'repo' must be a repository of the hub"),
         ("{id: x, name: X, path: a, template: jinja}", "'template' must be one of 'mistral-v1'"),
-        ("{id: x, name: X, path: a}, {id: x, name: Y, path: b}", "the id 'x' stands twice under 'models'"),
+        ("{id: x, name: X, path: a}, {id: x, name: Y, path: b}", "the id 'x' is listed twice under 'models'"),
     ],
 )
 def test_a_faulty_entry_is_a_sentence(tmp_path: Path, models: Path, entry: str, words: str) -> None:
@@ -308,7 +308,7 @@ def test_a_model_in_the_hubs_cache_that_no_entry_names_is_found(tmp_path: Path, 
 
 def test_a_shape_that_is_not_told_is_a_sentence(tmp_path: Path, models: Path) -> None:
     (tmp_path / "models.yaml").write_text("models: [{id: x, name: X, path: a, shape: y, bits: 4}]\n")
-    assert "the shape 'y' doesn't stand under 'shapes'" in str(load_catalogue(tmp_path / "models.yaml", models)[1][0])
+    assert "the shape 'y' isn't listed under 'shapes'" in str(load_catalogue(tmp_path / "models.yaml", models)[1][0])
 
 
 @given(st.from_regex(r"[\w.-]{1,60}/[\w.-]{1,60}", fullmatch=True) | st.text(max_size=20))

@@ -221,7 +221,7 @@ def test_no_network_and_offline_are_sentences(job: Job, monkeypatch) -> None:
 def test_a_model_that_is_here_already_is_not_written_over(hub: FakeHub, job: Job) -> None:
     job.into.mkdir(parents=True)
 
-    with pytest.raises(ModelError, match="is there already"):
+    with pytest.raises(ModelError, match="already exists"):
         fetch(job, State())
     assert list(job.into.iterdir()) == []
 

@@ -89,7 +89,7 @@ def said(page: AppTest) -> str:
 
 def test_the_start_page_names_the_model_for_this_machine_and_downloads_it(first_start: AppTest, hub: FakeHub) -> None:
     page = first_start
-    assert "Tiny is built-in and often gets facts wrong. For this machine: **Fitting**." in said(page)
+    assert "Tiny is built in and often gets facts wrong. For this machine: **Fitting**." in said(page)
     page.button(key="hint-get").click().run()
     wait_until(lambda: not shared_work().is_under_way)
     assert shared_work().downloads["fitting"].job == Job(
@@ -104,21 +104,21 @@ def test_the_start_page_names_the_model_for_this_machine_and_downloads_it(first_
 
 def test_the_hint_is_shown_no_more_once_it_was_closed(first_start: AppTest, stage: Stage) -> None:
     first_start.button(key="hint-close").click().run()
-    assert "is built-in" not in said(first_start)
+    assert "is built in" not in said(first_start)
     assert "model_hint: false" in (stage.home / "settings.yaml").read_text()
-    assert "is built-in" not in said(stage.open_page())
+    assert "is built in" not in said(stage.open_page())
 
 
 def test_a_first_visit_is_asked_for_a_name_and_hears_of_models_after_that(first_start: AppTest, stage: Stage) -> None:
     (stage.home / "settings.yaml").unlink()
     page = stage.open_page()
-    assert "is built-in" not in said(page)
+    assert "is built in" not in said(page)
     page.button(key="no_name").click().run()
-    assert "is built-in" in said(page)
+    assert "is built in" in said(page)
     (stage.home / "settings.yaml").unlink()
     say(stage.open_page(), "hello")
     page = stage.open_page()  # the name was ignored
-    assert "is built-in" in said(page)
+    assert "is built in" in said(page)
     page.button(key="hint-close").click().run()
-    assert "is built-in" not in said(page)
+    assert "is built in" not in said(page)
     assert page.button(key="no_name")

@@ -252,7 +252,7 @@ def test_a_converted_model_is_in_the_list_and_can_be_loaded(page: AppTest, stage
     settled(page.button(key="load-tiny-4bit").click().run())
     assert stage.loaded == [target]
 
-    assert "tiny-4bit is there already: remove it first" in captions(page)
+    assert "tiny-4bit already exists: remove it first" in captions(page)
     assert page.button(key="convert-now-tiny").disabled
     page.segmented_control(key="bits-tiny").set_value(8).run()
     assert not page.button(key="convert-now-tiny").disabled
@@ -315,7 +315,7 @@ def fills(monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
 @pytest.mark.parametrize(
     ("happens", "words"),
     [
-        (appears, "is there already: choose another name"),
+        (appears, "already exists: choose another name"),
         (has_no_room, "The disk has too little room"),
         (fills, "The disk is full"),
     ],

@@ -38,7 +38,7 @@ def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny
         preview = page.locator(".st-key-persona-preview")
         expect(preview).to_contain_text("Always assist with care")
         expect(preview).to_contain_text(PROMPT)
-        expect(preview).to_contain_text("tokens of each prompt, as SmolLM2")
+        expect(preview).to_contain_text("tokens in every prompt, counted by SmolLM2")
         page.get_by_role("button", name="Save").click()
         page.get_by_role("button", name="Talk to Basil now").click()
         expect(visitor.box).to_have_attribute("placeholder", "Message Basil")

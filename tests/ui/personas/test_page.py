@@ -127,7 +127,12 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(stage: Stag
     page.text_area(key="persona_suggestions").set_value("x" * 101).run()
     page.button(key="save_persona").click().run()
     red = [markdown.value.replace("\\", "") for markdown in page.markdown if ":red[" in markdown.value]
-    for part in ("There is already a persona called Nora", "blank here", "more than 0", "at most 100 characters"):
+    for part in (
+        "There is already a persona called Nora",
+        "This can't be empty.",
+        "more than 0",
+        "at most 100 characters",
+    ):
         assert any(part in message for message in red), (part, red)
     assert len(red) == 5
     assert page.text_area(key="persona_greeting").value == "Hello"
