@@ -48,7 +48,7 @@ def _is_moving(work: Work, engines: SharedEngine) -> bool:
 
 def _draw_moving(session: Session, options: Options, work: Work, engines: SharedEngine, was_moving: bool) -> None:
     """Draw what background jobs change; rerun the page when the first begins or the last ends."""
-    if was_moving != _is_moving(work, engines):
+    if was_moving != _is_moving(work, engines) or session.feedback.at(TOAST):  # which is drawn above, as is the list
         st.rerun()
     specs = [*options.models, *session.own_models]
     advice = advise(session, specs)

@@ -74,7 +74,7 @@ def _forget() -> None:
 def _draw_hit(number: int, found: Found, session: Session, options: Options, work: Work) -> None:
     """Draw a repository: its quantizations, the fit of the chosen one, and a button that downloads that."""
     hit = found.hit
-    with st.container(border=True, key=f"hit-hub-{number}", gap="xsmall", height="stretch"):
+    with st.container(border=True, key=f"hub-hit-{number}", gap="xsmall", height="stretch"):
         st.markdown(f"**{as_label(hit.repo)}**")
         at = 0
         if len(hit.choices) > 1:
