@@ -136,7 +136,7 @@ def test_a_token_is_kept_where_the_hubs_programs_look_and_nowhere_else(tmp_path:
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
     for wrong in ("", "nothing", "hf_a b", "hf_ü"):
-        with pytest.raises(ConfigError, match="no token of the hub") as refused:
+        with pytest.raises(ConfigError, match="valid Hugging Face token") as refused:
             keep_token(wrong)
         assert not wrong or wrong not in str(refused.value)
     assert not has_token()

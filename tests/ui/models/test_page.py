@@ -147,7 +147,7 @@ def test_a_token_that_is_none_is_a_sentence_without_it(page: AppTest) -> None:
     page.text_input(key="hub_token").set_value("my password").run()
     page.button(key="keep_token").click().run()
 
-    assert any("no token of the hub" in error.value for error in page.error)
+    assert any("valid Hugging Face token" in error.value for error in page.error)
     assert not any("my password" in error.value for error in page.error)
 
 
