@@ -109,8 +109,13 @@ class Chat(StoredChat):
     def stream(
         self, reply: Reply, engine: Engine, settings: ReplySettings, on_progress: OnProgress | None = None
     ) -> Iterator[Chunk]:
-        """Stream a reply within `concluding`, and raise its errors."""
+        """Stream a reply within `concluding`, and raise its errors.
+
+        One that may be blocked isn't stored before it is checked: whatever ends the process, nobody gets its text.
+        """
         moderation, template = settings.moderation, settings.template
+        result = moderation.unchecked("replies") if moderation else None
+        is_held = result is not None and result.action == "block"
         if settings.beginning and reply.new and not (reply.text or reply.thought):
             reply.text = settings.beginning
             self._keep(lambda store: store.grow(reply.id, reply.text))
@@ -126,7 +131,7 @@ class Chat(StoredChat):
             prompt = self._prompt(reply, engine, context, settings, on_progress)
             due = 0.0
             for chunk in rounds.chunks(prompt):
-                if time.monotonic() >= due:
+                if not is_held and time.monotonic() >= due:
                     self._keep(lambda store: store.grow(reply.id, reply.text, reply.thought))
                     due = time.monotonic() + KEEP_EVERY
                 yield chunk

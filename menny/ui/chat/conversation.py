@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from menny.chat import withheld
 from menny.chat.prompt_builder import Usage
 from menny.engine_protocols import Progress
 from menny.moderation.policy import MODERATION_KEY, ModerationResult
@@ -176,7 +177,7 @@ def _draw_reply(session: Session, entry: MessageNode, speakers: Speakers, is_las
 def _draw_text(entry: MessageNode) -> bool:
     """Draw a reply's text, or what moderation puts in its place; return whether it is withheld."""
     result = ModerationResult.from_dict(entry.extra.get(MODERATION_KEY))
-    if entry.status == "growing" or not entry.text:
+    if entry.status == "growing" or not (entry.text or withheld.is_withheld(entry)):
         result = None  # it is classified once it is complete
     if result and result.action == "block":
         draw_withheld(result)
