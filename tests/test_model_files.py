@@ -188,7 +188,8 @@ def test_every_pattern_has_a_reader_in_the_engine() -> None:
 @pytest.mark.parametrize("file", CONFIG_FILES)
 def test_the_catalogue_knows_every_type_that_the_engine_computes(tmp_path: Path, kind: str, file: str) -> None:
     moe = MoEArgs(4, 2) if kind == "mixtral" else None
-    config = hub_config(tiny_args(moe=moe)) | {"model_type": kind}
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}} if kind == "ministral3" else {}
+    config = hub_config(tiny_args(moe=moe)) | {"model_type": kind} | rope
     (tmp_path / file).write_text(json.dumps(config))
 
     assert is_computed(config)
