@@ -1,4 +1,4 @@
-"""Decorators: lines such as `@@depth 4` with which cards of version 3 begin a content; the model isn't told them."""
+"""Decorators: lines such as `@@depth 4` with which cards of version 3 begin a content. The model doesn't get them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def without_decorators(content: str) -> str:
 def decorated(values: Mapping[str, Any], notify: Callable[[str], None]) -> dict[str, Any]:
     """What the decorators of an entry change in its values: `@@activate`, `@@dont_activate` and `@@scan_depth`.
 
-    `notify` is told of those that aren't used here.
+    `notify` is called with those that aren't used here.
     """
     given = _parted(values["content"])[0]
     for name in UNUSED:

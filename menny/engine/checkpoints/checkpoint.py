@@ -23,6 +23,7 @@ import psutil
 
 from menny.engine.args import ModelArgs, args_from_folder, args_from_gguf
 from menny.engine.checkpoints import fp8
+from menny.engine.checkpoints.quantization import GROUP_SIZES, SMALL_GROUP
 from menny.engine.checkpoints.weight_names import (
     BLOCK_SPARSE,
     COMPUTED,
@@ -41,7 +42,6 @@ from menny.engine.formats.gguf_tensors import read_tensors, sizes
 from menny.engine.formats.npz import npz_sizes, read_npz
 from menny.engine.formats.pth import pth_sizes, read_pth
 from menny.engine.formats.safetensors import read_safetensors, read_safetensors_header, safetensors_sizes
-from menny.engine.quantization import GROUP_SIZES, SMALL_GROUP
 from menny.errors import ModelError
 from menny.model_files import find_model, find_weights
 

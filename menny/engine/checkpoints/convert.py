@@ -23,11 +23,11 @@ from menny.engine.args import ModelArgs
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.export import half_split, hub_config
 from menny.engine.checkpoints.load import check_forms, check_names
+from menny.engine.checkpoints.quantization import GROUP_SIZES, QuantFormat, expand
 from menny.engine.checkpoints.weight_names import HUB, KINDS
 from menny.engine.formats.gguf import read_gguf
 from menny.engine.formats.safetensors import write_safetensors
 from menny.engine.formats.small_files import MAX_FILE_BYTES, read_config
-from menny.engine.quantization import GROUP_SIZES, QuantFormat, expand
 from menny.engine.tokenizers.gguf import vocabulary_files
 from menny.errors import EngineError, ModelError
 from menny.model_files import find_model

@@ -16,13 +16,13 @@ import psutil
 
 from menny.engine.args import ModelArgs, MoEArgs
 from menny.engine.checkpoints.checkpoint import Source, Weights, open_model
+from menny.engine.checkpoints.quantization import BITS, GROUP_SIZES, Parts, QuantFormat, expand, widen
 from menny.engine.checkpoints.weight_names import GGUF, KINDS
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import can_pack, is_packable
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.memory import return_freed_memory
 from menny.engine.model import Mistral
-from menny.engine.quantization import BITS, GROUP_SIZES, Parts, QuantFormat, expand, widen
 from menny.engine.stage import Stage
 from menny.errors import ModelError, quoted
 

@@ -27,7 +27,7 @@ _COLUMNS = 64  # of a key, that attention.py takes at once
 def attend_in_lanes(
     queries: int, keys: int, values: int, seen_by: int, seen: int, dim: int, scores: int, out: int
 ) -> None:
-    """out = Σₜ softmaxₜ(q · kₜ) vₜ for each query, which sees the first tokens of T, so many as `seen_by` has [16].
+    """out = Σₜ softmaxₜ(q · kₜ) vₜ for each query, which sees as many of the first tokens as `seen_by` has [16].
 
     All are addresses but `seen`, which is T, and `dim`: queries and out are [D, 16], keys and values [T, D], and scores
     have room for as many whole sixteens of rows [16] as hold T, and one more.

@@ -10,6 +10,7 @@ import numpy as np
 
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
+from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.cpu.attention import SPARE
 from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
@@ -21,7 +22,6 @@ from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention, Sequences
 from menny.engine.passes import PREFILL_CHUNK
-from menny.engine.quantization import SMALL_GROUP
 
 MOST = PREFILL_CHUNK  # tokens a pass
 _TURNS = 256  # positions whose rotations are computed at once

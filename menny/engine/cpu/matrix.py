@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
+from menny.engine.checkpoints.quantization import BITS, GROUP_SIZES, SMALL_GROUP, unpack
+from menny.engine.checkpoints.quantization import pack as pack_numbers
 from menny.engine.cpu.arrays import address_of, in_order
 from menny.engine.cpu.memory import Arena
-from menny.engine.quantization import BITS, GROUP_SIZES, SMALL_GROUP, unpack
-from menny.engine.quantization import pack as pack_numbers
 
 TILE = 16  # rows
 WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
@@ -110,7 +110,7 @@ def can_pack(shape: tuple[int, ...], group: int | None = None, bits: int | None 
 
 
 def packed_bits(bits: int) -> int:
-    """The bits that numbers of so many are packed in: kernels take them in 4 or 8."""
+    """The bits that kernels take numbers of `bits` bits in: 4 or 8."""
     return NARROW if bits <= NARROW else WIDE
 
 

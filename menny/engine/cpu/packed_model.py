@@ -8,6 +8,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from menny.engine.cache import Cache
+from menny.engine.checkpoints.quantization import SMALL_GROUP, expand, widen
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.cpu.arrays import in_order
 from menny.engine.cpu.block_runner import MOST, BlockRunner, PackedBlock
@@ -18,7 +19,6 @@ from menny.engine.cpu.modules import PackedEmbedding, PackedFeedForward, PackedL
 from menny.engine.cpu.pool import Pool
 from menny.engine.model import Block, Mistral, Sequences
 from menny.engine.moe import MoEFeedForward
-from menny.engine.quantization import SMALL_GROUP, expand, widen
 
 SWIGLU = ("w1", "w2", "w3")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from menny.engine.quantization import SMALL_GROUP, Bytes
+from menny.engine.checkpoints.quantization import SMALL_GROUP, Bytes
 
 GROUP = 32
 _1, _2, _3, _4 = map(np.uint8, (1, 2, 3, 4))  # with these, numbers stay bytes

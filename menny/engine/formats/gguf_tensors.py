@@ -11,10 +11,10 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from menny.engine.checkpoints.quantization import pack
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.formats.gguf import GGUFFile, GGUFTensor
 from menny.engine.formats.gguf_quants import GROUPED
-from menny.engine.quantization import pack
 from menny.errors import ModelError
 
 PLAIN = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}

@@ -69,7 +69,7 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
         placeholder="None",
     )
     is_default = st.toggle("In all other chats", value=default or not options.profiles, key="profile_default")
-    told = st.container()  # above the buttons, where it is in sight on a phone
+    errors = st.container()  # above the buttons, where it is in sight on a phone
     with st.container(horizontal=True, gap="small"):
         is_saved = st.button("Save", type="primary", key="profile_save")
         is_copied = profile is not None and st.button(
@@ -92,9 +92,9 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
                 session.undo = Undo(sentence, lambda: own_personas().delete(persona_id), "sidebar")
     except ValidationError as error:
         (place, text), *_ = field_errors(error, ProfileFile)
-        told.error(as_label(f"{str(place[0]).capitalize()}: {text}"), icon=":material/error:")
+        errors.error(as_label(f"{str(place[0]).capitalize()}: {text}"), icon=":material/error:")
     except MennyError as error:
-        told.error(as_label(str(error)), icon=":material/error:")
+        errors.error(as_label(str(error)), icon=":material/error:")
     else:
         if is_saved or is_copied or is_deleted:
             _close()

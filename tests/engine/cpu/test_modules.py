@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from menny.engine.checkpoints.quantization import BITS, SMALL_GROUP, expand
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import Packed, pack, pack_quantized
-from menny.engine.quantization import BITS, SMALL_GROUP, expand
 from tests.engine.cpu.test_matrix import GROUPS, TYPES, drawn
 
 if packed_mistral() is None:

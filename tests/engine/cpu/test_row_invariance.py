@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from menny.engine.checkpoints.quantization import SMALL_GROUP, widen
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import Packed, pack, pack_quantized
-from menny.engine.quantization import SMALL_GROUP, widen
 from tests.engine.cpu.test_matrix import GROUPS, drawn
 
 if packed_mistral() is None:

@@ -14,10 +14,10 @@ from gguf import GGMLQuantizationType, dequantize, quantize
 
 from menny.engine import Mistral, ModelArgs, MoEArgs, load_model
 from menny.engine.checkpoints.convert import QuantizationConfig, convert
+from menny.engine.checkpoints.quantization import BITS, expand, pack, unpack, widen
 from menny.engine.formats.gguf import GGML_TYPES, read_gguf
 from menny.engine.formats.gguf_quants import GROUPED
 from menny.engine.formats.gguf_tensors import read_tensors
-from menny.engine.quantization import BITS, expand, pack, unpack, widen
 from menny.errors import ModelError
 from tests.engine.formats import block_files
 from tests.engine.gguf_files import Tensor, gguf
