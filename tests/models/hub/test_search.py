@@ -39,6 +39,7 @@ CONFIG = {
         "head_dim": 128,
         "rms_norm_eps": 1e-5,
         "vocab_size": 131072,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     },
     "tie_word_embeddings": True,
     "quantization": {"bits": 8, "group_size": 64},

@@ -63,7 +63,8 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
         expect(page.get_by_text("No model is loaded.")).to_be_visible()
         little.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Remove for good").click()
-        expect(little.get_by_text("Not downloaded")).to_be_visible()
+        expect(little).to_have_count(0)  # with the entry, which is one's own
+        assert not (home / "menny" / "models" / "little").exists()
         page.close()
 
 
