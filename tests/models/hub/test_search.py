@@ -85,7 +85,7 @@ def test_a_config_tells_the_fit_before_weights_are_fetched(hub: FakeHub) -> None
     assert left_out == 1
     assert hub.got("model.safetensors") == 0
 
-    config = CONFIG["text_config"] | {"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}  # type: ignore[operator]
+    config = CONFIG["text_config"] | {"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}  # type: ignore[operator]
     hub.files["config.json"] = json.dumps(CONFIG | {"text_config": config}).encode()
     assert find_models("little", Planner(a_mac(8))) == ([], 2)  # the engine wouldn't compute it
 
