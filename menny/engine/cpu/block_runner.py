@@ -21,7 +21,7 @@ from menny.engine.cpu.stages import IN_LANES, PLACE, SEEN, SLOT, Numbers, Worksp
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
 from menny.engine.model import Attention, Sequences
-from menny.engine.passes import PREFILL_CHUNK
+from menny.engine.passes import FEW, PREFILL_CHUNK
 
 MOST = PREFILL_CHUNK  # tokens a pass
 _TURNS = 256  # positions whose rotations are computed at once
@@ -81,8 +81,9 @@ class BlockRunner:
         )  # fmt: skip
         pace = self._pace(n_tokens)
         began = time.perf_counter()
-        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, pace.in_use)
-        pace.observe(time.perf_counter() - began)
+        self._pool.run(run_blocks, args, len(self._norms) * STAGES * STAGE, pace.in_use if pace else None)
+        if pace:
+            pace.observe(time.perf_counter() - began)
         for cache, length in sequences:
             cache.close(length)
         return shared.x[: x.size].reshape(x.shape)
@@ -98,10 +99,15 @@ class BlockRunner:
             places[..., SEEN] = np.minimum(positions + 1, windows)
             first += length
 
-    def _pace(self, n_tokens: int) -> Pace:
-        """The pace of passes of about this many tokens: each size has its own usual time."""
+    def _pace(self, n_tokens: int) -> Pace | None:
+        """The pace of passes of about this many tokens: each size has its own usual time.
+
+        None for a chunk of a prompt: its stages take long, and waiting for a thread that lost its core is short then.
+        """
         if n_tokens == 1:
             return self._pool.pace
+        if n_tokens > FEW:
+            return None
         return self._paces.setdefault(-(-n_tokens // TOKENS), Pace(self._pool.threads))
 
     def _turns(self, positions: np.ndarray) -> np.ndarray:

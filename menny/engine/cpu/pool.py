@@ -53,41 +53,46 @@ class Pace:
     """How many threads decode: all while that pays, one while others need the cores.
 
     Where another program holds a core, as a browser on a small machine does, a thread that lost its core keeps a piece
-    of work, and all wait for it. So after a slow step the next ones are done by one thread, and later all are tried
-    again, ever more rarely.
+    of work, and all wait for it. So after some slow steps the next ones are done by one thread, and later all are tried
+    again, ever more rarely. The second step of all is done by one thread, to know what that takes.
     """
 
     SLOW = 1.8  # times the usual step
-    TRIAL = 4  # first steps, done by one thread to know what it takes
-    FIRST_PAUSE, LAST_PAUSE = 32, 1024  # steps done by one thread before all are tried again
+    PATIENCE = 2  # slow steps in a row: one may be slow by chance
+    FIRST_PAUSE, LAST_PAUSE = 0.25, 8.0  # seconds of steps done by one thread before all are tried again
 
     def __init__(self, threads: int) -> None:
         self._all = threads
         self.in_use = threads
         self._usual: float | None = None  # seconds of a step
         self._pause = self.FIRST_PAUSE
-        self._left = 0  # steps still to be done by one thread
+        self._left = 0.0  # seconds still to be spent by one thread
+        self._slow = 0  # steps in a row
 
     def observe(self, seconds: float) -> None:
         """Take in the seconds of a decoding step, and choose the threads of the next."""
         if self._all == 1:
             return
-        if self._left:
-            self._left -= 1
-            if self._left == 0:
+        if self.in_use == 1:
+            self._left -= seconds
+            if self._left <= 0:
                 self._usual = seconds  # by one thread: all should not take longer
                 self.in_use = self._all
         elif self._usual is None:
-            self._go_alone(self.TRIAL)
+            self._go_alone(0.0)
         elif seconds > self.SLOW * self._usual:
-            self._go_alone(self._pause)
-            self._pause = min(2 * self._pause, self.LAST_PAUSE)
+            self._slow += 1
+            if self._slow == self.PATIENCE:
+                self._go_alone(self._pause)
+                self._pause = min(2 * self._pause, self.LAST_PAUSE)
         else:
+            self._slow = 0
             self._usual = min(1.02 * self._usual, seconds)
-            self._pause = max(self.FIRST_PAUSE, self._pause - 1)
+            self._pause = max(self.FIRST_PAUSE, self._pause - seconds)
 
-    def _go_alone(self, steps: int) -> None:
-        self._left = steps
+    def _go_alone(self, seconds: float) -> None:
+        self._left = seconds
+        self._slow = 0
         self.in_use = 1
 
 

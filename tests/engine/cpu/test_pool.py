@@ -15,9 +15,9 @@ def observe(pace: Pace, *seconds: float) -> None:
 
 @pytest.fixture
 def pace() -> Pace:
-    """A pace of four threads whose first steps, by one thread, are over."""
+    """A pace of four threads that knows what a step by one thread takes."""
     pace = Pace(4)
-    observe(pace, *[0.1] * (1 + Pace.TRIAL))
+    observe(pace, 0.1, 0.1)
     return pace
 
 
@@ -27,19 +27,26 @@ def test_all_threads_are_used_while_steps_keep_their_pace(pace: Pace) -> None:
         assert pace.in_use == 4
 
 
-def test_a_slow_step_leaves_the_work_to_one_thread_for_a_while(pace: Pace) -> None:
-    pace.observe(2.7)
+def test_slow_steps_leave_the_work_to_one_thread_for_a_while(pace: Pace) -> None:
+    observe(pace, *[2.7] * Pace.PATIENCE)
     assert pace.in_use == 1
-    observe(pace, *[0.1] * Pace.FIRST_PAUSE)
+    observe(pace, *[0.1] * 3)
     assert pace.in_use == 4
 
 
+def test_one_slow_step_is_chance(pace: Pace) -> None:
+    for _ in range(9):
+        observe(pace, 2.7, 0.07)
+        assert pace.in_use == 4
+
+
 def test_all_threads_are_tried_ever_more_rarely_while_others_hold_the_cores(pace: Pace) -> None:
-    slow = 0
-    for _ in range(5000):
+    slow, alone = 0, 0
+    for _ in range(1000):
+        slow, alone = slow + (pace.in_use == 4), alone + (pace.in_use == 1)
         pace.observe(2.7 if pace.in_use == 4 else 0.1)
-        slow += pace.in_use == 4
-    assert slow < 12
+    assert slow < 40
+    assert alone > 900
 
 
 def test_a_machine_that_is_busy_from_the_start_is_noticed() -> None:
