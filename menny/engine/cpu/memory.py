@@ -1,11 +1,15 @@
 """Memory for packed matrices, in large pages: of small ones, the processor would look up a new one every 4 KB."""
 
 import mmap
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 LINE = 64  # bytes of the processor's cache that are read at once
 PAGE = 1 << 21  # bytes of a large page
+_MOST_THREADS = min(4, os.cpu_count() or 1)  # that copy: NumPy lets others run meanwhile
+_PART = 1 << 22  # bytes that a thread is worth
 _CHUNK = 64 * PAGE  # bytes asked of the system at once; what isn't written to takes no memory
 
 
@@ -22,7 +26,13 @@ class Arena:
             self._free = _large_pages(max(size, _CHUNK))
         room, self._free = self._free[: numbers.nbytes], self._free[size:]
         copied = room.view(numbers.dtype).reshape(numbers.shape)
-        copied[...] = numbers
+        parts = min(_MOST_THREADS, numbers.nbytes // _PART, len(numbers) if numbers.ndim else 0)
+        if parts < 2:
+            copied[...] = numbers
+            return copied
+        with ThreadPoolExecutor(parts) as threads:
+            whole = zip(np.array_split(copied, parts), np.array_split(numbers, parts), strict=True)
+            list(threads.map(lambda pair: np.copyto(*pair), whole))
         return copied
 
 

@@ -5,19 +5,22 @@ trusts what it reads, and doesn't know all types.
 """
 
 import mmap
+import os
 from collections.abc import Container, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from menny.engine.checkpoints.quantization import pack
+from menny.engine.checkpoints.quantization import Bytes, pack
 from menny.engine.checkpoints.weight_names import KINDS
 from menny.engine.formats.gguf import GGUFFile, GGUFTensor
 from menny.engine.formats.gguf_quants import GROUPED
 from menny.errors import ModelError
 
 PLAIN = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+MOST_THREADS = min(4, os.cpu_count() or 1)  # that take pieces apart: NumPy lets others run meanwhile
 PIECE = 1 << 20  # weights that are taken apart at once: what that needs beside them stays small
 
 Arrays = dict[str, mx.array]
@@ -54,20 +57,19 @@ def _read(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
         flat = np.frombuffer(mapped, PLAIN[tensor.type_name], tensor.size, tensor.offset)
         weight = mx.array(flat.reshape(tensor.shape))
         return {"weight": weight.view(mx.bfloat16) if tensor.type_name == "BF16" else weight}
-    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales may be beyond all numbers
-        return _grouped(mapped, tensor)
+    return _grouped(mapped, tensor)
 
 
 def _grouped(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
     kind = GROUPED[tensor.type_name]
-    packed: list[NDArray[np.uint8]] = []
-    scales: list[NDArray[np.floating]] = []
-    biases: list[NDArray[np.floating]] = []
-    for blocks in _pieces(mapped, tensor):
-        groups = kind.unpack(blocks)
-        packed.append(pack(groups.numbers, kind.bits))
-        scales.append(groups.scales)
-        biases.append(groups.biases)
+
+    def unpacked(blocks: Bytes) -> tuple[Bytes, NDArray[np.floating], NDArray[np.floating]]:
+        with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales may be beyond all numbers
+            groups = kind.unpack(blocks)
+            return pack(groups.numbers, kind.bits), groups.scales, groups.biases
+
+    with ThreadPoolExecutor(MOST_THREADS) as threads:
+        packed, scales, biases = zip(*threads.map(unpacked, _pieces(mapped, tensor)), strict=True)
     *rows, width = tensor.shape
     return {
         "weight": mx.array(np.concatenate(packed).view(np.uint32).reshape(*rows, -1)),
