@@ -7,15 +7,17 @@ Legend of shapes: D head_dim, T tokens that any of the queries sees.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from menny.engine.cpu.attention import least, rounded_up
-from menny.engine.cpu.compiling import kernel
+from menny.engine.cpu.compiling import is_kept
 from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i32, i64, ints
 
 LANES = WIDTH  # queries
@@ -23,10 +25,13 @@ _ROW = 4 * LANES  # bytes of a number of each query
 _COLUMNS = 64  # of a key, that attention.py takes at once
 
 
-@kernel
-def attend_in_lanes(
-    queries: int, keys: int, values: int, seen_by: int, seen: int, dim: int, scores: int, out: int
-) -> None:
+@cache
+def attend_in_lanes() -> int:
+    """The address of `_attend`'s machine code: it is compiled once, and not again into each function that calls it."""
+    return int(numba.cfunc(types.void(*[types.int64] * 8), cache=is_kept())(_attend).address)
+
+
+def _attend(queries: int, keys: int, values: int, seen_by: int, seen: int, dim: int, scores: int, out: int) -> None:
     """out = Σₜ softmaxₜ(q · kₜ) vₜ for each query, which sees as many of the first tokens as `seen_by` has [16].
 
     All are addresses but `seen`, which is T, and `dim`: queries and out are [D, 16], keys and values [T, D], and scores
@@ -111,15 +116,16 @@ def _weights(_: Any, scores: Any, seen_by: Any, seen: Any, totals: Any) -> Any:
             so_far = builder.load(most)
             is_more = builder.and_(is_seen(one.index), builder.fcmp_ordered(">", score, so_far))
             builder.store(builder.select(is_more, score, so_far), most)
+        steps = rounded_up(builder, seen, WIDTH)
+        with cgutils.for_range(builder, builder.mul(steps, ir.Constant(i64, WIDTH))) as one:
+            place = vectors.at(scores, (one.index, _ROW))
+            power = vectors.weight(vectors.load(floats, place, align=4), builder.load(most))
+            vectors.store(builder.select(is_seen(one.index), power, vectors.zero(floats)), place)
         sums = [vectors.variable(vectors.zero(floats)) for _ in range(WIDTH)]
-        with cgutils.for_range(builder, rounded_up(builder, seen, WIDTH)) as step:
-            begin = builder.mul(step.index, ir.Constant(i64, WIDTH))
+        with cgutils.for_range(builder, steps) as step:
             for number, total in enumerate(sums):
-                token = builder.add(begin, ir.Constant(i64, number))
-                place = vectors.at(scores, (token, _ROW))
-                power = vectors.weight(vectors.load(floats, place, align=4), builder.load(most))
-                power = builder.select(is_seen(token), power, vectors.zero(floats))
-                vectors.store(power, place)
+                place = vectors.at(scores, (step.index, WIDTH * _ROW), (number, _ROW))
+                power = vectors.load(floats, place, align=4)
                 builder.store(builder.fadd(builder.load(total), power), total)
         (total,) = sum_in_order(lambda lane: [builder.load(sums[lane])], builder.fadd)
         vectors.store(total, totals)

@@ -12,7 +12,7 @@ from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.cpu.attention import SPARE
-from menny.engine.cpu.attention_tile import LANES
+from menny.engine.cpu.attention_tile import LANES, attend_in_lanes
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, TILE, Packed
 from menny.engine.cpu.modules import describe
@@ -51,7 +51,7 @@ class BlockRunner:
         experts, chosen = (args.moe.num_experts, args.moe.num_experts_per_tok) if args.moe else (0, 1)
         self._numbers = Numbers(
             args.dim, args.hidden_dim, args.n_heads, args.n_kv_heads, args.head_dim, args.norm_eps,
-            args.rope_traditional, experts, chosen,
+            args.rope_traditional, experts, chosen, attend_in_lanes(),
         )  # fmt: skip
         self._matrices = np.zeros((len(blocks), MATRICES), DESCRIPTION)
         for number, matrices in enumerate(blocks):

@@ -6,7 +6,7 @@ import numpy as np
 
 from menny.engine.cpu.activations import Vectors, to_integers
 from menny.engine.cpu.compiling import kernel
-from menny.engine.cpu.tiles import TOKENS, call_tile
+from menny.engine.cpu.tiles import TOKENS, call
 from menny.engine.cpu.together import finish_piece, next_piece, wait_until_done
 
 ROWS = 16  # of a tile
@@ -44,9 +44,9 @@ def multiply(matrix: Matrix, first: int, a: Vectors, token: int, several: bool, 
         per_group = matrix.row_bytes // (4 * groups)
         n, u, v = address(a.n) + 2 * token * width, address(a.u), address(a.v)
         u, v = u + 4 * token * groups, v + 4 * token * groups
-        call_tile(tile, words, scales, biases, matrix.half_scales, groups, per_group, n, u, v, width, out, step)
+        call(tile, (words, scales, biases, matrix.half_scales, groups, per_group, n, u, v, width, out, step))
     else:
-        call_tile(tile, words, 0, 0, 0, 0, 0, address(a.x) + 4 * token * width, 0, 0, width, out, step)
+        call(tile, (words, 0, 0, 0, 0, 0, address(a.x) + 4 * token * width, 0, 0, width, out, step))
 
 
 @kernel

@@ -14,10 +14,10 @@ from numba.extending import intrinsic
 
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
-from menny.engine.cpu.attention_tile import LANES, attend_in_lanes
+from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
-from menny.engine.cpu.tiles import TOKENS
+from menny.engine.cpu.tiles import TOKENS, call
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 
 KEYS, VALUES, CAPACITY, SLOT, SEEN = range(5)  # of a token's cache: addresses, slots, its own slot, and what it sees,
@@ -38,6 +38,7 @@ class Numbers(NamedTuple):
     neighbours: bool  # are rotary pairs
     experts: int
     chosen: int  # experts a token
+    attend_in_lanes: int  # the address of this kernel
 
 
 class Workspace(NamedTuple):
@@ -176,9 +177,12 @@ def attend_sixteens(
         cache = places[first // group]
         place = 4 * dim * cache[CAPACITY] * shared
         out = address(own.lanes) + 4 * dim * LANES
-        attend_in_lanes(
-            address(own.lanes), cache[KEYS] + place, cache[VALUES] + place, address(own.seen_by), most, dim,
-            address(own.scores), out,
+        call(
+            numbers.attend_in_lanes,
+            (
+                address(own.lanes), cache[KEYS] + place, cache[VALUES] + place, address(own.seen_by), most, dim,
+                address(own.scores), out,
+            ),
         )  # fmt: skip
         for lane in range(count):
             token, head = (first + lane) // group, shared * group + (first + lane) % group

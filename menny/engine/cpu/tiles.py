@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from menny.engine.cpu.vectors import VectorBuilder, i64
@@ -41,12 +42,13 @@ def typed(generate: Generate) -> Any:
 
 
 @intrinsic
-def call_tile(_, tile, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
-    """Run the machine code of a tile at an address."""
+def call(_, address, args):
+    """Run the machine code at an address, with a tuple of numbers of 64 bits."""
 
-    def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [i64] * _N_ARGS)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+    def lower(context: Any, builder: Any, __: Any, values: Any) -> Any:
+        numbers = cgutils.unpack_tuple(builder, values[1])
+        kind = ir.FunctionType(ir.VoidType(), [i64] * len(numbers))
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), numbers)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * (1 + _N_ARGS)), lower
+    return types.void(types.int64, types.UniTuple(types.int64, len(args))), lower
