@@ -8,6 +8,7 @@ import mmap
 import os
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import mlx.core as mx
 import numpy as np
@@ -62,19 +63,24 @@ def _read(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
 
 def _grouped(mapped: mmap.mmap, tensor: GGUFTensor) -> Arrays:
     kind = GROUPED[tensor.type_name]
+    *rows, width = tensor.shape
+    n_groups, block = tensor.size // kind.group, tensor.kind.block
+    step = PIECE // block * block // kind.group  # groups of a piece
+    packed = np.empty((n_groups, kind.group * kind.bits // 8), np.uint8)
+    scales, biases = (np.empty((n_groups, 1), np.dtype(f"f{kind.scale_bytes}")) for _ in range(2))
 
-    def unpacked(blocks: Bytes) -> tuple[Bytes, NDArray[np.floating], NDArray[np.floating]]:
+    def unpack(number: int, blocks: Bytes) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales may be beyond all numbers
             groups = kind.unpack(blocks)
-            return pack(groups.numbers, kind.bits), groups.scales, groups.biases
+            place = slice(number * step, number * step + len(groups.scales))
+            packed[place], scales[place], biases[place] = pack(groups.numbers, kind.bits), groups.scales, groups.biases
 
     with ThreadPoolExecutor(MOST_THREADS) as threads:
-        packed, scales, biases = zip(*threads.map(unpacked, _pieces(mapped, tensor)), strict=True)
-    *rows, width = tensor.shape
+        list(threads.map(unpack, count(), _pieces(mapped, tensor)))
     return {
-        "weight": mx.array(np.concatenate(packed).view(np.uint32).reshape(*rows, -1)),
-        "scales": mx.array(np.concatenate(scales).reshape(*rows, width // kind.group)),
-        "biases": mx.array(np.concatenate(biases).reshape(*rows, width // kind.group)),
+        "weight": mx.array(packed.view(np.uint32).reshape(*rows, -1)),
+        "scales": mx.array(scales.reshape(*rows, width // kind.group)),
+        "biases": mx.array(biases.reshape(*rows, width // kind.group)),
     }
 
 
