@@ -24,7 +24,6 @@ from menny.chat.turn_context import CONTEXT_KEY, TurnContext, message_in_turn, p
 from menny.chat.withheld import is_withheld
 from menny.engine_protocols import Chunk, Engine, OnProgress
 from menny.errors import MennyError, PromptError, PromptTooLongError, WithheldError
-from menny.messages import Message
 from menny.moderation.policy import MODERATION_KEY, WITHHELD, Moderation, ModerationResult
 from menny.storage import MessageNode
 from menny.text import is_blank, sanitize
@@ -125,7 +124,7 @@ class Chat(StoredChat):
             settings = replace(settings, params=replace(settings.params, keep_cache=True))
         rounds = Rounds(reply, engine, settings, context, on_progress)
         try:
-            self._count_attachments(reply, self.instructions(engine, settings).messages(), context)
+            self._count_attachments(reply, engine, settings, context)
             if moderation:
                 self._moderate_question(reply, moderation, engine, template, on_progress)
             prompt = self._prompt(reply, engine, context, settings, on_progress)
@@ -315,12 +314,13 @@ class Chat(StoredChat):
             entries[at] = replace(question, extra={**question.extra, **kept})
         return entries
 
-    def _count_attachments(self, reply: Reply, system: Sequence[Message], context: Context) -> None:
+    def _count_attachments(self, reply: Reply, engine: Engine, settings: ReplySettings, context: Context) -> None:
         """Store the tokens of the question's files. PromptTooLongError, which names them, if they can't fit."""
         path = self._store.path_to(reply.id)
         question = next((entry for entry in reversed(path) if entry.role == "user"), None)
         if question is None or not question.attachments:
             return
+        system = self.instructions(engine, settings).messages()
         files = counted(question.text, question.attachments, system, context)
         if files != list(question.attachments):
             kept = {ATTACHMENTS_KEY: [one.to_dict() for one in files]}

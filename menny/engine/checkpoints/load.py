@@ -293,16 +293,10 @@ def _quantize_like(model: Mistral, forms: dict[str, QuantFormat]) -> None:
             return forms.get(name) == form
 
         nn.quantize(model, max(group_size, GROUP_SIZES[0]), bits, class_predicate=has_form)
+    modules: dict[str, Any] = dict(model.named_modules())
     for name, form in forms.items():
         if form[0] not in GROUP_SIZES:  # MLX holds such a module, for the kernels, but can't make it
-            module = _module(model, name)
+            module = modules[name]
             groups = module.scales.shape[-1] * module.group_size // form[0]
             module.group_size = form[0]
             module.scales = module.biases = mx.zeros((*module.scales.shape[:-1], groups))
-
-
-def _module(model: nn.Module, name: str) -> Any:
-    module: Any = model
-    for part in name.split("."):
-        module = module[int(part)] if part.isdigit() else module[part]
-    return module

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 QuantFormat = tuple[int, int]  # group size, bits
-Parts = tuple[
-    mx.array, mx.array, mx.array
-]  # words uint32 [..., out, in * bits / 32]; scales, biases [..., out, groups]
+Parts = tuple[mx.array, mx.array, mx.array]
+"""Words uint32 [..., out, in * bits / 32]; scales and biases [..., out, groups]."""
+
 Bytes = NDArray[np.uint8]
 
 GROUP_SIZES = (32, 64, 128)  # that MLX's products take

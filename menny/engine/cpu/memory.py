@@ -8,7 +8,7 @@ import numpy as np
 
 LINE = 64  # bytes of the processor's cache that are read at once
 PAGE = 1 << 21  # bytes of a large page
-_MOST_THREADS = min(4, os.cpu_count() or 1)  # that copy: NumPy lets others run meanwhile
+MOST_THREADS = min(4, os.cpu_count() or 1)  # that unpack and copy weights: NumPy lets others run meanwhile
 _PART = 1 << 22  # bytes that a thread is worth
 _CHUNK = 64 * PAGE  # bytes asked of the system at once; what isn't written to takes no memory
 
@@ -26,7 +26,7 @@ class Arena:
             self._free = _large_pages(max(size, _CHUNK))
         room, self._free = self._free[: numbers.nbytes], self._free[size:]
         copied = room.view(numbers.dtype).reshape(numbers.shape)
-        parts = min(_MOST_THREADS, numbers.nbytes // _PART, len(numbers) if numbers.ndim else 0)
+        parts = min(MOST_THREADS, numbers.nbytes // _PART, len(numbers) if numbers.ndim else 0)
         if parts < 2:
             copied[...] = numbers
             return copied

@@ -5,7 +5,6 @@ trusts what it reads, and doesn't know all types.
 """
 
 import mmap
-import os
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from menny.engine.checkpoints.quantization import Bytes, pack
 from menny.engine.checkpoints.weight_names import KINDS
+from menny.engine.cpu.memory import MOST_THREADS
 from menny.engine.formats.gguf import GGUFFile, GGUFTensor
 from menny.engine.formats.gguf_quants import GROUPED
 from menny.errors import ModelError
 
 PLAIN = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
-MOST_THREADS = min(4, os.cpu_count() or 1)  # that take pieces apart: NumPy lets others run meanwhile
 PIECE = 1 << 20  # weights that are taken apart at once: what that needs beside them stays small
 
 Arrays = dict[str, mx.array]
