@@ -5,6 +5,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Pool:
         check_order(args)
         counters = np.zeros(stage_bytes + 64, np.uint8)
         for jobs in self._jobs[: (threads or self.threads) - 1]:
+            _drop_late(jobs)
             jobs.put((work, args, counters))
         work(*args, _aligned(counters), 0)
 
@@ -98,6 +100,15 @@ class Pace:
 
 def _aligned(counters: np.ndarray) -> int:
     return -(-counters.ctypes.data // 64) * 64
+
+
+def _drop_late(jobs: _Jobs) -> None:
+    """Drop a job that its thread hasn't come to: others have done it.
+
+    On a busy machine a thread may stay behind for long, and all that it still had to come to would keep its arrays.
+    """
+    with suppress(queue.Empty):
+        jobs.get_nowait()
 
 
 def _serve(jobs: _Jobs, number: int) -> None:

@@ -2,7 +2,9 @@
 
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
 from menny.engine.cpu.pool import Pace, Pool, default_threads
@@ -60,6 +62,21 @@ def test_one_thread_is_never_watched() -> None:
     pace = Pace(1)
     observe(pace, 0.1, 3.0, 0.1)
     assert pace.in_use == 1
+
+
+def test_a_thread_that_stays_behind_keeps_no_arrays() -> None:
+    pool, may_go_on, arrays = Pool(2), threading.Event(), []
+
+    def work(array: np.ndarray, _: int, number: int) -> None:
+        if number == 0:
+            arrays.append(weakref.ref(array))
+        else:
+            may_go_on.wait(20)
+
+    for _ in range(50):
+        pool.run(work, (np.zeros(9),), 256)
+    assert sum(array() is not None for array in arrays) <= 2  # of the job that it is at, and of the last one
+    may_go_on.set()
 
 
 def test_every_thread_is_called_with_one_address_and_its_number() -> None:
