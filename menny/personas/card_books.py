@@ -1,6 +1,8 @@
 """The lorebook of a character card: taken out of it into a file of its own, which has room for any size."""
 
+import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from menny.errors import ConfigError
@@ -8,9 +10,10 @@ from menny.lorebooks.convert import lorebook_of
 from menny.lorebooks.files import import_lorebook
 from menny.lorebooks.lorebook import Lorebook
 from menny.personas.card_fields import shortened
-from menny.personas.card_files import read_card_file
+from menny.personas.card_files import read_card_file, why_unreadable
 
 BOOK = "character_book"
+READABLE = "JSON, YAML, and pictures and zips with a character card"
 
 
 def without_book(
@@ -45,8 +48,10 @@ def read_lorebook(name: str, data: bytes) -> tuple[Lorebook, tuple[str, ...]]:
     """
     try:
         card = read_card_file(data)
+        if card is None and (why := why_unreadable(name, data, READABLE)):
+            raise ConfigError(why)
         book, notices = import_lorebook(name, card.cards[0] if card else data)
     except ConfigError as error:
-        sentence = str(error).rstrip(".")
+        sentence = re.sub(rf"^{re.escape(PurePath(name).name)}[,:] ", "", str(error).rstrip("."))
         raise ConfigError(f"{shortened(name, 60) or 'The file'} couldn't be imported: {sentence}.") from None
     return book, tuple(f"{book.name}: {notice}." for notice in notices)

@@ -9,12 +9,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from menny.config.json_reader import read_json_object
+from menny.config.yaml_reader import FILE_ENDINGS
 from menny.errors import ConfigError
 from menny.personas.avatars import MAX_BYTES as MAX_PICTURE
 from menny.personas.avatars import MAX_PIXELS
@@ -30,6 +32,10 @@ EXIF_IFD = 0x8769
 CHARSETS = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8)  # what a UserComment may begin with
 PICTURE_FORMATS = ("PNG", "WEBP", "JPEG")
 PICTURE_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"RIFF", b"\xff\xd8\xff")
+PICTURE_ENDINGS = (".png", ".webp", ".jpg", ".jpeg", ".gif")
+ZIP_ENDINGS = (".charx", ".zip")
+FIRST_KEY = re.compile(rb"(?:\s*#.*\n|\s)*(?:---|[^\s:#][^\n:]{0,99}:(?:\s|$))")  # what YAML begins with
+NO_CARD = "the picture holds no character card"
 DAMAGED = "the picture is damaged or cut off; get the file again"
 UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
@@ -48,6 +54,27 @@ def read_card_file(data: bytes) -> CardFile | None:
     if zipfile.is_zipfile(io.BytesIO(data)) and (found := _in_zip(data)):
         return found
     return _in_picture(data) if data.startswith(PICTURE_SIGNATURES) else None
+
+
+def why_unreadable(name: str, data: bytes, readable: str) -> str:
+    """Return why a file without a card can't be text that we read: its name says otherwise, or no YAML begins like it.
+
+    Empty where it may be; `readable` lists what could be read.
+    """
+    ending, text = PurePath(name).suffix.lower(), data.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not text or text.startswith((b"{", b"[")):
+        return "the file isn't a JSON object" if ending == ".json" and text.startswith(b"[") else ""
+    if ending in PICTURE_ENDINGS:
+        is_gif = data.startswith((b"GIF87a", b"GIF89a"))
+        return NO_CARD if is_gif else "Menny can't read it, as it isn't a picture"
+    if ending in ZIP_ENDINGS:
+        is_zip = zipfile.is_zipfile(io.BytesIO(data))
+        return "the zip holds no character card" if is_zip else "Menny can't read it, as it isn't a zip or is cut off"
+    if ending == ".json":
+        return "the file isn't valid JSON"
+    if ending not in FILE_ENDINGS and not FIRST_KEY.match(text):
+        return f"Menny can't read it; it reads {readable}"
+    return ""
 
 
 def card_in_json(data: bytes) -> dict[str, Any]:
@@ -97,7 +124,7 @@ def _in_picture(data: bytes) -> CardFile:
     order = {keyword: place for place, keyword in enumerate((*KEYWORDS, ""))}
     cards = [_json_of(text) for _, text in sorted(texts, key=lambda item: order[item[0]])]
     if not texts:
-        raise ConfigError(DAMAGED if notices else "the picture holds no character card")
+        raise ConfigError(DAMAGED if notices else NO_CARD)
     if not any(cards):
         raise ConfigError("the card in the picture isn't base64 text")
     return CardFile(tuple(filter(None, cards)), None if notices else data, notices)

@@ -15,7 +15,7 @@ from menny.lorebooks.lorebook import Lorebook
 from menny.personas.avatars import as_avatar
 from menny.personas.card_books import without_book
 from menny.personas.card_fields import cleaned, exchanges, joined, marked, shortened
-from menny.personas.card_files import card_in_json, picture_in_json, read_card_file
+from menny.personas.card_files import card_in_json, picture_in_json, read_card_file, why_unreadable
 from menny.personas.cards import MAX_PROMPT, checked, fitting_examples, fitting_text, read_card
 from menny.personas.files import render
 from menny.personas.persona import MAX_EXTENSIONS, MAX_GREETING, PersonaFile
@@ -32,6 +32,8 @@ WEBUI_KEYS = {  # what each of our values is called there, in the order of its v
     "scenario": ("world_scenario",),
     "dialogue": ("example_dialogue",),
 }
+
+READABLE = "pictures and zips with a character card, JSON, YAML, and Modelfiles"
 
 INSTRUCTIONS = (
     "from",
@@ -133,16 +135,17 @@ def _from_text(name: str, data: bytes, notices: list[str]) -> tuple[PersonaFile,
         return *_from_card(card, name, notices), picture_in_json(card)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"it is neither a picture nor JSON, and larger than {MAX_BYTES // 1024} KiB")
+    why = why_unreadable(name, data, READABLE)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(
-            "Menny can't read it: it reads pictures and zips with a card, JSON, YAML, and Modelfiles"
-        ) from None
+        raise ConfigError(why or f"Menny can't read it; it reads {READABLE}") from None
     is_yaml = PurePath(name).suffix.lower() in FILE_ENDINGS
     first, _ = _parted(next((line for line in text.splitlines() if not _is_empty(line)), ""))
     if not is_yaml and first.lower() in INSTRUCTIONS:  # a key of YAML would have a colon
         return _from_modelfile(name, text, notices), None, None
+    if why:
+        raise ConfigError(why)
     try:
         found = parse(text).data
     except PlainYamlError as error:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from menny.errors import MennyError
 from menny.personas.avatars import as_avatar
+from menny.personas.card_books import read_lorebook
 from menny.personas.imports import read_import
 from tests.personas import card_files as cards
 
@@ -145,6 +146,35 @@ def test_a_zip_that_is_no_card_is_a_sentence(data: bytes, reason: str) -> None:
     with pytest.raises(MennyError, match=reason) as refused:
         read_import("a.charx", data)
     assert len(str(refused.value).splitlines()) == 1
+
+
+READ = r"can't read it; it reads .*pictures and zips with a"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("junk.png", b"no picture", "can't read it, as it isn't a picture"),
+        ("junk.PNG", b"not: a picture", "can't read it, as it isn't a picture"),
+        ("junk.webp", b"\xff\xfe\x00junk", "can't read it, as it isn't a picture"),
+        ("zeros.jpg", bytes(100), "can't read it, as it isn't a picture"),
+        ("moving.gif", b"GIF89a\1\0\1\0", "the picture holds no character card"),
+        ("junk.charx", b"hello", "can't read it, as it isn't a zip or is cut off"),
+        ("empty.zip", b"PK\5\6" + b"\0" * 18, "the zip holds no character card"),
+        ("card.json", b"hello", "the file isn't valid JSON"),
+        ("card.json", b"[1]", "the file isn't a JSON object"),
+        ("notes.txt", b"Dear diary.\nI saw a cat: black.", READ),
+        ("paper.pdf", b"%PDF-1.4\n", READ),
+        ("program", b"\x7fELF\2\1", READ),
+        ("cy.yaml", b"hello", "line 1: the file must hold keys with values"),
+        ("cy.txt", b"# a persona\nname: [\n", "line 3: this isn't valid YAML"),
+        ("no.png", b" \n", "the file is empty"),
+    ],
+)
+def test_what_isnt_as_its_name_says_is_refused_in_words_of_that_kind(name: str, data: bytes, reason: str) -> None:
+    for read in (read_import, read_lorebook):
+        with pytest.raises(MennyError, match=rf"^{name} couldn't be imported: (Menny )?{reason}"):
+            read(name, data)
 
 
 @pytest.mark.parametrize(

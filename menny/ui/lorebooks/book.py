@@ -133,6 +133,7 @@ def _draw_row(opened: OpenBook, place: int, entry: LoreEntry) -> None:
     facts += ["Always there"] if entry.is_always_there else []
     keys = [key for key in entry.keys[:8] if key != title_of(entry)]
     facts += [", ".join(keys)] if keys and not entry.constant else []
+    facts += [] if entry.keys or entry.is_always_there else ["No keys"]
     facts += [] if keys else [entry.content[:100]]
     with st.container(key=f"lore-row-{place}", gap=None):
         st.button(

@@ -10,7 +10,7 @@ from menny.errors import MennyError
 from menny.lorebooks.keys import why_never
 from menny.lorebooks.lorebook import MAX_CONTENT, Logic, Lorebook, LoreEntry
 from menny.lorebooks.scan import title_of
-from menny.text import sanitize
+from menny.text import is_blank, sanitize
 from menny.ui.personas.draft import Desk, OpenBook
 from menny.ui.safe_markdown import as_label
 from menny.ui.shared.options import own_lorebooks
@@ -79,7 +79,7 @@ def _draw_texts(opened: OpenBook) -> None:
     )
     _draw_error(opened, "keys")
     st.text_area(
-        "What the model is told",
+        "Text for the model",
         key=_key("content"),
         height=220,
         max_chars=MAX_CONTENT,
@@ -165,8 +165,10 @@ def _save(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
     except ValidationError as error:
         opened.errors = {str(place[0]): text for place, text in reversed(field_errors(error, LoreEntry))}
         return
-    if _put(desk, opened, book, (entry,)):
-        desk.report(f"{title_of(entry) or 'The entry'} was saved.")
+    if is_blank(entry.content):
+        opened.errors = {"content": "Write what the model should know."}
+    elif _put(desk, opened, book, (entry,)):
+        desk.report(f"{title_of(entry)} was saved.")
 
 
 def _delete(desk: Desk, opened: OpenBook, book: Lorebook) -> None:

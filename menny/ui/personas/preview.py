@@ -25,7 +25,7 @@ QUESTION = Message("user", "?")  # stands where the conversation begins, and isn
 def draw_preview(values: Mapping[str, Any], options: Options, session: Session) -> None:
     """The texts as they are sent: the app's guardrail first, then those added, then the persona's own."""
     guardrail = options.settings.guardrail or DEFAULT_GUARDRAIL
-    st.subheader("What the model is told", anchor=False)
+    st.subheader("What the model gets", anchor=False)
     counted = st.empty()
     try:
         in_force = combine(guardrail, values["guardrails"], options.guardrails)
