@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from menny.config.paths import PROJECT
+from menny.config.yaml_reader import parse
 
 DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -41,6 +42,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         there = (page.parent / file).resolve() if file else page
         assert there.exists(), link
         assert not anchor or anchor in headings(there), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_shows_can_be_read(page: Path) -> None:
+    for shown in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        assert parse(shown).data
 
 
 def test_every_page_is_reached_from_the_readme_which_is_short() -> None:

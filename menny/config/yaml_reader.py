@@ -260,6 +260,8 @@ def _begins_with(text: str, line: int, indicators: str) -> str:
     if match is None or match["value"][0] not in indicators:
         return ""
     value = match["value"].rstrip()
+    if value.startswith("[") and value.endswith("]"):  # a list, with a text in it that is taken for more
+        return "in a list between [ and ], put quotes around each text that has one of : ? { } [ ] # in it"
     shown = value if len(value) <= 40 else value[:39] + "…"
     quote = "'" if '"' in shown else '"'
     return f"text that begins with {value[0]} needs quotes around all of it: {quote}{shown}{quote}"

@@ -172,6 +172,7 @@ def test_numbers_that_json_can_say_are_read_in_every_base() -> None:
         ("{{user}}", 'text that begins with { needs quotes around all of it: "{{user}}"'),
         ("{user} hello", 'text that begins with { needs quotes around all of it: "{user} hello"'),
         ("[OOC] hello", 'text that begins with [ needs quotes around all of it: "[OOC] hello"'),
+        ("[moss, /s?/i]", "in a list between [ and ], put quotes around each text that has one of : ? { } [ ] # in it"),
         ("[{{user}}, x]", "text with {{ and }} needs quotes around all of it"),
         ("*smiles* hello", 'text that begins with * needs quotes around all of it: "*smiles* hello"'),
         ("*smiles at you*", "put quotes around text that begins with *"),
