@@ -16,6 +16,7 @@ from menny.lorebooks.decorators import decorated
 from menny.lorebooks.lorebook import MAX_CONTENT, MAX_ENTRIES, MAX_KEY, MAX_KEYS, Lorebook, LoreEntry
 from menny.text import sanitize, storable
 
+NO_LOREBOOK = "it isn't a lorebook: there are no entries"
 CARD, WORLD_INFO = "card", "world_info"  # where an entry's or a book's original is kept
 NAMED = "named"  # what a book without a name of its own was called
 LOGIC: tuple[Literal["and any", "not all", "not any", "and all"], ...] = ("and any", "not all", "not any", "and all")
@@ -50,7 +51,7 @@ def lorebook_of(found: Raw, fallback_name: str) -> tuple[Lorebook, list[str]]:
     entries = found.get("entries")
     listed = list(entries.values()) if isinstance(entries, dict) else entries
     if not isinstance(listed, list):
-        raise ConfigError("it isn't a lorebook: there are no entries")
+        raise ConfigError(NO_LOREBOOK)
     names = {name for raw in listed if isinstance(raw, dict) for name in raw}
     if "content" not in names and names & {"text", "entry"}:  # NovelAI's and Agnai's, of which nothing would be left
         raise ConfigError("it isn't a lorebook of a card or of SillyTavern: its entries have no content")
@@ -158,17 +159,28 @@ def unchanged(entry: LoreEntry, kind: str) -> dict[str, Any] | None:
 
 
 class _LeftOut:
-    """The notices of an import: one for each kind of thing that was left out, with the number of them."""
+    """The notices of an import: one for each kind of thing that was left out, with the number of them.
+
+    What is kept but not used has one notice together.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._unused: dict[str, None] = {}  # in their order
 
     def add(self, what: str) -> None:
         self._counts[what] = self._counts.get(what, 0) + 1
 
+    def add_unused(self, setting: str) -> None:
+        self._unused[setting] = None
+
     @property
     def notices(self) -> list[str]:
-        return [what if count == 1 else f"{what} ({count:,} times)" for what, count in self._counts.items()]
+        left_out = [what if count == 1 else f"{what} ({count:,} times)" for what, count in self._counts.items()]
+        if not self._unused:
+            return left_out
+        names = ", ".join(self._unused)
+        return [*left_out, f"some settings of entries ({names}) are kept for other programs, but not used here"]
 
 
 def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
@@ -192,7 +204,7 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
     if len(content) > MAX_CONTENT:
         left_out.add(f"an entry's content was cut to {MAX_CONTENT:,} characters")
     for name in dict.fromkeys(name for key, name in UNUSED.items() if _is_set(raw.get(key, extensions.get(key)))):
-        left_out.add(f"an entry's {name} setting is kept for other programs, but not used here")
+        left_out.add_unused(name)
     values = {
         "name": _line(raw.get("comment")) or _line(raw.get("name")),
         "keys": _keys(raw.get("keys" if kind == CARD else "key"), left_out),
@@ -205,7 +217,7 @@ def _entry_of(raw: Any, kind: str, left_out: _LeftOut) -> dict[str, Any] | None:
         "order": _whole(raw.get("insertion_order" if kind == CARD else "order"), -(10**9), 10**9, default=100),
         **_conditions(get),
     }
-    values |= decorated(values, left_out.add)
+    values |= decorated(values, left_out.add_unused)
     if kind == CARD and raw.get("use_regex") is True and not OF_SILLYTAVERN & set(extensions):
         flags = "" if raw.get("case_sensitive") is True else "i"
         for name in ("keys", "secondary_keys"):

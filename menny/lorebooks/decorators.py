@@ -24,12 +24,12 @@ def without_decorators(content: str) -> str:
 def decorated(values: Mapping[str, Any], notify: Callable[[str], None]) -> dict[str, Any]:
     """What the decorators of an entry change in its values: `@@activate`, `@@dont_activate` and `@@scan_depth`.
 
-    `notify` is called with those that aren't used here.
+    `notify` is called with the names of those that aren't used here.
     """
     given = _parted(values["content"])[0]
     for name in UNUSED:
         if name in given:
-            notify(f"an entry's {MARK}{name} is kept for other programs, but not used here")
+            notify(f"{MARK}{name}")
     changed: dict[str, Any] = {}
     if "activate" in given:
         changed["constant"] = True

@@ -1,6 +1,7 @@
 """Files of lorebooks, one YAML file each. A large one is written as JSON, which is YAML too and is read much faster."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from menny.config.yaml_reader import MAX_BYTES as MAX_YAML
 from menny.config.yaml_reader import PlainYamlError, decoded
 from menny.errors import ConfigError
 from menny.files import file_name, read_file, write_atomic, writing
-from menny.lorebooks.convert import lorebook_of
+from menny.lorebooks.convert import NO_LOREBOOK, lorebook_of
 from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 3_000_000
+
+_HAS_ENTRIES = re.compile(rb"^entries[ \t]*:", re.MULTILINE)
 
 HEADER = "# A lorebook: docs/lorebooks.md says what each key means.\n"
 
@@ -78,7 +81,12 @@ def import_lorebook(name: str, data: bytes) -> tuple[Lorebook, list[str]]:
     `name` is the file's name, after which a book without one is called.
     """
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return parse_lorebook(data, Path(name).name), []
+        try:
+            return parse_lorebook(data, Path(name).name), []
+        except ConfigError:
+            if _HAS_ENTRIES.search(data):
+                raise
+            raise ConfigError(NO_LOREBOOK) from None
     inner: Any = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
     if _is_own(inner):
         return parse_lorebook(data, Path(name).name), []

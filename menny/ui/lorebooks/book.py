@@ -29,8 +29,9 @@ def draw_book(desk: Desk, opened: OpenBook, book: Lorebook, options: Options, se
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(as_label(book.name), anchor=False, width="content")
         draw_menu(desk, opened.book_id, book)
-    draw_report(desk, options, session)
-    _draw_silent(book)
+    with st.container():  # what is open below stays open when something is said here
+        draw_report(desk, options, session)
+        _draw_silent(book)
     entries, trial = st.columns([3, 2], gap="large")
     with entries:
         _draw_settings(desk, opened, book)
@@ -77,8 +78,11 @@ def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         )
         recursive = st.toggle("Entries can call up other entries", book.recursive_scanning)
         everywhere = st.toggle("Use it in all chats", book.everywhere, help="Whoever answers.")
-        if not st.form_submit_button("Save", key="save_lorebook", type="primary", icon=":material/check:"):
-            return
+        is_saved = st.form_submit_button("Save", key="save_lorebook", type="primary", icon=":material/check:")
+        for error in opened.errors.values():
+            st.markdown(f":red[:material/error: {as_label(error)}]")
+    if not is_saved:
+        return
     values = {
         "name": sanitize(name),
         "description": sanitize(description),
@@ -91,12 +95,13 @@ def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         changed = from_data(values, Lorebook).model_dump(include=set(values))
         own_lorebooks().keep(book.model_copy(update=changed), opened.book_id)
     except ValidationError as error:
-        desk.report()
-        desk.errors = [f"{str(place[0]).capitalize()}: {text}" for place, text in field_errors(error, Lorebook)]
+        opened.errors = {
+            str(place[0]): f"{str(place[0]).capitalize()}: {text}" for place, text in field_errors(error, Lorebook)
+        }
     except MennyError as error:
-        desk.report()
-        desk.errors = [str(error)]
+        opened.errors = {"": str(error)}
     else:
+        opened.errors = {}
         desk.report("The settings were saved.")
     st.rerun()
 
@@ -124,13 +129,14 @@ def _draw_entries(opened: OpenBook, book: Lorebook) -> None:
     if pages > 1:
         st.caption(f"{len(found):,} entries")
         page = min(pages, st.pagination(pages, key=f"lore_page_{wanted}"))
-    for place in found[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]:
-        _draw_row(opened, place, book.entries[place])
+    with st.container(key="lore-entries", gap=None):
+        for place in found[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]:
+            _draw_row(opened, place, book.entries[place])
 
 
 def _draw_row(opened: OpenBook, place: int, entry: LoreEntry) -> None:
     facts = [] if entry.enabled else ["Off"]
-    facts += ["Always there"] if entry.is_always_there else []
+    facts += ["Always there"] if entry.is_always_there else [] if entry.keys else ["No keys"]
     keys = [key for key in entry.keys[:8] if key != title_of(entry)]
     facts += [", ".join(keys)] if keys and not entry.constant else []
     facts += [] if entry.keys or entry.is_always_there else ["No keys"]

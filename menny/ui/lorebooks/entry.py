@@ -52,7 +52,7 @@ def draw_entry(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         with st.container(horizontal=True, gap="small", key="persona-end"):
             save, delete = (desk, opened, book), (desk, opened, book)
             st.button("Save", key="save_entry", type="primary", icon=":material/check:", on_click=_save, args=save)
-            st.button("Cancel", key="cancel_entry", on_click=_leave, args=(opened,))
+            st.button("Cancel", key="cancel_entry", on_click=_cancel, args=(desk, opened))
             if opened.entry is not None:
                 st.button(
                     "Delete",
@@ -169,6 +169,22 @@ def _save(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         opened.errors = {"content": "Write what the model should know."}
     elif _put(desk, opened, book, (entry,)):
         desk.report(f"{title_of(entry)} was saved.")
+
+
+def _cancel(desk: Desk, opened: OpenBook) -> None:
+    """Leave the entry; what was changed in it can be brought back."""
+    place, entry, typed = opened.place, opened.entry, _values(opened)
+    _leave(opened)
+    desk.report()
+    if typed == (entry or LoreEntry(content="")).model_dump(mode="json"):
+        return
+    fields = {_key(name): st.session_state.get(_key(name)) for name in (*PLAIN, *LISTS)}
+
+    def bring_back() -> None:
+        opened.place, opened.entry, desk.book = place, entry, opened
+        st.session_state.update(fields)
+
+    desk.report("Your changes were discarded.", bring_back)
 
 
 def _delete(desk: Desk, opened: OpenBook, book: Lorebook) -> None:

@@ -68,8 +68,9 @@ def _draw_call(one: Activation) -> None:
     where = f", in “{one.called_by}”" if one.called_by else ""
     why = f"Key “{one.key}”{where}" if one.key else AFTER_OTHERS
     chance = f" · {one.entry.probability:g}% of the time" if one.entry.probability < 100 else ""
-    st.markdown(as_label(title_of(one.entry)[:80]))
-    st.caption(as_label(f"{why}{chance}"))
+    with st.container(gap=None):
+        st.markdown(as_label(title_of(one.entry)[:80]))
+        st.caption(as_label(f"{why}{chance}"))
 
 
 def _scan(book_id: str, book: Lorebook, text: str, count: Callable[[str], int], budget: int, fill: Fill) -> ScanResult:

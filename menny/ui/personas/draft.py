@@ -17,6 +17,7 @@ from menny.ui.personas.persona_store import own_personas
 from menny.ui.shared.options import read_options
 
 TEXTS = ("name", "tagline", "system_prompt", "greeting")
+PERSONAS = "Personas"  # the tab that the page opens with
 NUMBERS = tuple(Parameters.model_fields)
 
 
@@ -59,6 +60,7 @@ class Desk:
     undo: Callable[[], None] | None = None
     latest: str = ""  # the persona that a chat is offered with
     book: OpenBook | None = None  # a lorebook that is open
+    shelf: str = PERSONAS  # the tab that is open
     imports: int = 0  # how often files were taken in: each time, the field for them is a new one
 
     @classmethod

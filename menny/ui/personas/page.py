@@ -5,7 +5,7 @@ import streamlit as st
 from menny.ui.lorebooks.book import draw_book
 from menny.ui.lorebooks.entry import draw_entry
 from menny.ui.lorebooks.shelf import draw_shelf
-from menny.ui.personas.draft import Desk
+from menny.ui.personas.draft import PERSONAS, Desk
 from menny.ui.personas.editor import draw_editor
 from menny.ui.personas.gallery import draw_gallery
 from menny.ui.session import Session
@@ -28,7 +28,9 @@ def draw_personas() -> None:
                 draw_entry(desk, desk.book, book)
             return
         desk.book = None
-        personas, lorebooks = st.tabs(["Personas", "Lorebooks"], key=SHELVES, on_change="rerun")
+        st.session_state.setdefault(SHELVES, desk.shelf)
+        personas, lorebooks = st.tabs([PERSONAS, "Lorebooks"], key=SHELVES, on_change="rerun")
+        desk.shelf = st.session_state[SHELVES]  # Streamlit forgets it while a lorebook or another page is open
         if personas.open:
             with personas:
                 draw_gallery(desk, options, session)

@@ -57,6 +57,10 @@ def test_a_book_is_made_an_entry_written_and_its_key_called_up_in_a_chat(stage: 
     assert not page.exception
     kept = book(stage, "new-lorebook").entries[0]
     assert (kept.keys, kept.content) == (("moss", "/(/"), "The moss glows.")
+    page.text_input[0].set_value("")
+    page.button(key="save_lorebook").click().run()
+    assert "Name: This can't be empty." in shown(page)
+    page.text_input[0].set_value("New lorebook")
     page.toggle[1].set_value(True)
     page.button(key="save_lorebook").click().run()
     assert not page.exception
@@ -81,6 +85,14 @@ def test_entries_are_edited_deleted_and_brought_back(stage: Stage) -> None:
     page.button(key="undo").click().run()
     assert book(stage, "glade").entries[1] == FAIR
     page.button(key="entry-1").click().run()
+    page.button(key="cancel_entry").click().run()
+    assert "discarded" not in shown(page)  # nothing was changed
+    page.button(key="entry-1").click().run()
+    page.text_area(key="lore_content").set_value("No fair.").run()
+    page.button(key="cancel_entry").click().run()
+    assert "Your changes were discarded." in shown(page)
+    page.button(key="undo").click().run()
+    assert page.text_area(key="lore_content").value == "No fair."
     put(stage, "glade", FAIR, MOSS)
     page.text_area(key="lore_content").set_value("Mine.").run()
     page.button(key="save_entry").click().run()
@@ -102,7 +114,7 @@ def test_a_typed_text_shows_what_it_calls_up_and_keys_that_never_match_are_named
     assert "Key “moss”, in “fair”" in shown(page)
     page.text_input(key="lore_search").set_value("glows").run()
     assert [button.key for button in page.button if str(button.key).startswith("entry-")] == ["entry-0"]
-    page = shelf(stage)
+    page.button(key="close_lorebook").click().run()
     page.button(key="edit-lore-names").click().run()
     page.text_area(key="lore_trial").set_value("Where is Menny's hat?").run()
     assert "**2 entries**" in shown(page)
