@@ -200,7 +200,7 @@ def prepares(source: ModelSource) -> bool:
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
     """Return the models of a server that isn't in the catalogue yet, with their contexts. Raises MennyError."""
     if not is_address(address):
-        raise ConfigError("This server address isn't valid: it looks like http://127.0.0.1:8000/v1.")
+        raise ConfigError("This server address isn't valid: one looks like http://127.0.0.1:8000/v1.")
     if not (models := served_models(Server(address, key=key or credentials.key_of(address, variable)))):
         raise EngineError(f"{address} lists no model: have it serve one, then connect again.")
     return models

@@ -9,7 +9,7 @@ import httpx2
 
 from menny.errors import EngineError, MennyError
 
-BAD_ADDRESS = "This server address isn't valid: it looks like http://127.0.0.1:8000/v1."
+BAD_ADDRESS = "This server address isn't valid: one looks like http://127.0.0.1:8000/v1."
 BAD_KEY = "The key for {address} has characters that no key has: copy it once more."
 BAD_PROXY = (
     "The proxy that this machine's environment names can't be used: HTTP_PROXY, HTTPS_PROXY and ALL_PROXY have to look "
@@ -19,7 +19,7 @@ BAD_CERTIFICATES = (
     "The certificates that this machine's environment names can't be read: correct or unset SSL_CERT_FILE, then start "
     "Menny again."
 )
-NO_CONNECTION = "There is no connection to {address}: is the server running, and its address right?"
+NO_CONNECTION = "There is no connection to {address}: is the server running, and is the address right?"
 NO_ANSWER = "{address} doesn't answer: check that it is still working, or ask again."
 NOT_THE_PROTOCOL = (
     "{address} sends what isn't the protocol: it may not be an OpenAI-compatible server, or is /v1 missing?"

@@ -96,7 +96,7 @@ def model_at(place: Path) -> Path:
             raise ModelError(f"{place} is not a model: give its folder, or a .gguf file.")
         return place
     if not os.path.isdir(place):
-        raise ModelError(f"There is no model at {place}: put its folder or .gguf file there.")
+        raise ModelError(f"There is no model at {place}: check the path, or put its folder or .gguf file there.")
     model = find_model(place)
     if model == place:
         find_weights(place)

@@ -225,10 +225,10 @@ def _draw_bar(session: Session, entry: MessageNode, speakers: Speakers, is_withh
             case "step":
                 session.chat.choose(value)
 
-    choices = [
-        ("Another persona", [(f"persona:{one.id}", one.name) for one in speakers.personas.values()]),
-        ("Another model", [(f"model:{one}", speakers.models[one]) for one in speakers.present]),
-    ]
+    persona, model = (one.id if one else "" for one in (session.persona, session.model))  # they answer anyway
+    personas = [(f"persona:{one.id}", one.name) for one in speakers.personas.values() if one.id != persona]
+    models = [(f"model:{one}", speakers.models[one]) for one in speakers.present if one != model]
+    choices = [("Another persona", personas), ("Another model", models)]
     tools = [("Regenerate", "Regenerate the reply"), BRANCH, RECEIPT, ("Delete", "Delete from here")]
     if entry.parent is None:  # some imported chats begin with a reply
         tools, choices = [BRANCH, tools[-1]], []

@@ -20,15 +20,17 @@ from menny.ui.session import Session
 from menny.ui.shared.feedback import TOAST
 from menny.ui.shared.options import Options
 
+WIDTH = 440  # pixels of a form, so that an error in it doesn't move the fields
+
 
 def draw_adding(session: Session, options: Options) -> None:
     """Draw the buttons above the cards, and a toast for what was done."""
     with st.container(horizontal=True, width="content", gap="small"):
-        with popover("Add a model", "add_model", ":material/add:"):
+        with popover("Add a model", "add_model", ":material/add:"), st.container(width=WIDTH):
             _draw_add_model(session, options)
-        with popover("Add a server", "add_server", ":material/cloud:"):
+        with popover("Add a server", "add_server", ":material/cloud:"), st.container(width=WIDTH):
             _draw_add_server(session, options)
-        with popover("Token", "token", ":material/key:"):
+        with popover("Token", "token", ":material/key:"), st.container(width=WIDTH):
             _draw_token(session)
     if sentence := session.feedback.pop(TOAST):
         st.toast(as_label(sentence))

@@ -68,7 +68,7 @@ def _draw_fields(session: Session, options: Options, profile: Profile | None) ->
         key="profile_personas",
         placeholder="None",
     )
-    is_default = st.toggle("In all other chats", value=default or not options.profiles, key="profile_default")
+    is_default = st.toggle("Use it in all other chats", value=default or not options.profiles, key="profile_default")
     errors = st.container()  # above the buttons, where it is in sight on a phone
     with st.container(horizontal=True, gap="small"):
         is_saved = st.button("Save", type="primary", key="profile_save")

@@ -304,7 +304,7 @@ def test_a_server_that_keeps_no_list_has_the_model_that_is_named(server: FakeSer
 
 @pytest.mark.parametrize("address", ["http://[::1", "http://a:b/v1", "http://\u0000"])
 def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
-    with pytest.raises(EngineError, match="it looks like http://127"):
+    with pytest.raises(EngineError, match="one looks like http://127"):
         served_models(Server(address))
 
 

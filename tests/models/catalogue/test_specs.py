@@ -264,7 +264,8 @@ def test_an_entry_with_a_path_is_looked_for_in_the_models_folder_or_where_it_say
     specs, _ = load_catalogue(tmp_path / "models.yaml", models)
 
     assert [spec.path() for spec in specs[:3]] == [near, far, None]
-    assert specs[2].how_to_get == f"There is no model at {models}/none: put its folder or .gguf file there."
+    advice = "check the path, or put its folder or .gguf file there."
+    assert specs[2].how_to_get == f"There is no model at {models}/none: {advice}"
 
 
 # --- a user's own file, servers, and what else lies in the hub's cache ----------------------------------------------
