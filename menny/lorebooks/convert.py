@@ -159,10 +159,7 @@ def unchanged(entry: LoreEntry, kind: str) -> dict[str, Any] | None:
 
 
 class _LeftOut:
-    """The notices of an import: one for each kind of thing that was left out, with the number of them.
-
-    What is kept but not used has one notice together.
-    """
+    """The notices of an import: one for each kind of thing that was left out, with the number of them."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}

@@ -37,6 +37,7 @@ class Draft:
     rows: list[int] = field(default_factory=list)  # the numbers of the examples' fields
     errors: dict[str, str] = field(default_factory=dict)  # by field
     error: str = ""  # one that concerns no field
+    opened: Mapping[str, Any] = field(default_factory=dict)  # the fields' values when it was opened
 
 
 @dataclass(slots=True, eq=False)
@@ -173,10 +174,10 @@ def keep_draft() -> None:
 
 
 def drop_draft() -> None:
-    """Leave the editor; the draft can be brought back."""
+    """Leave the editor; a draft that was changed can be brought back."""
     desk = Desk.current()
     draft, desk.draft = desk.draft, None
-    if draft is None:
+    if draft is None or (draft.picture is None and values(draft) == draft.opened):
         return
     fields = {key: value for key, value in st.session_state.items() if str(key).startswith(key_of(""))}
 
@@ -202,6 +203,7 @@ def _open(draft: Draft, persona: PersonaFile) -> None:
     for row, example in enumerate(persona.examples):
         state |= {f"user_{row}": example.user, f"assistant_{row}": example.assistant}
     st.session_state.update({key_of(name): value for name, value in state.items()})
+    draft.opened = values(draft)
 
 
 def _text_of(persona: Persona) -> tuple[str, str | None]:

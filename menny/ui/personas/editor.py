@@ -31,6 +31,10 @@ def draw_editor(draft: Draft, options: Options, session: Session) -> None:
         and own_personas().preset_file(draft.persona_id)
     ):
         st.caption("This persona is built in. Saving makes your own copy, which you can reset at any time.")
+    elif not draft.persona_id:
+        st.caption("A name and a description are enough. Everything else is optional.")
+    else:
+        st.space("xsmall")
     fields, preview = st.columns([3, 2], gap="large")
     with fields:
         _draw_who(draft)

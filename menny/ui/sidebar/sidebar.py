@@ -116,6 +116,8 @@ def _choose_theme(session: Session, options: Options) -> None:
         format_func=str.capitalize,
         on_change=lambda: session.set_app(theme=st.session_state["theme"]),
     )
+    if session.chat.is_temporary:  # which loading the page again would end
+        st.caption("Another theme shows once you leave this temporary chat.")
 
 
 def _draw_errors(errors: Sequence[ConfigError]) -> None:

@@ -200,10 +200,7 @@ function keepBox(signal) {
     box = now
     const hadFocus = performance.now() - leftAt < 500 && document.activeElement === document.body
     if (!before || !hadFocus) return
-    if (before.value && !now.value) {
-      Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(now, before.value)
-      now.dispatchEvent(new Event("input", { bubbles: true }))
-    }
+    if (before.value && !now.value) fill(now, before.value)
     now.focus()
   }
   observe(document.body, follow, signal, { childList: true, subtree: true })
@@ -309,18 +306,6 @@ function observe(element, onChange, signal, what) {
   const observer = new MutationObserver(onChange)
   observer.observe(element, what)
   signal.addEventListener("abort", () => observer.disconnect())
-}
-
-// Streamlit reads its theme from the browser's storage when the page is loaded, under the address of each page.
-function setTheme(theme) {
-  if (!theme) return
-  const name = JSON.stringify(theme[0].toUpperCase() + theme.slice(1))
-  const base = location.pathname.replace(/(personas|models)\/?$/, "")
-  const keys = ["", "personas", "models"].map(page => `stActiveTheme-${base}${page}-v2`)
-  const isNew = localStorage.getItem(keys[0]) !== name
-  if (!isNew) return
-  for (const key of keys) localStorage.setItem(key, name)
-  location.reload()
 }
 
 export default function ({ data }) {

@@ -210,6 +210,9 @@ def test_a_new_example_is_empty_also_after_another_was_removed(personas: AppTest
 def test_left_out_changes_can_be_brought_back(personas: AppTest) -> None:
     page = personas
     page.button(key="edit-nora").click().run()
+    page.button(key="cancel_persona").click().run()
+    assert "undo" not in [button.key for button in page.button]  # nothing was changed
+    page.button(key="edit-nora").click().run()
     page.text_area(key="persona_greeting").set_value("Changed").run()
     page.button(key="cancel_persona").click().run()
     page.button(key="undo").click().run()

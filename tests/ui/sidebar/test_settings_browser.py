@@ -67,8 +67,12 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             box = page.get_by_role("combobox", name="Your messages").nth(1)
             first.pick(box, "Block")
             expect(box).to_have_value("Block")
+            first.box.fill("not sent yet")
             first.choose("Theme", "Dark")  # which loads the page again
             expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
+            expect(first.box).to_have_value("not sent yet")
+            expect(page.get_by_role("combobox", name="Theme")).to_be_visible()
+            first.box.fill("")
             chat = page.url
             page.reload()
             expect_settings(page)
@@ -84,6 +88,12 @@ def test_each_setting_is_as_it_was_and_moderation_blocks_after_a_kill(browser: B
             expect(later.page.get_by_text("This message wasn't sent")).to_be_visible()
             later.new_chat()
             expect(later.page.get_by_role("spinbutton", name="Temperature, typed")).not_to_have_value("0.25")
+            later.page.get_by_role("button", name="Temporary chat").click()
+            later.choose("Theme", "Light")
+            later.page.wait_for_timeout(1000)
+            expect(later.page.get_by_text("Temporary chat. It isn't saved")).to_be_visible()
+            later.new_chat()
+            expect(later.page.get_by_test_id("stApp")).to_have_css("color-scheme", "light")
 
 
 def test_a_page_at_rest_exchanges_nothing_and_sees_what_another_tab_does(browser: Browser, staged: str) -> None:
