@@ -1,7 +1,6 @@
 """Files of lorebooks, one YAML file each. A large one is written as JSON, which is YAML too and is read much faster."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from menny.config.paths import home
 from menny.config.yaml_editor import write_yaml
 from menny.config.yaml_models import field_errors, from_data, load_folder, parse_yaml, yaml_files
 from menny.config.yaml_reader import MAX_BYTES as MAX_YAML
-from menny.config.yaml_reader import PlainYamlError, decoded
+from menny.config.yaml_reader import PlainYamlError, decoded, parse
 from menny.errors import ConfigError
 from menny.files import file_name, read_file, write_atomic, writing
 from menny.lorebooks.convert import NO_LOREBOOK, lorebook_of
@@ -21,8 +20,6 @@ from menny.lorebooks.lorebook import Lorebook, LoreEntry
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 3_000_000
-
-_HAS_ENTRIES = re.compile(rb"^entries[ \t]*:", re.MULTILINE)
 
 HEADER = "# A lorebook: docs/lorebooks.md says what each key means.\n"
 
@@ -84,9 +81,9 @@ def import_lorebook(name: str, data: bytes) -> tuple[Lorebook, list[str]]:
         try:
             return parse_lorebook(data, Path(name).name), []
         except ConfigError:
-            if _HAS_ENTRIES.search(data):
-                raise
-            raise ConfigError(NO_LOREBOOK) from None
+            if _is_of_something_else(data):
+                raise ConfigError(NO_LOREBOOK) from None
+            raise
     inner: Any = read_json_object(data, "the file", MAX_BYTES, MAX_VALUES)
     if _is_own(inner):
         return parse_lorebook(data, Path(name).name), []
@@ -113,6 +110,14 @@ def _is_own(found: dict[str, Any]) -> bool:
         return False
     first = entries[0] if entries and isinstance(entries[0], dict) else {}
     return set(found) <= set(Lorebook.model_fields) and set(first) <= set(LoreEntry.model_fields)
+
+
+def _is_of_something_else(data: bytes) -> bool:
+    """True for YAML without entries, as a persona's is."""
+    try:
+        return "entries" not in parse(decoded(data)).data
+    except PlainYamlError:
+        return False
 
 
 def _reads_as(text: str, book: Lorebook) -> bool:

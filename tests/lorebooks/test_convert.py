@@ -278,7 +278,7 @@ def test_twenty_megabytes_come_in_and_are_there_after_a_restart(tmp_path: Path) 
         (b"[1]", "the file isn't a JSON object"),
         (b"{", "the file isn't valid JSON"),
         (b'{"a": 1}', "it isn't a lorebook: there are no entries"),
-        (b"\x89PNG and more", "it isn't a lorebook: there are no entries"),
+        (b"name: x\ntagline: y\n", "it isn't a lorebook: there are no entries"),
         (b"entries: [\n", "this isn't valid YAML"),
         (b'{"entries": 7}', "it isn't a lorebook: there are no entries"),
     ],

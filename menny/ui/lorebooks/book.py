@@ -136,7 +136,7 @@ def _draw_entries(opened: OpenBook, book: Lorebook) -> None:
 
 def _draw_row(opened: OpenBook, place: int, entry: LoreEntry) -> None:
     facts = [] if entry.enabled else ["Off"]
-    facts += ["Always there"] if entry.is_always_there else [] if entry.keys else ["No keys"]
+    facts += ["Always there"] if entry.is_always_there else []
     keys = [key for key in entry.keys[:8] if key != title_of(entry)]
     facts += [", ".join(keys)] if keys and not entry.constant else []
     facts += [] if entry.keys or entry.is_always_there else ["No keys"]
