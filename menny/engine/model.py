@@ -3,7 +3,7 @@
 Legend of shapes: B batch, L tokens, T tokens to attend to, H heads, K KV heads, D head_dim, V vocabulary.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -185,12 +185,13 @@ class Mistral(nn.Module):
             start += one.length
         if not wanted:
             return [None] * len(passes)
-        logits = self.logits(x if n_wanted == start else mx.concatenate(wanted, axis=1))
-        return [None if place is None else self._part(logits, place) for place in places]
+        logits = self.logits_apart(x if n_wanted == start else mx.concatenate(wanted, axis=1), filter(None, places))
+        return [None if place is None else next(logits) for place in places]
 
-    def _part(self, logits: mx.array, place: slice) -> mx.array:
-        """One pass's logits [1, L, V] of those of all."""
-        return logits[:, place]
+    def logits_apart(self, x: mx.array, places: Iterable[slice]) -> Iterator[mx.array]:
+        """The logits [1, L, V] at each of these places of the last block's output [1, L, dim]."""
+        logits = self.logits(x)
+        return (logits[:, place] for place in places)
 
     def hidden(self, x: mx.array, cache: Cache) -> mx.array:
         """Run the blocks: [B, L, dim] → [B, L, dim]."""

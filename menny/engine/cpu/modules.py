@@ -29,11 +29,15 @@ class PackedLinear(nn.Module):
         self._matrix = describe([packed])
 
     def __call__(self, x: mx.array) -> mx.array:
+        return mx.array(self.product(x)).reshape(*x.shape[:-1], -1)
+
+    def product(self, x: mx.array) -> np.ndarray:
+        """x [..., in] → [L, out], in NumPy."""
         rows = filled(rows_of(x))
         out = np.empty((len(rows), self.packed.rows), np.float32)
         a = vectors(rows, self.packed)
         self._pool.run(linear, (self._matrix, 0, a, len(rows), out.reshape(-1)), STAGES * STAGE)
-        return back(out, x, self.packed.shape[-2])
+        return out[: x.size // x.shape[-1], : self.packed.shape[-2]]
 
 
 class PackedEmbedding(PackedLinear):
@@ -58,7 +62,7 @@ class PackedFeedForward(nn.Module):
         self._matrices = describe(self.packed)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return back(self.rows(rows_of(x)), x, x.shape[-1])
+        return mx.array(self.rows(rows_of(x))).reshape(x.shape)
 
     def rows(self, x: np.ndarray, expert: int = 0) -> np.ndarray:
         """x [L, dim] → [L, dim]."""
@@ -82,7 +86,7 @@ class PackedMoE(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         rows = rows_of(x)
-        logits = rows_of(self.gate(x))  # [N, E]
+        logits = self.gate.product(x)  # [N, E]
         chosen = np.argsort(-logits, axis=-1, kind="stable")[:, : self.n_chosen]
         largest = np.take_along_axis(logits, chosen, axis=-1)
         shares = np.exp(largest - largest[:, :1])
@@ -115,9 +119,3 @@ def vectors(rows: np.ndarray, packed: Packed) -> Vectors:
     groups = rows.size // packed.group if packed.group else 0
     n = np.zeros(rows.size if groups else 0, np.int16)
     return Vectors(rows.reshape(-1), n, np.zeros(groups, np.float32), np.zeros(groups, np.float32))
-
-
-def back(out: np.ndarray, x: mx.array, width: int) -> mx.array:
-    """Rows [L, n], filled up or not, in the shape of x but for the last."""
-    n_rows = x.size // x.shape[-1]
-    return mx.array(out[:n_rows, :width].reshape(*x.shape[:-1], width))

@@ -1,5 +1,6 @@
 """A Mistral whose matrices our kernels multiply, as the file has them."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import mlx.core as mx
@@ -10,7 +11,6 @@ from mlx.utils import tree_flatten, tree_unflatten
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.quantization import SMALL_GROUP, expand, widen
 from menny.engine.checkpoints.weight_names import KINDS
-from menny.engine.cpu.arrays import in_order
 from menny.engine.cpu.block_runner import MOST, BlockRunner, PackedBlock
 from menny.engine.cpu.blocks import GATE, W1, W2, W3, WO, WQKV
 from menny.engine.cpu.matrix import Packed, can_pack, is_packable, pack, pack_quantized
@@ -73,9 +73,13 @@ class PackedMistral(Mistral):
         last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
         return self._runner is not None and isinstance(last, PackedLinear)
 
-    def _part(self, logits: mx.array, place: slice) -> mx.array:
-        """A copy: views would have to be evaluated, each by itself."""
-        return mx.array(in_order(logits)[:, place])
+    def logits_apart(self, x: mx.array, places: Iterable[slice]) -> Iterator[mx.array]:
+        """As in Mistral: arrays of their own, as views of one would have to be evaluated, each by itself."""
+        last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
+        if not isinstance(last, PackedLinear):
+            return super().logits_apart(x, places)
+        logits = last.product(self.norm(x))
+        return (mx.array(logits[None, place]) for place in places)
 
     @property
     def is_exact(self) -> bool:
