@@ -17,9 +17,11 @@ from menny.engine.args import ModelArgs
 from menny.engine.cache import BLOCK
 from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
+from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.checkpoints.weight_names import GGUF, KINDS
 from menny.engine.cpu.kernels import have_kernels
 from menny.engine.cpu.matrix import packed_bits
+from menny.engine.cpu.scales import nbytes_in_steps
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import default_limit
@@ -229,4 +231,8 @@ def _bytes_packed(name: str, shape: tuple[int, ...], source: Source) -> int:
     if f"{name}.scales" not in source.listed:
         return nbytes
     kinds = KINDS[1:2] if name in source.without_biases else KINDS[1:]
-    return count * packed_bits(8 * nbytes // count) // 8 + sum(source.sizes[f"{name}.{kind}"] for kind in kinds)
+    scales = source.sizes[f"{name}.scales"]
+    group = SMALL_GROUP if name in source.in_small_groups else GROUP
+    if source.names is GGUF and scales == 4 * count // group:  # a K-quant's, which MLX would have in float32
+        scales = nbytes_in_steps(count // group, group)
+    return count * packed_bits(8 * nbytes // count) // 8 + len(kinds) * scales

@@ -20,6 +20,7 @@ from typing import Self
 import mlx.core as mx
 
 from menny.engine.cache_files import CacheFolder, files_of
+from menny.engine.cpu.kernels import keep_compiled
 from menny.engine.distributed.pipeline import PAUSE, Pipeline
 from menny.engine.distributed.ring import lost
 from menny.engine.generate import generate
@@ -220,6 +221,7 @@ class Engine:
                 scheduler.step()
                 if not is_settled and not scheduler.rows:  # the first request had further kernels read
                     is_settled = True
+                    keep_compiled()
                     return_freed_memory()
                     return_compiler()
             self._file_caches(runtime, lambda: False)

@@ -49,6 +49,12 @@ def _prepared() -> "type[PackedMistral] | None":
     return PackedMistral
 
 
+def keep_compiled() -> None:
+    """Keep for later starts what a model needed besides, that was compiled since."""
+    if _prepared.cache_info().currsize and _prepared():
+        keep()
+
+
 def have_kernels() -> bool:
     """Whether this machine should have kernels; compiles none."""
     is_cpu = sys.platform == "linux" and mx.default_device().type == mx.DeviceType.cpu

@@ -1,8 +1,8 @@
 """A matrix of weights as a processor's kernels read it: as it is in the file, with every 16 rows interleaved.
 
-| form | words [rows / 16, columns / c, 16] | scales and biases [rows / 16, groups, 16] |
+| form | words [rows / 16, columns / c, 16] | scales and biases |
 | --- | --- | --- |
-| 4 bits, 8 bits | uint32 with c = 8 or 4 columns | float16 where that is exact, else float32 |
+| 4 bits, 8 bits | uint32 with c = 8 or 4 columns | see scales.py |
 | bfloat16, float16, float32 | one number, c = 1 | |
 
 Numbers of 2 and 3 bits stand in 4, those of 5 and 6 in 8: they mean the same. Biases that follow from their scales
@@ -19,12 +19,13 @@ from menny.engine.checkpoints.quantization import BITS, GROUP_SIZES, SMALL_GROUP
 from menny.engine.checkpoints.quantization import pack as pack_numbers
 from menny.engine.cpu.arrays import address_of, in_order
 from menny.engine.cpu.memory import Arena
+from menny.engine.cpu.scales import as_floats, form_of, interleaved, small_as_exact
 
 TILE = 16  # rows
 WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
 NARROW, WIDE = 4, 8  # bits of packed numbers
 
-_FIELDS = "words", "scales", "biases", "half_scales", "rows", "row_bytes", "width", "group", "tile", "tile_of_four"
+_FIELDS = "words", "scales", "biases", "scale_form", "rows", "row_bytes", "width", "group", "tile", "tile_of_four"
 DESCRIPTION = np.dtype([(name, np.int64) for name in _FIELDS])
 _TYPES = {mx.bfloat16: "bfloat16", mx.float16: "float16", mx.float32: "float32"}
 
@@ -60,11 +61,11 @@ class Packed:
     def description(self, tile: int, tile_of_four: int) -> tuple[int, ...]:
         """DESCRIPTION's numbers, with the addresses of its form's tiles. The arrays must outlive it."""
         scales, biases = (0 if part is None else address_of(part) for part in (self.scales, self.biases))
-        is_half = self.scales is not None and self.scales.dtype == np.uint16
+        form = 0 if self.scales is None else form_of(self.scales, self.group)
         rows, width = self.rows, self.shape[-1]
         row_bytes = self.words.nbytes // (TILE * self.words.shape[0])
         return (
-            address_of(self.words), scales, biases, int(is_half), rows, row_bytes, width, self.group, tile, tile_of_four
+            address_of(self.words), scales, biases, form, rows, row_bytes, width, self.group, tile, tile_of_four
         )  # fmt: skip
 
     def weights(self) -> mx.array:
@@ -79,10 +80,8 @@ class Packed:
         if self.form == "8 bits":
             words = _swap_halves(words)
         groups = (*self.shape[:-1], self.shape[-1] // self.group)
-        scales = _scales_as_floats(_separate(self.scales, groups))
-        biases = (
-            _middle(scales, self.bits) if self.biases is None else _scales_as_floats(_separate(self.biases, groups))
-        )
+        scales = _separate(as_floats(self.scales), groups)
+        biases = _middle(scales, self.bits) if self.biases is None else _separate(as_floats(self.biases), groups)
         return mx.array(words), mx.array(scales).astype(self.scale_type), mx.array(biases).astype(self.scale_type)
 
     def rows_at(self, numbers: np.ndarray) -> np.ndarray:
@@ -95,8 +94,9 @@ class Packed:
             words = _swap_halves(words)
         shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
         whole = (words[..., None] >> shifts) & np.uint32((1 << self.bits) - 1)
-        scales = _scales_as_floats(self.scales[block, :, place])
-        biases = _middle(scales, self.bits) if self.biases is None else _scales_as_floats(self.biases[block, :, place])
+        of_rows = np.arange(len(numbers)), slice(None), place
+        scales = as_floats(self.scales[block])[of_rows]
+        biases = _middle(scales, self.bits) if self.biases is None else as_floats(self.biases[block])[of_rows]
         grouped = whole.reshape(len(numbers), -1, self.group).astype(np.float32)
         return (grouped * scales[..., None] + biases[..., None]).reshape(len(numbers), -1)
 
@@ -143,10 +143,9 @@ def pack_quantized(
         words = pack_numbers(numbers, kept_bits).view(np.uint32).reshape(*shape[:-1], -1)
     if kept_bits == WIDE:
         words = _swap_halves(words)
-    if all(map(_fits_half, parts)):
-        parts = [part.astype(np.float16).view(np.uint16) for part in parts]
-    kept = [_interleave(part, arena) for part in (words, *parts)]
-    return Packed(f"{kept_bits} bits", shape, kept[0], kept[1], kept[2] if kept[2:] else None, group, scales.dtype)
+    packed = _interleave(words, arena)
+    kept = [arena.copy(interleaved(_in_tiles(part, len(shape)))) for part in small_as_exact(parts, group)]
+    return Packed(f"{kept_bits} bits", shape, packed, kept[0], kept[1] if kept[1:] else None, group, scales.dtype)
 
 
 def _middle(scales: np.ndarray, bits: int) -> np.ndarray:
@@ -158,18 +157,17 @@ def _type_of(form: str) -> mx.Dtype:
     return next(kind for kind, name in _TYPES.items() if name == form)
 
 
-def _fits_half(numbers: np.ndarray) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.array_equal(numbers.astype(np.float16).astype(np.float32), numbers, equal_nan=True))
-
-
 def _interleave(numbers: np.ndarray, arena: Arena) -> np.ndarray:
     """[..., rows, n] → [blocks, n, 16], the last block of each stacked matrix filled up."""
-    *stack, rows, width = numbers.shape
-    missing = -rows % TILE
+    return arena.copy(_in_tiles(numbers, numbers.ndim).swapaxes(1, 2))
+
+
+def _in_tiles(numbers: np.ndarray, ndim: int) -> np.ndarray:
+    """Rows of a matrix, or of a stack, of so many axes → [blocks, 16, …], the last block of each filled up."""
+    missing = -numbers.shape[ndim - 2] % TILE
     if missing:
-        numbers = np.pad(numbers, [*[(0, 0)] * len(stack), (0, missing), (0, 0)])
-    return arena.copy(numbers.reshape(-1, TILE, width).swapaxes(1, 2))
+        numbers = np.pad(numbers, [(0, missing if axis == ndim - 2 else 0) for axis in range(numbers.ndim)])
+    return numbers.reshape(-1, TILE, *numbers.shape[ndim - 1 :])
 
 
 def _separate(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -186,10 +184,6 @@ def _swap_halves(words: np.ndarray) -> np.ndarray:
     """
     halves = words.view(np.uint16).reshape(*words.shape[:-1], -1, 2, 2)
     return np.ascontiguousarray(halves.swapaxes(-1, -2)).view(np.uint32).reshape(words.shape)
-
-
-def _scales_as_floats(kept: np.ndarray) -> np.ndarray:
-    return _floats(kept, "float16" if kept.dtype == np.uint16 else "float32")
 
 
 def _floats(numbers: np.ndarray, form: str) -> np.ndarray:

@@ -52,60 +52,60 @@ def _as_floats(vectors: VectorBuilder, kind: str, address: Any) -> Any:
 
 
 @intrinsic
-def _bfloat16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _bfloat16(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("bfloat16", 1))
 
 
-def bfloat16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def bfloat16(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _bfloat16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _bfloat16(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _bfloat16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _bfloat16_of_four(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("bfloat16", TOKENS))
 
 
-def bfloat16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def bfloat16_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _bfloat16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _bfloat16_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _float16(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _float16(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float16", 1))
 
 
-def float16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def float16(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _float16(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _float16(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _float16_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _float16_of_four(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float16", TOKENS))
 
 
-def float16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def float16_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _float16_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _float16_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _float32(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _float32(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float32", 1))
 
 
-def float32(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def float32(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _float32(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _float32(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _float32_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _float32_of_four(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_plain("float32", TOKENS))
 
 
-def float32_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def float32_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _float32_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _float32_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)

@@ -6,6 +6,7 @@ import numpy as np
 
 from menny.engine.cpu.activations import Vectors, to_integers
 from menny.engine.cpu.compiling import kernel
+from menny.engine.cpu.scales import FLOAT16
 from menny.engine.cpu.tiles import TOKENS, call
 from menny.engine.cpu.together import finish_piece, next_piece, wait_until_done
 
@@ -33,18 +34,26 @@ def prepare(matrix: Matrix, a: Vectors, begin: int, end: int) -> None:
 
 
 @kernel
+def scale_bytes(form: int, groups: int) -> int:
+    """The bytes of a row's scales, in this form of scales.py."""
+    if form > FLOAT16:
+        return (groups >> form) * (4 + (1 << form))
+    return groups * (2 if form == FLOAT16 else 4)
+
+
+@kernel
 def multiply(matrix: Matrix, first: int, a: Vectors, token: int, several: bool, out: int, step: int) -> None:
     """One tile: 16 rows from `first` on, times one token's vector or those of four, to an address [tokens, step]."""
     width, words = matrix.width, matrix.words + first * matrix.row_bytes
     tile = matrix.tile_of_four if several else matrix.tile
     if matrix.group:
         groups = width // matrix.group
-        at = first * groups * (2 if matrix.half_scales else 4)
+        at = first * scale_bytes(matrix.scale_form, groups)
         scales, biases = matrix.scales + at, matrix.biases + at if matrix.biases else 0
         per_group = matrix.row_bytes // (4 * groups)
         n, u, v = address(a.n) + 2 * token * width, address(a.u), address(a.v)
         u, v = u + 4 * token * groups, v + 4 * token * groups
-        call(tile, (words, scales, biases, matrix.half_scales, groups, per_group, n, u, v, width, out, step))
+        call(tile, (words, scales, biases, matrix.scale_form, groups, per_group, n, u, v, width, out, step))
     else:
         call(tile, (words, 0, 0, 0, 0, 0, address(a.x) + 4 * token * width, 0, 0, width, out, step))
 

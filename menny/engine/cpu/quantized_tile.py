@@ -14,19 +14,20 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from menny.engine.cpu.scales import FLOAT16
 from menny.engine.cpu.tiles import AHEAD, AHEAD_OF_SEVERAL, TOKENS, UNROLLED, Generate, typed
-from menny.engine.cpu.vectors import VectorBuilder, f32, floats, halves, i32, i64, ints, pairs
+from menny.engine.cpu.vectors import VectorBuilder, f32, floats, halves, i32, i64, ints, pairs, signed
 
 
 def _quantized(bits: int, tokens: int) -> Generate:
     def generate(vectors: VectorBuilder, args: Any) -> None:
         build = vectors.builder
-        words, scales, biases, half_scales, groups, per_group, n, u, v, width, y, step = args
+        words, scales, biases, scale_form, groups, per_group, n, u, v, width, y, step = args
         sums = [vectors.variable(vectors.zero(floats)) for _ in range(tokens)]
         with cgutils.for_range(build, groups) as group:
             exact = _sums_of_group(vectors, bits, tokens, words, build.mul(group.index, per_group), per_group, n, width)
-            scale = _either(vectors, scales, group.index, half_scales)
-            bias = _bias(vectors, bits, biases, group.index, half_scales, scale)
+            scale = _of_group(vectors, scales, group.index, scale_form)
+            bias = _bias(vectors, bits, biases, group.index, scale_form, scale)
             for token in range(tokens):
                 of_x, sum_of_x = (
                     vectors.splat(vectors.load(f32, vectors.at(each, (group.index, 4), (groups, 4 * token)), align=4))
@@ -71,63 +72,75 @@ def _sums_of_group(
     return totals
 
 
-def _bias(vectors: VectorBuilder, bits: int, biases: Any, group: Any, are_half: Any, scale: Any) -> Any:
+def _bias(vectors: VectorBuilder, bits: int, biases: Any, group: Any, form: Any, scale: Any) -> Any:
     """Sixteen rows' biases of a group; where there are none, the zero is in the middle."""
     build = vectors.builder
     result = vectors.variable(build.fmul(scale, vectors.constant(-(2.0 ** (bits - 1)))))
     with build.if_then(build.icmp_signed("!=", biases, ir.Constant(i64, 0))):
-        build.store(_either(vectors, biases, group, are_half), result)
+        build.store(_of_group(vectors, biases, group, form), result)
     return build.load(result)
 
 
-def _either(vectors: VectorBuilder, numbers: Any, group: Any, are_half: Any) -> Any:
-    """Sixteen rows' scales, or biases, of a group; kept as float16 or as float32."""
+def _of_group(vectors: VectorBuilder, numbers: Any, group: Any, form: Any) -> Any:
+    """Sixteen rows' scales, or biases, of a group, in one of the forms of scales.py."""
     build = vectors.builder
     result = vectors.variable(vectors.zero(floats))
-    is_half = build.icmp_signed("!=", are_half, ir.Constant(i64, 0))
-    with build.if_else(is_half) as (then, otherwise):
+    with build.if_else(build.icmp_signed(">", form, ir.Constant(i64, FLOAT16))) as (then, otherwise):
         with then:
-            build.store(build.fpext(vectors.load(halves, vectors.at(numbers, (group, 32))), floats), result)
-        with otherwise:
-            build.store(vectors.load(floats, vectors.at(numbers, (group, 64)), align=4), result)
+            build.store(_unit_times_step(vectors, numbers, group, form), result)
+        with otherwise, build.if_else(build.icmp_signed("==", form, ir.Constant(i64, FLOAT16))) as (then, otherwise):
+            with then:
+                build.store(build.fpext(vectors.load(halves, vectors.at(numbers, (group, 32))), floats), result)
+            with otherwise:
+                build.store(vectors.load(floats, vectors.at(numbers, (group, 64)), align=4), result)
     return build.load(result)
+
+
+def _unit_times_step(vectors: VectorBuilder, numbers: Any, group: Any, form: Any) -> Any:
+    build = vectors.builder
+    count = build.shl(ir.Constant(i64, 1), form)  # groups of a unit
+    block = vectors.at(numbers, (build.mul(build.lshr(group, form), build.add(count, ir.Constant(i64, 4))), 16))
+    step = vectors.load(
+        signed, vectors.at(block, (build.and_(group, build.sub(count, ir.Constant(i64, 1))), 16), (1, 64)), 1
+    )
+    return build.fmul(vectors.load(floats, block, align=4), build.sitofp(step, floats))
 
 
 @intrinsic
-def _four_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _four_bits(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(4, 1))
 
 
-def four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def four_bits(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _four_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _four_bits(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _four_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _four_bits_of_four(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(4, TOKENS))
 
 
-def four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def four_bits_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _four_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _four_bits_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _eight_bits(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _eight_bits(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(8, 1))
 
 
-def eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def eight_bits(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _eight_bits(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _eight_bits(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)
 
 
 @intrinsic
-def _eight_bits_of_four(_, w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def _eight_bits_of_four(_, w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     return typed(_quantized(8, TOKENS))
 
 
-def eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step):
+def eight_bits_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step):
     """See above."""
-    _eight_bits_of_four(w, s, b, half_scales, groups, per_group, n, u, v, width, y, step)
+    _eight_bits_of_four(w, s, b, scale_form, groups, per_group, n, u, v, width, y, step)

@@ -23,7 +23,7 @@ _N_ARGS = 12
 Generate = Callable[[VectorBuilder, Any], None]
 
 SIGNATURE = types.void(*[types.int64] * _N_ARGS)
-"""Addresses and counts: words, scales, biases, half_scales, groups, words_per_group, n, u, v, width, y, step.
+"""Addresses and counts: words, scales, biases, scale_form, groups, words_per_group, n, u, v, width, y, step.
 
 n is [tokens, width], u and v are [tokens, groups], and y is [tokens, step]. Plain tiles read words, n (which is x, in
 float32), width, y and step.

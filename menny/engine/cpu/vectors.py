@@ -11,8 +11,8 @@ from numba.core import cgutils
 
 WIDTH = 16  # numbers in a vector
 
-half, f32, i16, i32, i64 = ir.HalfType(), ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-floats, halves, ints, shorts = (ir.VectorType(kind, WIDTH) for kind in (f32, half, i32, i16))
+half, f32, i8, i16, i32, i64 = ir.HalfType(), ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
+floats, halves, ints, shorts, signed = (ir.VectorType(kind, WIDTH) for kind in (f32, half, i32, i16, i8))
 pairs = ir.VectorType(i16, 2 * WIDTH)  # of 16-bit integers
 
 LOG2E, LN2 = 1.4426950408889634, (0.693359375, -2.12194440e-4)

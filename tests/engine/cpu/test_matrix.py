@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from menny.engine.checkpoints.quantization import expand
 from menny.engine.cpu.matrix import can_pack, is_packable, pack, pack_quantized
 from menny.engine.cpu.memory import LINE, Arena
 
@@ -71,6 +72,52 @@ def test_scales_take_no_more_room_than_they_need_to_be_exact(kind: mx.Dtype, nby
     parts = mx.quantize(drawn((32, 128), kind), 64, 4)
     packed = pack_quantized(*parts, 64, 4)
     assert packed.nbytes == 32 * 128 // 2 + 2 * 32 * 2 * nbytes
+
+
+def in_units_and_steps(rows: int, blocks: int, group: int, low: int, high: int, seed: int = 5) -> mx.array:
+    """Scales as a K-quant has them: a float16 for each 256 columns, times a small whole number for each group."""
+    draw = np.random.default_rng(seed)
+    units = draw.standard_normal((rows, blocks, 1)).astype(np.float16).astype(np.float32)
+    steps = draw.integers(low, high, (rows, blocks, 256 // group), endpoint=True)
+    return mx.array((units * steps).astype(np.float32).reshape(rows, -1))
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 40),
+    blocks=st.integers(1, 3),
+    form=st.sampled_from([(32, 4), (32, 8), (16, 8)]),
+    steps=st.sampled_from([(0, 63), (-128, 127), (-32, 31), (0, 15), (0, 0), (63, 63)]),
+    has_biases=st.booleans(),
+)
+def test_the_scales_of_k_quants_stay_as_small_as_in_their_files(
+    rows: int, blocks: int, form: tuple[int, int], steps: tuple[int, int], has_biases: bool
+) -> None:
+    group, bits = form
+    words = mx.quantize(drawn((rows, 256 * blocks)), 32, bits)[0]
+    scales = in_units_and_steps(rows, blocks, group, *steps)
+    biases = in_units_and_steps(rows, blocks, group, 0, 63, seed=6) if has_biases else scales * -(2 ** (bits - 1))
+    packed = pack_quantized(words, scales, biases, group, bits)
+    assert packed.scales is not None
+    if packed.scales.dtype != np.float16:  # which some are exact in
+        nbytes = rows * blocks * (256 // group + 4) * (1 if packed.biases is None else 2)
+        assert packed.nbytes - words.nbytes == nbytes
+    for part, before in zip(packed.quantized(), (words, scales, biases), strict=True):
+        assert mx.array_equal(part, before)
+    exact = expand((words, scales, biases), form)
+    numbers = np.arange(rows)
+    assert np.allclose(packed.rows_at(numbers), np.array(exact), rtol=0, atol=1e-6 * float(mx.abs(exact).max()))
+
+
+def test_scales_that_are_no_multiples_of_a_unit_stay_as_they_are() -> None:
+    words = mx.quantize(drawn((16, 256)), 32, 4)[0]
+    scales = in_units_and_steps(16, 1, 32, 1, 63)
+    for bad in (1 / 3, float("nan"), float("inf")):
+        scales[3, 1] = bad
+        packed = pack_quantized(words, scales, scales * 2, 32, 4)
+        assert packed.scales is not None
+        assert packed.scales.dtype == np.float32
+        assert np.array_equal(np.array(packed.quantized()[1]), np.array(scales), equal_nan=True)
 
 
 @pytest.mark.parametrize("bits", [4, 8])

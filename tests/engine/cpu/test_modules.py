@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from menny.engine.checkpoints.quantization import BITS, SMALL_GROUP, expand
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import Packed, pack, pack_quantized
-from tests.engine.cpu.test_matrix import GROUPS, TYPES, drawn
+from tests.engine.cpu.test_matrix import GROUPS, TYPES, drawn, in_units_and_steps
 
 if packed_mistral() is None:
     pytest.skip("there are no kernels here", allow_module_level=True)
@@ -71,6 +71,18 @@ def test_groups_of_16_which_mlx_lacks(has_biases: bool, n: int) -> None:
     parts = words, scales, drawn((40, 6), seed=3) if has_biases else -128 * scales
     packed = pack_quantized(*parts, SMALL_GROUP, 8)
     assert_product(packed, expand(parts, (SMALL_GROUP, 8)), drawn((n, 96), seed=1), POOLS[1], INTEGERS)
+
+
+@pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("form", [(32, 4), (32, 8), (16, 8)])
+@pytest.mark.parametrize("has_biases", [False, True])
+def test_scales_in_units_and_steps(has_biases: bool, form: tuple[int, int], n: int) -> None:
+    group, bits = form
+    words = mx.quantize(drawn((40, 512)), 32, bits)[0]
+    scales = in_units_and_steps(40, 2, group, -32, 31)
+    parts = words, scales, in_units_and_steps(40, 2, group, 0, 63) if has_biases else scales * -(2 ** (bits - 1))
+    packed = pack_quantized(*parts, *form)
+    assert_product(packed, expand(parts, form), drawn((n, 512), seed=1), POOLS[1], INTEGERS)
 
 
 @pytest.mark.parametrize("n", [1, 6])
