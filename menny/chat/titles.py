@@ -17,9 +17,14 @@ EXCERPT = 600  # characters of the question, and of the answer
 MOST_TOKENS = 24
 LONGEST, MOST_WORDS = 60, 8
 
+EXAMPLE = ("How long do eggs boil?", "Six minutes for soft ones, ten for hard ones.", "Boiling eggs")
+
 _LABEL = re.compile(r"^(?:title|chat title|topic)\s*[:\-–]\s*", re.IGNORECASE)
 _WRAPPING = " \t\"'“”‘’«»`*_#>-–—.:;,"
-_PHRASES = re.compile(r"^(?:sure|certainly|of course|here(?:'s| is)|okay|i |i'm|as an? )", re.IGNORECASE)
+_PHRASES = re.compile(
+    r"^(?:sure|certainly|of course|here(?:'s| is)|okay|i |i'm|as an? )|\b(?:this chat|(?:good|perfect) title)\b",
+    re.IGNORECASE,
+)
 
 
 def write_title(chat: Chat, engine: Engine, settings: ReplySettings, is_cancelled: Callable[[], bool]) -> None:
@@ -46,16 +51,23 @@ def write_title(chat: Chat, engine: Engine, settings: ReplySettings, is_cancelle
         if is_cancelled():
             stream.cancel()
             return
-    if title := cleaned("".join(pieces)):
+    title = cleaned("".join(pieces))
+    if title and title != EXAMPLE[-1]:  # of which the smallest models make a title for every greeting
         chat.retitle(title, before)
 
 
 def request(question: str, answer: str) -> list[Message]:
-    """The messages that ask for a title."""
-    exchange = f"User: {question[:EXCERPT]}\n\nAssistant: {answer[:EXCERPT]}"
+    """The messages that ask for a title, after an example, without which small models write a sentence."""
+
+    def asked(question: str, answer: str) -> Message:
+        exchange = f"User: {question[:EXCERPT]}\n\nAssistant: {answer[:EXCERPT]}"
+        return Message("user", f"{exchange}\n\nWrite the title of this chat.")
+
     return [
         Message("system", "You write titles of chats: two to six words that name the subject, and nothing else."),
-        Message("user", f"{exchange}\n\nWrite the title of this chat."),
+        asked(*EXAMPLE[:2]),
+        Message("assistant", EXAMPLE[-1]),
+        asked(question, answer),
     ]
 
 
@@ -63,6 +75,8 @@ def cleaned(text: str) -> str:
     """The title in a model's answer; empty where it isn't one: no words, too many, or a sentence about itself."""
     line = next((line for line in sanitize(text).splitlines() if line.strip(_WRAPPING)), "")
     title = _LABEL.sub("", line.strip(_WRAPPING)).strip(_WRAPPING)
-    title = " ".join(title.split())
-    is_title = 2 <= len(title) <= LONGEST and len(title.split()) <= MOST_WORDS and not is_blank(title)
-    return "" if not is_title or _PHRASES.match(title) or title[0] in "[<{(" else title
+    words = title.split()
+    title = " ".join(words)
+    repeats = len(words) - len({word.strip(_WRAPPING).casefold() for word in words})
+    is_title = 2 <= len(title) <= LONGEST and len(words) <= MOST_WORDS and not is_blank(title) and repeats < 3
+    return "" if not is_title or _PHRASES.search(title) or title[0] in "[<{(" else title

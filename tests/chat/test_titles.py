@@ -16,6 +16,7 @@ from tests.chat.test_conversation import Sampling, Scripted, saying
         ("\n\n**Rain,  and  clouds**", "Rain, and clouds"),
         ("雨の話", "雨の話"),
         *((one, "") for one in ("", "\u200b", "  . ", "x" * 61, "a b c d e f g h i", "Sure! Here it is", "[INST] x")),
+        *((one, "") for one in ("The perfect title for this chat.", "Rice, rice, rice, rice", " ".join(["word"] * 60))),
     ],
 )
 def test_an_answer_is_a_title_or_nothing(answer: str, title: str) -> None:
@@ -41,4 +42,5 @@ def test_a_chat_gets_the_models_title_once_and_never_over_the_users() -> None:
     assert titled("About rain", "Weather") == "About rain"
     assert titled("About rain", title="Mine") == "Mine"
     assert titled("Sure, I can do that") == "What is rain?"
+    assert titled("Boiling eggs") == "What is rain?"  # the title of the example
     assert titled("About rain", stops_after=3) == "What is rain?"  # somebody waits
