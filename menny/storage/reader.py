@@ -5,6 +5,7 @@ regenerated. One of them is chosen; following the chosen ones from the start giv
 conversation as it is shown and as the model gets it.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from sqlite3 import Row
@@ -12,8 +13,9 @@ from sqlite3 import Row
 from menny.errors import StorageError
 from menny.storage.database import Database
 from menny.storage.recall import recall
-from menny.storage.rows import as_conversation, as_entry, message_row, walk
+from menny.storage.rows import as_conversation, as_entry, message_row, untouched_since, walk
 from menny.storage.search import search
+from menny.storage.upkeep import DAY
 from menny.storage.values import Conversation, MessageNode, SearchResult, Transcript
 from menny.storage.writers import Writers
 
@@ -50,6 +52,11 @@ class ChatReader:
         with self._database.read() as db:
             rows = db.execute(f"SELECT DISTINCT {FOLDER} FROM conversations WHERE deleted IS NULL").fetchall()  # noqa: S608
         return sorted((row[0] for row in rows if isinstance(row[0], str) and row[0]), key=str.casefold)
+
+    def untouched(self, days: int, keep: Collection[str] = ()) -> int:
+        """Return how many conversations `ChatStore.delete_untouched` would delete."""
+        with self._database.read() as db:
+            return len(untouched_since(db, time.time() - days * DAY, keep))
 
     def deleted_conversations(self) -> list[Conversation]:
         """Return the conversations in the bin, the latest deletion first."""

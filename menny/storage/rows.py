@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from sqlite3 import Connection, Row
 from typing import Any
 
@@ -175,6 +175,12 @@ def change_conversation(db: Connection, conversation_id: str, column: str, value
         (value, conversation_id),
     )
     revise_list(db)
+
+
+def untouched_since(db: Connection, then: float, keep: Collection[str]) -> list[str]:
+    """Return the ids of the conversations without a change since a time, but for pinned ones and those in `keep`."""
+    rows = db.execute("SELECT id FROM conversations WHERE deleted IS NULL AND NOT pinned AND updated < ?", (then,))
+    return [row["id"] for row in rows if row["id"] not in keep]
 
 
 def deletion_time(db: Connection, conversation_id: str) -> float:

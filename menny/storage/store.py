@@ -36,6 +36,7 @@ from menny.storage.rows import (
     title_given,
     title_of,
     touch,
+    untouched_since,
 )
 from menny.storage.upkeep import DAY, mark_interrupted, remove_expired
 from menny.storage.values import MessageNode, Opening, ReplyStats, Transcript
@@ -234,11 +235,7 @@ class ChatStore(ChatReader):
         Returns their number. They can be brought back, as any that was deleted.
         """
         with self._database.write() as db:
-            rows = db.execute(
-                "SELECT id FROM conversations WHERE deleted IS NULL AND NOT pinned AND updated < ?",
-                (time.time() - days * DAY,),
-            ).fetchall()
-            old = [row["id"] for row in rows if row["id"] not in keep]
+            old = untouched_since(db, time.time() - days * DAY, keep)
             for conversation_id in old:
                 change_conversation(db, conversation_id, "deleted", deletion_time(db, conversation_id))
         return len(old)
@@ -248,9 +245,12 @@ class ChatStore(ChatReader):
         with self._database.write() as db:
             change_conversation(db, conversation_id, "deleted", deletion_time(db, conversation_id))
 
-    def undelete(self, conversation_id: str) -> None:
-        """Bring a deleted conversation back."""
-        self._change(conversation_id, "deleted", None)
+    def undelete(self, conversation_id: str, *, is_touched: bool = False) -> None:
+        """Bring a deleted conversation back; one that is touched isn't old any more for `delete_untouched`."""
+        with self._database.write() as db:
+            change_conversation(db, conversation_id, "deleted", None)
+            if is_touched:
+                change_conversation(db, conversation_id, "updated", time.time())
 
     def purge(self, conversation_id: str = "") -> None:
         """Remove a deleted conversation for good; without an id, all that are deleted."""

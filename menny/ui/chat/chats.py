@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -97,6 +98,12 @@ class Chats:
                 return
             self._tidied, self._next_tidying = days, time.monotonic() + TIDY_EVERY
             self.store.delete_untouched(days, keep=list(self._open))
+
+    def untouched(self, days: int) -> int:
+        """Return how many chats `tidy` would put into the bin; 0 where the store can't be read."""
+        with self.guard, suppress(StorageError):
+            return self.store.untouched(days, keep=list(self._open)) if self.store else 0
+        return 0
 
     def job_of(self, chat_id: str) -> ReplyJob | None:
         """Return the reply under way in a chat, if there is one."""

@@ -172,7 +172,7 @@ def _purge(store: ChatStore, conversation_id: str = "") -> None:
 
 
 def _restore(session: Session, store: ChatStore, conversation: Conversation) -> None:
-    session.attempt(lambda: store.undelete(conversation.id))
+    session.attempt(lambda: store.undelete(conversation.id, is_touched=True))
     session.open(conversation.id)
     session.close_dialog()
 

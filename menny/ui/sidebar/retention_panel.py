@@ -5,10 +5,23 @@ import streamlit as st
 from menny.ui.session import Session
 
 DAYS = (7, 30, 90, 365)
+ASKED = "asked_days"  # in the session's state: the days that were chosen, while the question about them is open
 
 
 def choose_deletion(session: Session, days: int | None) -> None:
-    """Draw the choice of days without a message after which chats go to the bin."""
+    """Draw the choice of days without a message after which chats go to the bin.
+
+    Where some would go there at once, the choice holds only after a question.
+    """
+
+    def choose() -> None:
+        chosen = st.session_state["delete_chats_after"]
+        if chosen and session.chats.untouched(chosen):
+            st.session_state[ASKED] = chosen
+        else:
+            st.session_state.pop(ASKED, None)
+            session.set_app(delete_chats_after=chosen or None)
+
     options = sorted({0, *DAYS, days or 0})  # an option None would be shown as no choice at all
     st.session_state["delete_chats_after"] = days or 0
     st.selectbox(
@@ -16,10 +29,28 @@ def choose_deletion(session: Session, days: int | None) -> None:
         options,
         key="delete_chats_after",
         format_func=lambda one: f"After {one} day{'s' if one != 1 else ''}" if one else "Never",
-        on_change=lambda: session.set_app(delete_chats_after=st.session_state["delete_chats_after"] or None),
+        on_change=choose,
         help="Chats with no new message for this long go to the bin, where you can restore them for 30 days. "
         "Pinned chats stay.",
     )
+    if asked := st.session_state.get(ASKED):
+        _ask(session, asked)
+
+
+def _ask(session: Session, days: int) -> None:
+    """Draw the question before chats go to the bin."""
+    number = session.chats.untouched(days)
+
+    def agree() -> None:
+        st.session_state.pop(ASKED, None)
+        session.set_app(delete_chats_after=days)
+
+    which = "1 chat has" if number == 1 else f"{number:,} chats have"
+    them = "It goes" if number == 1 else "They go"
+    st.caption(f"{which} had no message for {days} days. {them} to the bin now, and are erased 30 days later.")
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button(f"Delete after {days} days", key="agree-days", type="primary", on_click=agree)
+        st.button("Cancel", key="cancel-days", on_click=lambda: st.session_state.pop(ASKED, None))
 
 
 def draw_temporary(session: Session) -> None:

@@ -53,7 +53,8 @@ def test_untouched_chats_go_to_the_bin_but_for_pinned_and_open_ones(tmp_path: Pa
     chats.tidy(30)
     assert reading
     assert {one.title for one in chats.store.conversations()} == {"new", "pinned", "being read"}
-    chats.store.undelete(old)
+    chats.store.undelete(old, is_touched=True)
+    assert chats.untouched(30) == chats.store.delete_untouched(30, keep=[read]) == 0  # it stays, once restored
     assert len(chats.store.conversations()) == 4
     assert new in [one.id for one in chats.store.conversations()]
 
@@ -64,6 +65,9 @@ def test_the_days_are_a_setting(stage: Stage) -> None:
     page = stage.open_page()
     assert len(ChatStore(store_file()).conversations()) == 1
     page.selectbox(key="delete_chats_after").select(365).run()
+    assert "1 chat has had no message for 365 days." in " ".join(caption.value for caption in page.caption)
+    assert not settings_file().exists()
+    page.button(key="agree-days").click().run()
     assert "delete_chats_after: 365" in settings_file().read_text()
     page.run()
     assert ChatStore(store_file()).conversations() == []
