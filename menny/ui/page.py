@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
 from menny.config.paths import keep_kernels
+from menny.documents import MOST_BYTES
 from menny.models.catalogue import ModelSpec, PathSource
 from menny.models.loader import why_no_continuing
 from menny.ui.chat.address import follow_address, show_address
@@ -40,8 +41,6 @@ from menny.ui.sidebar.guardrail_panel import draw_instructions
 from menny.ui.sidebar.retention_panel import draw_temporary
 from menny.ui.sidebar.sidebar import draw_sidebar
 from menny.ui.sidebar.thinking_panel import asked_words
-
-MOST_UPLOADED = 200  # megabytes; the browser holds back what is beyond without saying why, and we say it of the rest
 
 
 def main() -> None:
@@ -141,7 +140,7 @@ def _send_what_was_typed(session: Session, choices: Choices, spoken: Callable[[S
             f"Message {choices.persona.name}",
             key=MESSAGE,
             accept_file="multiple",
-            max_upload_size=MOST_UPLOADED,
+            max_upload_size=MOST_BYTES >> 20,
             disabled=bool(error),
             on_submit=session.keep_typed,
         )

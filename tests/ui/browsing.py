@@ -247,12 +247,16 @@ class Visitor:
         self.pick(self.page.get_by_role("combobox", name=label), option)
 
     def pick(self, box: Locator, option: str) -> None:
-        """Choose in a box; once more where its list closes before, as it does when the page is drawn or scrolled."""
+        """Choose in a box."""
+        self.open_list(box, lambda: self.page.get_by_role("option", name=option).first.click(timeout=REST))
+
+    def open_list(self, box: Locator, use: Callable[[], None]) -> None:
+        """Open a box's list and use it; once more where it closes before, as when the page is drawn or scrolled."""
         box.scroll_into_view_if_needed()
         self.page.wait_for_timeout(100)
         for _ in range(PRESSES):
             box.click()
             with suppress(NotInTime):
-                self.page.get_by_role("option", name=option).first.click(timeout=REST)
+                use()
                 return
-        pytest.fail(f"The list with {option} doesn't stay open.")
+        pytest.fail("The list doesn't stay open.")

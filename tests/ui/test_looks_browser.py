@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.ui.browsing import Visitor
+from tests.ui.browsing import REST, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -18,6 +18,28 @@ LOOKS = {
     "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
 }
+
+PHONE_WIDTH = 768  # pixels; what is narrower is made for fingers
+TOO_SMALL = """() => {
+  const CONTROLS = `button, a[href], summary, textarea, input:not([type="file"]), [role="button"], [role="tab"],
+    [role="option"], [role="menuitem"]`
+  const HOLDERS = `label, [role="group"], [data-testid="stTextInputRootElement"],
+    [data-testid="stNumberInputContainer"], [data-testid="stChatInput"]` // a finger on them is on what they hold
+  const all = root => [...root.querySelectorAll("*")].flatMap(one => [
+    ...(one.matches(CONTROLS) ? [one] : []), ...(one.shadowRoot ? all(one.shadowRoot) : [])])
+  const isSeen = one => one.checkVisibility({ visibilityProperty: true }) && !one.disabled
+    && one.getBoundingClientRect().width > 1 && !one.closest('[data-collapsed="true"]')
+    && getComputedStyle(one.parentElement ?? one).clipPath === "none"
+  const sizeOf = one => {
+    const box = one.getBoundingClientRect(), around = one.closest(HOLDERS)?.getBoundingClientRect() ?? box
+    const after = getComputedStyle(one, "::after")
+    const more = (a, b) => after.position === "absolute" ? -parseFloat(after[a]) - parseFloat(after[b]) : 0
+    return [Math.max(box.width + more("left", "right"), around.width),
+      Math.max(box.height + more("top", "bottom"), around.height)]
+  }
+  return all(document).filter(isSeen).filter(one => Math.min(...sizeOf(one)) < 43.5)
+    .map(one => `${one.ariaLabel || one.innerText || one.outerHTML}: ${sizeOf(one).map(Math.round).join(" x ")}`)
+}"""
 
 
 @pytest.fixture(params=LOOKS)
@@ -40,11 +62,13 @@ def phone(context: BrowserContext, staged: str) -> Iterator[Visitor]:
 
 
 def faults(page: Page) -> list[str]:
-    """What axe finds: text with too little contrast, controls without a name or too small to hit."""
+    """What axe finds: text with too little contrast, controls without a name; and what is too small for a finger."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     page.wait_for_timeout(400)  # until what opens is there
     found = Axe().run(page, options=RULES).response["violations"]
-    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
+    is_phone = page.viewport_size is not None and page.viewport_size["width"] < PHONE_WIDTH
+    small = page.evaluate(TOO_SMALL) if is_phone else []
+    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]] + small
 
 
 def test_a_keyboard_gets_to_personas_without_passing_their_pictures(desk: Visitor) -> None:
@@ -94,6 +118,10 @@ def test_every_page_and_what_opens_on_it_can_be_read_and_controls_have_names(vis
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
     visitor.open_settings()
+    options = page.get_by_role("option")
+    visitor.open_list(page.get_by_role("combobox", name="Model"), lambda: options.first.wait_for(timeout=REST))
+    found["options"] = faults(page)
+    page.keyboard.press("Escape")
     for fold in ("Advanced", "Guide this chat", "Moderation"):
         sidebar.get_by_text(fold, exact=True).click()
     found["settings"] = faults(page)
@@ -106,6 +134,12 @@ def test_every_page_and_what_opens_on_it_can_be_read_and_controls_have_names(vis
         found[where] = faults(page)
         page.keyboard.press("Escape")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if where == "Personas":
+            page.get_by_role("button", name="New persona").click()
+            for fold in ("Generation settings", "Thinking, memory and position"):
+                page.get_by_text(fold, exact=True).click()
+            found["editor"] = faults(page)
+            page.get_by_role("button", name="Cancel").click()
     assert {where: one for where, one in found.items() if one} == {}
 
 

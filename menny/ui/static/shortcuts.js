@@ -5,7 +5,7 @@
 // - Sending a message scrolls to the end, editing one focuses its field, choosing a search result scrolls to its message.
 // - The message box has the focus once the page is there, after a new chat was begun or a persona was chosen, and when
 //   what had the focus is gone; not where that would open a keyboard on the screen.
-// - While the server is away, Streamlit's own dialog says so in our words.
+// - While the server is away, Streamlit's own dialog says so in our words; so do files that it holds back.
 // - On a phone, choosing a chat or a page in the sidebar closes the sidebar.
 // - Popovers and dialogs lie outside of the app's element, which alone knows whether the theme is light or dark: the
 //   whole document takes its color scheme.
@@ -53,9 +53,7 @@ function handleKey(event) {
   return false
 }
 
-function stop() {
-  return click(".st-key-stop button")
-}
+const stop = () => click(".st-key-stop button")
 
 function leaveEditor(field) {
   field.closest('[data-testid="stForm"]').querySelector('[class*="st-key-leave-"] button').click()
@@ -66,7 +64,7 @@ function leaveEditor(field) {
 function regenerate() {
   const bars = [...document.querySelectorAll('[class*="st-key-bar-"] *')].filter(element => element.shadowRoot)
   const buttons = bars.flatMap(bar => [...bar.shadowRoot.querySelectorAll('[aria-label="Regenerate the reply"]')])
-  buttons.pop()?.click()
+  buttons.at(-1)?.click()
   return buttons.length > 0
 }
 
@@ -151,9 +149,8 @@ function focusEditedMessage(tries) {
 // The box is there once the page is drawn. Whoever has gone elsewhere meanwhile stays there.
 function focusBox(tries = 100) {
   if (matchMedia("(pointer: coarse)").matches) return
-  const box = document.querySelector('[data-testid="stChatInputTextArea"]')
+  const [box, now] = [document.querySelector(BOX), document.activeElement]
   const isDrawn = !document.querySelector('[data-test-script-state="running"]')
-  const now = document.activeElement
   if (now && now !== document.body && !now.closest(STARTERS)) return
   if (box && !box.disabled && isDrawn) return box.focus()
   if (tries) setTimeout(() => focusBox(tries - 1), 100)
@@ -170,19 +167,23 @@ function catchFocus(event) {
   setTimeout(() => { if (!left.isConnected && !document.querySelector(COVERS)) focusBox() }, 300)
 }
 
-const ABOUT_SERVER = [
+const REWORDED = [
   [/^Connection error$/, "Menny isn't running"],
   [/^(Streamlit server is not responding|Is Streamlit still running).*/,
     "Start Menny again, and this page goes on by itself. Your chats are kept."],
+  [/^Error:$/, ""],
+  [/^File must be ([0-9]+)\S* ?MB or smaller\.$/, "Too large: at most $1 MB."],
+  [/^.*files are not allowed\.$/, "This kind of file can't be used here."],
 ]
 
-function rewordConnectionError(signal) {
+function rewordErrors(signal) {
   const reword = () => {
-    for (const dialog of document.querySelectorAll('[role="dialog"]')) {
-      const texts = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT)
+    for (const one of document.querySelectorAll('[role="dialog"], .stFileChip [role="alert"]')) {
+      const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT)
       while (texts.nextNode()) {
-        const found = ABOUT_SERVER.find(([theirs]) => theirs.test(texts.currentNode.data.trim()))
-        if (found) texts.currentNode.data = found[1]
+        const text = texts.currentNode.data.trim()
+        const found = REWORDED.find(([theirs]) => theirs.test(text))
+        if (found) texts.currentNode.data = text.replace(...found)
       }
     }
   }
@@ -328,7 +329,7 @@ export default function ({ data }) {
   followDirection(signal)
   letScroll(signal)
   measureBox(signal)
-  rewordConnectionError(signal)
+  rewordErrors(signal)
   if (!window.mennyHasFocused) focusBox()
   window.mennyHasFocused = true
 }

@@ -63,7 +63,11 @@ def test_a_card_goes_in_and_out_through_the_page_on_a_phone(browser: Browser, me
         page.goto(f"{menny}/personas")
         page.get_by_role("button", name="Import").click()
         page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(card)
-        expect(page.get_by_text("Imported: Seraphina.")).to_be_visible()
+        expect(page.get_by_text("Imported: Seraphina.")).to_be_in_viewport()  # where the import was started
+        page.get_by_text("Physics, told as a bedtime story").scroll_into_view_if_needed()
+        expect(page.get_by_role("button", name="Import")).not_to_be_in_viewport()
+        expect(page.get_by_text("Imported: Seraphina.")).to_be_in_viewport()
+        expect(page.get_by_role("button", name="Undo")).to_be_in_viewport()
         page.locator(".st-key-persona-seraphina").get_by_role("button", name="More").click()
         page.get_by_role("menuitem", name="Export").or_(page.get_by_role("option", name="Export")).first.click()
         with page.expect_download() as download:
