@@ -46,8 +46,10 @@ def _ask(session: Session, days: int) -> None:
         session.set_app(delete_chats_after=days)
 
     which = "1 chat has" if number == 1 else f"{number:,} chats have"
-    them = "It goes" if number == 1 else "They go"
-    st.caption(f"{which} had no message for {days} days. {them} to the bin now, and are erased 30 days later.")
+    they, them = ("It", "it") if number == 1 else ("They", "them")
+    st.caption(
+        f"{which} had no message for {days} days. {they} will go to the bin, where you can restore {them} for 30 days."
+    )
     with st.container(horizontal=True, gap="xsmall"):
         st.button(f"Delete after {days} days", key="agree-days", type="primary", on_click=agree)
         st.button("Cancel", key="cancel-days", on_click=lambda: st.session_state.pop(ASKED, None))
