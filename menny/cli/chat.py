@@ -37,7 +37,7 @@ from menny.personas.profiles import Profile, load_profiles, nearest
 from menny.storage import Opening, as_json, as_markdown
 from menny.text import close_matches, sanitize
 
-COMMAND = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?", re.DOTALL)  # no path, which has another slash
+COMMAND = re.compile(r"/([A-Za-z]*)(?:\s+(.*))?", re.DOTALL)  # no path, which has another slash
 SAVED_AS = (".md", ".json")
 
 ThinkingOption = Annotated[
@@ -136,7 +136,7 @@ class TerminalChat:
             "new": ("begin a new chat", self._new),
             "persona": ("NAME: let another persona answer; without a name, list them", self._persona),
             "model": ("NAME: let another model answer", self._switch_model),
-            "system": ("TEXT: tell this to the model instead of the persona's text; without, show all it is told",
+            "system": ("TEXT: give the model this text instead of the persona's; without a text, show what it gets",
                        self._system),
             "save": ("FILE: write the chat to a .md file to read, or a .json file to import", self._save),
         }  # fmt: skip
@@ -256,13 +256,11 @@ class TerminalChat:
         if text:
             self._own_text = text
             self._settings = self._settings_of(self._who)
-            typer.echo(
-                f"The model is told this from here on. /persona {self._who.id} brings back the persona's text.\n"
-            )
+            typer.echo(f"The model gets this from here on. /persona {self._who.id} brings back the persona's text.\n")
         else:
             settings = self._remembering.telling(self._chat, self._who.id, self._settings)
             full = self._chat.instructions(self._engine, settings).system_text
-            typer.echo(f"{sanitize(full) or 'The model is told nothing.'}\n")
+            typer.echo(f"{sanitize(full) or 'The model gets no instructions.'}\n")
 
     def _save(self, name: str) -> None:
         if not name:

@@ -22,11 +22,12 @@ except ImportError:  # some Pythons come without it
     pass
 
 PROMPT = "You: "
+ENDS = ("/bye", "/quit", "/exit")
 PATIENCE = 0.5  # seconds without a line, twice, after which no more lines of an ended input are on their way
 
 
 def typed_lines() -> Iterator[str]:
-    """Yield each line, stripped, until the input ends or a line is /bye. Ctrl-C begins a new line."""
+    """Yield each line, stripped, until the input ends or a line says so, as /bye. Ctrl-C begins a new line."""
     read = _reader()
     while True:
         try:
@@ -37,7 +38,7 @@ def typed_lines() -> Iterator[str]:
         except EOFError:
             typer.echo()
             return
-        if line == "/bye":
+        if line.lower() in ENDS:
             return
         yield line
 

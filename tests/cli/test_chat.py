@@ -64,6 +64,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ("line", "said"),
     [
         ("/hep", "There is no command /hep; did you mean /help?"),
+        ("/", "There is no command /: /help lists all of them."),
         ("/q", "There is no command /q: /help lists all of them."),
         ("/retry", "There is nothing to answer again yet"),
         ("/save", "/save needs a file"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from menny.cli.input_lines import has_ended
+from menny.cli.input_lines import has_ended, typed_lines
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of another process's input")
 
@@ -59,3 +59,10 @@ def test_nothing_is_at_its_end_at_once() -> None:
 
 def test_a_process_that_is_gone_tells_nothing() -> None:
     assert not has_ended(Path("/proc/0"))
+
+
+@pytest.mark.parametrize("end", ["/bye", "/quit", " /EXIT "])
+def test_a_chat_ends_by_any_of_the_usual_words(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["hello", "/byes", end, "never"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    assert list(typed_lines()) == ["hello", "/byes"]

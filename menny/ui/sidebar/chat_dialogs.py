@@ -9,6 +9,7 @@ from menny.storage import ChatStore, Conversation
 from menny.ui.personas.facts_dialog import draw_facts
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
+from menny.ui.shared.feedback import IMPORT
 from menny.ui.shared.shared_engine import forget_chat_caches
 from menny.ui.sidebar.chat_files import draw_export
 
@@ -204,3 +205,4 @@ def _delete_all(session: Session, store: ChatStore) -> None:
     forget_chat_caches()
     session.undo = None
     session.open("")
+    session.feedback.notice(IMPORT, "All chats were deleted.")

@@ -6,7 +6,7 @@ from menny.storage import ChatStore
 from menny.ui.chat.unsent import Unsent, add_unsent, put_unsent, remove_unsent, unsent_of
 from menny.ui.session import KEY, Session
 from menny.ui.sidebar.chat_list import DELETE, _act
-from tests.ui.conftest import Stage, say
+from tests.ui.conftest import Stage, say, texts
 
 
 def session_of(page: AppTest) -> Session:
@@ -116,3 +116,8 @@ def test_the_question_before_all_is_deleted_counts_the_chats(stage: Stage) -> No
     page.button(key="new_chat").click().run()
     say(page, "two")
     assert asked() == "This deletes all 2 chats, empties the bin"
+    page.button(key="delete-all").click().run()
+    page.button(key="delete-all-now").click().run()
+    assert "All chats were deleted\\." in [one.value for one in page.caption]
+    assert not texts(page)
+    assert buttons(page, "open-") == []
