@@ -35,7 +35,7 @@ def draw_facts(session: Session, store: ChatStore) -> None:
 
 def _draw(session: Session, store: ChatStore, persona: Persona) -> None:
     draw_remembering(session, persona, "remembering-here")
-    st.caption("New chats begin with these lines. Chats that have begun keep what they were told.")
+    st.caption("New chats begin with these lines. Older chats keep the lines that they began with.")
 
     def add() -> None:
         session.attempt(lambda: store.facts.add(persona.id, [st.session_state["new-fact"]]))
