@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from menny.documents import MOST_BYTES
 from tests.ui.browsing import REST, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -152,6 +153,16 @@ def test_on_a_phone_a_wide_table_scrolls_by_itself(phone: Visitor) -> None:
     assert whole == seen
     whole, seen = phone.messages.last.locator("table").evaluate(widths)
     assert whole > seen
+
+
+def test_a_file_that_is_too_large_says_so_on_itself(phone: Visitor) -> None:
+    file = phone.page.locator('[data-testid="stChatInput"] input[type="file"]')
+    file.set_input_files({"name": "big.txt", "mimeType": "text/plain", "buffer": b"a" * (MOST_BYTES + 1)})
+    words = phone.page.get_by_test_id("stFileChip").get_by_text("Too large: at most 10 MB.", exact=True)
+    expect(words).to_be_visible()
+    seen = words.bounding_box()
+    assert seen is not None
+    assert seen["height"] > 10  # to everybody, not only to readers of the screen
 
 
 def test_who_sends_a_message_is_shown_what_becomes_of_it(phone: Visitor) -> None:
