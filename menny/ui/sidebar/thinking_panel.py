@@ -51,7 +51,7 @@ def choose_thinking(session: Session, thinking: Thinking, model: ModelSpec | Non
     """Draw the choice for a chat."""
     show({"thinking": thinking.choice})
     thinks = model is not None and is_reasoner(model)
-    draw_thinking("thinking", f" · {'on' if thinks else 'off'} for this model", partial(_keep, session, "thinking"))
+    draw_thinking("thinking", f" · now {'on' if thinks else 'off'}", partial(_keep, session, "thinking"))
 
 
 def _keep(session: Session, key: str) -> None:
