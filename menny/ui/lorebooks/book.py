@@ -62,6 +62,8 @@ def _draw_silent(book: Lorebook) -> None:
 def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
     with st.expander("Book settings", icon=":material/tune:"), st.form("lorebook", border=False):
         name = st.text_input("Name", book.name, max_chars=200)
+        for error in opened.errors.values():  # of the name, as a rule
+            st.markdown(f":red[:material/error: {as_label(error)}]")
         description = st.text_area(
             "Description", book.description, height=80, help="For you; the model doesn't see it."
         )
@@ -79,8 +81,6 @@ def _draw_settings(desk: Desk, opened: OpenBook, book: Lorebook) -> None:
         recursive = st.toggle("Entries can call up other entries", book.recursive_scanning)
         everywhere = st.toggle("Use it in all chats", book.everywhere, help="Whoever answers.")
         is_saved = st.form_submit_button("Save", key="save_lorebook", type="primary", icon=":material/check:")
-        for error in opened.errors.values():
-            st.markdown(f":red[:material/error: {as_label(error)}]")
     if not is_saved:
         return
     values = {
