@@ -3,7 +3,7 @@
 //
 // The answer costs the server a look at a few counters, and no run of the page's script.
 
-const EVERY = 1000, EVERY_HIDDEN = 5000 // milliseconds; a browser calls the timers of a hidden page rarely
+const EVERY = 1500, EVERY_HIDDEN = 5000 // milliseconds; a browser calls the timers of a hidden page rarely
 const AGAIN = 6000 // milliseconds after which a change that was reported and not drawn is reported again
 const AT_REST = '[data-test-script-state="notRunning"]'
 

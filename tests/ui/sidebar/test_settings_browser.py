@@ -109,7 +109,7 @@ def test_a_page_at_rest_exchanges_nothing_and_sees_what_another_tab_does(browser
         there = Visitor(context.new_page(), page.url)
         there.wait_for_reply()
         page.bring_to_front()
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(3000)  # the tab that was opened last is noticed
         frames.clear()
         page.wait_for_timeout(3000)
         assert frames == []
