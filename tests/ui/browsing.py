@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as NotInTime
 
 from menny.config.paths import PROJECT
@@ -100,13 +101,19 @@ class Server:
         return False
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal, and wait until the process is gone."""
-        deadline = time.monotonic() + 20
-        with suppress(ProcessLookupError):
-            os.kill(self.process, by)
-        while self.is_running:
-            assert time.monotonic() < deadline, "The server doesn't end."
-            time.sleep(0.01)
+        """Send a signal, and wait until the process is gone.
+
+        A connection that a page is opening may keep it, as it waits for all to be closed: then it gets Ctrl-C too.
+        """
+        for one in (by, signal.SIGINT):
+            if not self.is_running:
+                return
+            with suppress(ProcessLookupError):
+                os.kill(self.process, one)
+            deadline = time.monotonic() + 10
+            while self.is_running and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert not self.is_running, "The server doesn't end."
 
 
 @contextmanager
@@ -252,7 +259,10 @@ class Visitor:
 
     def open_list(self, box: Locator, use: Callable[[], None]) -> None:
         """Open a box's list and use it; once more where it closes before, as when the page is drawn or scrolled."""
-        box.scroll_into_view_if_needed()
+        for _ in range(PRESSES):
+            with suppress(PlaywrightError):  # where it is drawn anew meanwhile
+                box.scroll_into_view_if_needed()
+                break
         self.page.wait_for_timeout(100)
         for _ in range(PRESSES):
             box.click()
