@@ -64,6 +64,10 @@ class LayerCache(Protocol):
     def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
         """Where the buffers of batch 1 are, with room for the next tokens, to be written in place."""
 
+    @property
+    def open_until(self) -> int:
+        """The position before which tokens may be written where `open` said last; 0 where that no longer holds."""
+
 
 class _Buffers:
     """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
@@ -87,20 +91,28 @@ class _Buffers:
     def state(self) -> tuple[mx.array, ...]:
         return () if self._keys is None or self._values is None else (self._keys, self._values)
 
-    def _repeat_into(self, other: "_Buffers", rows: int) -> None:
-        """Share these buffers of batch 1 with another cache as those of a larger batch."""
+    def broadcast(self, rows: int) -> Self:
+        """A copy for a batch of `rows` rows, which shares these buffers of batch 1."""
+        other = self._empty()
         if self._keys is not None and self._values is not None:
             shape = (rows, *self._keys.shape[1:])
             other._keys, other._values = mx.broadcast_to(self._keys, shape), mx.broadcast_to(self._values, shape)
         self._is_shared = other._is_shared = True
         other.offset = self.offset
+        return other
 
-    def _copy_into(self, other: "_Buffers", capacity: int, offset: int) -> None:
-        """Share these buffers' first slots with another cache; MLX copies them when either is written to."""
+    def _empty(self) -> Self:
+        """A cache of this kind."""
+        return type(self)()
+
+    def prefix(self, offset: int) -> Self:
+        """A copy with only the tokens before this position; MLX copies the buffers when either is written to."""
+        other, end = self._empty(), self._capacity if self.window else -(-offset // BLOCK) * BLOCK
         if self._keys is not None and self._values is not None:
-            other._keys, other._values = self._keys[..., :capacity, :], self._values[..., :capacity, :]
+            other._keys, other._values = self._keys[..., :end, :], self._values[..., :end, :]
         self._is_shared = other._is_shared = True
         other.offset = offset
+        return other
 
     def restore(self, keys: mx.array, values: mx.array, offset: int) -> None:
         """Take over filled slots [B, K, T, D] of a cache that had seen `offset` tokens."""
@@ -148,9 +160,9 @@ class _Buffers:
 
     def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
         """Where the buffers of batch 1 are, with room for the next tokens, to be written in place: see Cache.close."""
-        most = self.window or sys.maxsize
-        if self._views and not self._is_shared and min(self.offset + n_tokens, most) <= self._addresses[2]:
+        if self.offset + n_tokens <= self.open_until:
             return self._addresses
+        most = self.window or sys.maxsize
         capacity = min(self._blocks(self.offset + n_tokens), most)
         if capacity > self._capacity:
             self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
@@ -164,6 +176,12 @@ class _Buffers:
             self._views, self._is_shared = (views[0], views[1]), False
             self._addresses = views[0].ctypes.data, views[1].ctypes.data, self._capacity
         return self._addresses
+
+    @property
+    def open_until(self) -> int:
+        if self._views is None or self._is_shared:
+            return 0
+        return sys.maxsize if self._addresses[2] == self.window else self._addresses[2]
 
 
 class KVCache(_Buffers):
@@ -192,16 +210,6 @@ class KVCache(_Buffers):
 
     def fits_without_eviction(self, n_tokens: int) -> bool:  # noqa: ARG002 - any number
         return True
-
-    def prefix(self, offset: int) -> Self:
-        other = type(self)()
-        self._copy_into(other, -(-offset // BLOCK) * BLOCK, offset)
-        return other
-
-    def broadcast(self, rows: int) -> Self:
-        other = type(self)()
-        self._repeat_into(other, rows)
-        return other
 
 
 class RollingCache(_Buffers):
@@ -235,15 +243,8 @@ class RollingCache(_Buffers):
     def fits_without_eviction(self, n_tokens: int) -> bool:
         return n_tokens <= self.window
 
-    def prefix(self, offset: int) -> Self:
-        other = type(self)(self.window)
-        self._copy_into(other, self._capacity, offset)
-        return other
-
-    def broadcast(self, rows: int) -> Self:
-        other = type(self)(self.window)
-        self._repeat_into(other, rows)
-        return other
+    def _empty(self) -> Self:
+        return type(self)(self.window)
 
     def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         held = min(self.offset + 1, self.window)
@@ -282,8 +283,7 @@ class RollingCache(_Buffers):
 class Cache(list[LayerCache]):
     """A whole model's cache: one layer cache per block."""
 
-    _opened: Sequence[Addresses] = ()
-    _addresses: np.ndarray  # of what was opened last
+    _addresses: np.ndarray | None = None  # of what was opened last
 
     @property
     def offset(self) -> int:
@@ -326,9 +326,8 @@ class Cache(list[LayerCache]):
 
     def open(self, n_tokens: int, n_heads: int, head_dim: int) -> np.ndarray:
         """Where each layer's buffers are [layers, 3], with room for the next tokens: as LayerCache.open tells it."""
-        opened = [layer.open(n_tokens, n_heads, head_dim) for layer in self]
-        if opened != self._opened:
-            self._opened, self._addresses = opened, np.array(opened, np.int64)
+        if self._addresses is None or self.offset + n_tokens > min(layer.open_until for layer in self):
+            self._addresses = np.array([layer.open(n_tokens, n_heads, head_dim) for layer in self], np.int64)
         return self._addresses
 
     def close(self, n_tokens: int) -> None:
