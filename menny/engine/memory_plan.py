@@ -21,7 +21,7 @@ from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.checkpoints.weight_names import GGUF, KINDS
 from menny.engine.cpu.kernels import have_kernels
 from menny.engine.cpu.matrix import packed_bits
-from menny.engine.cpu.scales import nbytes_in_steps
+from menny.engine.cpu.scales import form_in_steps, scale_bytes
 from menny.engine.formats.gguf_quants import GROUP
 from menny.engine.passes import PREFILL_CHUNK
 from menny.engine.prefix_cache import default_limit
@@ -234,5 +234,5 @@ def _bytes_packed(name: str, shape: tuple[int, ...], source: Source) -> int:
     scales = source.sizes[f"{name}.scales"]
     group = SMALL_GROUP if name in source.in_small_groups else GROUP
     if source.names is GGUF and scales == 4 * count // group:  # a K-quant's, which MLX would have in float32
-        scales = nbytes_in_steps(count // group, group)
+        scales = scale_bytes(form_in_steps(group), count // group)
     return count * packed_bits(8 * nbytes // count) // 8 + len(kinds) * scales

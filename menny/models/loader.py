@@ -30,6 +30,7 @@ from menny.engine.cpu.pool import default_threads
 from menny.engine.memory_plan import MemoryNeeds
 from menny.engine.remote.byte_tokenizer import ByteTokenizer, Spelled
 from menny.engine.remote.engine import RemoteEngine, connect
+from menny.engine.remote.errors import BAD_ADDRESS
 from menny.engine.remote.server import Server, served_models
 from menny.engine.stage import Stage
 from menny.errors import ConfigError, EngineError, ModelError
@@ -200,7 +201,7 @@ def prepares(source: ModelSource) -> bool:
 def models_at(address: str, variable: str | None, key: str | None) -> dict[str, int | None]:
     """Return the models of a server that isn't in the catalogue yet, with their contexts. Raises MennyError."""
     if not is_address(address):
-        raise ConfigError("This server address isn't valid: one looks like http://127.0.0.1:8000/v1.")
+        raise ConfigError(BAD_ADDRESS)
     if not (models := served_models(Server(address, key=key or credentials.key_of(address, variable)))):
         raise EngineError(f"{address} lists no model: have it serve one, then connect again.")
     return models

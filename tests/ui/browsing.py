@@ -101,19 +101,13 @@ class Server:
         return False
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal, and wait until the process is gone.
-
-        A connection that a page is opening may keep it, as it waits for all to be closed: then it gets Ctrl-C too.
-        """
-        for one in (by, signal.SIGINT):
-            if not self.is_running:
-                return
-            with suppress(ProcessLookupError):
-                os.kill(self.process, one)
-            deadline = time.monotonic() + 10
-            while self.is_running and time.monotonic() < deadline:
-                time.sleep(0.01)
-        assert not self.is_running, "The server doesn't end."
+        """Send a signal, and wait until the process is gone."""
+        deadline = time.monotonic() + 20
+        with suppress(ProcessLookupError):
+            os.kill(self.process, by)
+        while self.is_running:
+            assert time.monotonic() < deadline, "The server doesn't end."
+            time.sleep(0.01)
 
 
 @contextmanager

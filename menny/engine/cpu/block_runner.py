@@ -14,9 +14,10 @@ from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.cpu.attention import SPARE
 from menny.engine.cpu.attention_tile import LANES, attend_in_lanes
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
-from menny.engine.cpu.matrix import DESCRIPTION, TILE, Packed
+from menny.engine.cpu.matrix import DESCRIPTION, Packed
 from menny.engine.cpu.modules import describe
 from menny.engine.cpu.pool import Pace, Pool
+from menny.engine.cpu.scales import ROWS
 from menny.engine.cpu.stages import IN_LANES, PLACE, SEEN, SLOT, Numbers, Workspace
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE
@@ -160,11 +161,11 @@ class BlockRunner:
                 n=np.zeros((of_threads, MOST * longest), np.int16),
                 u=np.zeros((of_threads, MOST * longest // SMALL_GROUP), np.float32),
                 v=np.zeros((of_threads, MOST * longest // SMALL_GROUP), np.float32),
-                tiles=np.zeros((of_threads, 2 * TOKENS * TILE), np.float32),
+                tiles=np.zeros((of_threads, 2 * TOKENS * ROWS), np.float32),
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
                 lanes=np.zeros((of_threads, 2 * numbers.head_dim * LANES), np.float32),
                 seen_by=np.zeros((of_threads, LANES), np.int32),
-                scores=np.zeros((of_threads, max(2 * queries * (seen + SPARE), numbers.experts + TILE)), np.float32),
+                scores=np.zeros((of_threads, max(2 * queries * (seen + SPARE), numbers.experts + ROWS)), np.float32),
             )
         return self._scratch
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from menny.engine.cpu.activations import Vectors, exp
 from menny.engine.cpu.compiling import kernel, maths
-from menny.engine.cpu.products import ROWS, Matrix, address, multiply, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.products import Matrix, address, multiply, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.scales import ROWS
 from menny.engine.cpu.stages import Numbers, Own, Workspace, gate_tiles, norm
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 

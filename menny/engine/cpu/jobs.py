@@ -5,12 +5,12 @@ import numpy as np
 from menny.engine.cpu.activations import Vectors
 from menny.engine.cpu.compiling import job
 from menny.engine.cpu.products import (
-    ROWS,
     multiply_together,
     pieces_of,
     prepare_together,
     rows_of_piece,
 )
+from menny.engine.cpu.scales import ROWS
 from menny.engine.cpu.stages import gate_tiles
 from menny.engine.cpu.tiles import TOKENS
 from menny.engine.cpu.together import STAGE, finish_piece, next_piece, wait_until_done

@@ -19,9 +19,8 @@ from menny.engine.checkpoints.quantization import BITS, GROUP_SIZES, SMALL_GROUP
 from menny.engine.checkpoints.quantization import pack as pack_numbers
 from menny.engine.cpu.arrays import address_of, in_order
 from menny.engine.cpu.memory import Arena
-from menny.engine.cpu.scales import as_floats, form_of, interleaved, small_as_exact
+from menny.engine.cpu.scales import FLOAT32, ROWS, as_floats, form_of, interleaved, small_as_exact
 
-TILE = 16  # rows
 WIDTH_UNIT = 4  # columns of plain numbers that a kernel takes at once
 NARROW, WIDE = 4, 8  # bits of packed numbers
 
@@ -56,14 +55,14 @@ class Packed:
     @property
     def rows(self) -> int:
         """Rows of one matrix of the stack, filled up."""
-        return -(-self.shape[-2] // TILE) * TILE
+        return -(-self.shape[-2] // ROWS) * ROWS
 
     def description(self, tile: int, tile_of_four: int) -> tuple[int, ...]:
         """DESCRIPTION's numbers, with the addresses of its form's tiles. The arrays must outlive it."""
         scales, biases = (0 if part is None else address_of(part) for part in (self.scales, self.biases))
-        form = 0 if self.scales is None else form_of(self.scales, self.group)
+        form = FLOAT32 if self.scales is None else form_of(self.scales, self.group)
         rows, width = self.rows, self.shape[-1]
-        row_bytes = self.words.nbytes // (TILE * self.words.shape[0])
+        row_bytes = self.words.nbytes // (ROWS * self.words.shape[0])
         return (
             address_of(self.words), scales, biases, form, rows, row_bytes, width, self.group, tile, tile_of_four
         )  # fmt: skip
@@ -86,7 +85,7 @@ class Packed:
 
     def rows_at(self, numbers: np.ndarray) -> np.ndarray:
         """These rows of a single matrix as float32 [n, width]."""
-        block, place = np.divmod(numbers, TILE)
+        block, place = np.divmod(numbers, ROWS)
         words = np.ascontiguousarray(self.words[block, :, place])
         if self.scales is None:
             return _floats(words, self.form)
@@ -164,16 +163,16 @@ def _interleave(numbers: np.ndarray, arena: Arena) -> np.ndarray:
 
 def _in_tiles(numbers: np.ndarray, ndim: int) -> np.ndarray:
     """Rows of a matrix, or of a stack, of so many axes → [blocks, 16, …], the last block of each filled up."""
-    missing = -numbers.shape[ndim - 2] % TILE
+    missing = -numbers.shape[ndim - 2] % ROWS
     if missing:
         numbers = np.pad(numbers, [(0, missing if axis == ndim - 2 else 0) for axis in range(numbers.ndim)])
-    return numbers.reshape(-1, TILE, *numbers.shape[ndim - 1 :])
+    return numbers.reshape(-1, ROWS, *numbers.shape[ndim - 1 :])
 
 
 def _separate(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """What was interleaved, in its own shape [..., rows, n]."""
     *stack, rows, width = shape
-    filled = blocks.swapaxes(1, 2).reshape(*stack, -(-rows // TILE) * TILE, width)
+    filled = blocks.swapaxes(1, 2).reshape(*stack, -(-rows // ROWS) * ROWS, width)
     return np.ascontiguousarray(filled[..., :rows, :])
 
 

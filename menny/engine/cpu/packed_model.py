@@ -70,15 +70,18 @@ class PackedMistral(Mistral):
     @property
     def shares_passes(self) -> bool:
         """True where kernels compute all products: a token's numbers are then the same whoever shares its pass."""
-        last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
-        return self._runner is not None and isinstance(last, PackedLinear)
+        return self._runner is not None and isinstance(self._last, PackedLinear)
+
+    @property
+    def _last(self) -> nn.Module:
+        """The matrix whose product is the logits."""
+        return self.tok_embeddings if self.args.tie_word_embeddings else self.output
 
     def logits_apart(self, x: mx.array, places: Iterable[slice]) -> Iterator[mx.array]:
         """As in Mistral: arrays of their own, as views of one would have to be evaluated, each by itself."""
-        last = self.tok_embeddings if self.args.tie_word_embeddings else self.output
-        if not isinstance(last, PackedLinear):
+        if not isinstance(self._last, PackedLinear):
             return super().logits_apart(x, places)
-        logits = last.product(self.norm(x))
+        logits = self._last.product(self.norm(x))
         return (mx.array(logits[None, place]) for place in places)
 
     @property

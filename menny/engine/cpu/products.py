@@ -6,15 +6,16 @@ import numpy as np
 
 from menny.engine.cpu.activations import Vectors, to_integers
 from menny.engine.cpu.compiling import kernel
-from menny.engine.cpu.scales import FLOAT16
+from menny.engine.cpu.scales import ROWS, scale_bytes
 from menny.engine.cpu.tiles import TOKENS, call
 from menny.engine.cpu.together import finish_piece, next_piece, wait_until_done
-
-ROWS = 16  # of a tile
 
 Matrix = Any  # a record of DESCRIPTION
 _PIECE = 1 << 15  # weights that a thread takes at once, at least: some microseconds' work
 _PIECES = 128  # of a large matrix: memory is read faster in long stretches
+
+
+_scale_bytes = kernel(scale_bytes)
 
 
 @kernel
@@ -34,21 +35,13 @@ def prepare(matrix: Matrix, a: Vectors, begin: int, end: int) -> None:
 
 
 @kernel
-def scale_bytes(form: int, groups: int) -> int:
-    """The bytes of a row's scales, in this form of scales.py."""
-    if form > FLOAT16:
-        return (groups >> form) * (4 + (1 << form))
-    return groups * (2 if form == FLOAT16 else 4)
-
-
-@kernel
 def multiply(matrix: Matrix, first: int, a: Vectors, token: int, several: bool, out: int, step: int) -> None:
     """One tile: 16 rows from `first` on, times one token's vector or those of four, to an address [tokens, step]."""
     width, words = matrix.width, matrix.words + first * matrix.row_bytes
     tile = matrix.tile_of_four if several else matrix.tile
     if matrix.group:
         groups = width // matrix.group
-        at = first * scale_bytes(matrix.scale_form, groups)
+        at = first * _scale_bytes(matrix.scale_form, groups)
         scales, biases = matrix.scales + at, matrix.biases + at if matrix.biases else 0
         per_group = matrix.row_bytes // (4 * groups)
         n, u, v = address(a.n) + 2 * token * width, address(a.u), address(a.v)

@@ -13,6 +13,7 @@ interleaved, as in matrix.py.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +21,13 @@ from numpy.typing import NDArray
 from menny.engine.cpu.memory import MOST_THREADS
 
 FLOAT32, FLOAT16 = 0, 1  # forms
-ROWS = 16
+ROWS = 16  # of a tile
 BLOCK = 256  # columns of a unit
 _UNITS = 4 * ROWS  # bytes of 16 units
 _LIKELY = [63, -128, 31, -32, 15]  # steps of the largest scale of a block, as llama.cpp mostly writes them
+_OTHERS = chain.from_iterable(zip(range(64, 0, -1), range(127, 63, -1), strict=True))
+_TRIED = np.array(list(dict.fromkeys([*_LIKELY, *_OTHERS])))
 _PIECE = 1 << 16  # blocks that a thread takes
-
-
-def _tried() -> NDArray[np.int64]:
-    others = [step for high in range(64) for step in (62 - high, 127 - high)]
-    return np.array(_LIKELY + [step for step in dict.fromkeys(others) if step > 0 and step not in _LIKELY])
-
-
-_TRIED = _tried()
 
 Floats = NDArray[np.float32]
 Scales = NDArray[np.generic]  # kept in one of the forms, which their type tells
@@ -40,7 +35,19 @@ Scales = NDArray[np.generic]  # kept in one of the forms, which their type tells
 
 def form_of(kept: Scales, group: int) -> int:
     """The form's number, for groups of this size."""
-    return {"f4": FLOAT32, "f2": FLOAT16}.get(kept.dtype.str[1:], (BLOCK // group).bit_length() - 1)
+    return {"f4": FLOAT32, "f2": FLOAT16}.get(kept.dtype.str[1:], form_in_steps(group))
+
+
+def form_in_steps(group: int) -> int:
+    """The number of the form in units and steps, for groups of this size."""
+    return (BLOCK // group).bit_length() - 1
+
+
+def scale_bytes(form: int, groups: int) -> int:
+    """The bytes that so many scales take in this form: those of a row, for the kernels."""
+    if form > FLOAT16:
+        return (groups >> form) * (4 + (1 << form))
+    return groups * (2 if form == FLOAT16 else 4)
 
 
 def small_as_exact(parts: Sequence[Floats], group: int) -> list[Scales]:
@@ -51,9 +58,13 @@ def small_as_exact(parts: Sequence[Floats], group: int) -> list[Scales]:
     with np.errstate(all="ignore"):
         if all(_fits_half(part) for part in parts):
             return [part.astype(np.float16) for part in parts]
-        in_steps = [_in_steps(part, group) for part in parts]
-    found = [part for part in in_steps if part is not None]
-    return found if len(found) == len(parts) else list(parts)
+        kept: list[Scales] = []
+        for part in parts:
+            in_steps = _in_steps(part, group)
+            if in_steps is None:
+                return list(parts)
+            kept.append(in_steps)
+    return kept
 
 
 def interleaved(kept: Scales) -> Scales:
@@ -73,11 +84,6 @@ def as_floats(kept: Scales) -> Floats:
     units = np.ascontiguousarray(kept[..., :_UNITS]).view(np.float32)
     steps = kept[..., _UNITS:].view(np.int8).reshape(blocks, columns, -1, ROWS)
     return (units[:, :, None] * steps).reshape(blocks, -1, ROWS)
-
-
-def nbytes_in_steps(groups: int, group: int) -> int:
-    """The bytes of so many scales in units and steps."""
-    return groups + 4 * groups * group // BLOCK
 
 
 def _fits_half(numbers: Floats) -> bool:

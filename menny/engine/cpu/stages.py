@@ -16,7 +16,8 @@ from menny.engine.cpu.activations import Vectors, gate, rms_norm
 from menny.engine.cpu.attention import attend, rotate
 from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.compiling import kernel
-from menny.engine.cpu.products import ROWS, Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.products import Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
+from menny.engine.cpu.scales import ROWS
 from menny.engine.cpu.tiles import TOKENS, call
 from menny.engine.cpu.together import finish_piece, has_pieces, next_piece, wait_until_done
 

@@ -20,7 +20,7 @@ CHOSEN = {
     "Guardrail": "Llama 2",
     "Delete old chats": "After 30 days",
 }
-WITHIN = 5000  # milliseconds in which a change from elsewhere has to be seen, on a busy machine
+WITHIN = 2500  # milliseconds in which a change from elsewhere has to be seen
 
 
 @pytest.fixture(scope="module")
