@@ -6,12 +6,12 @@ Legend of shapes: B batch, K KV heads, L new tokens, T cached tokens, D head_dim
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Self
 
 import mlx.core as mx
 import numpy as np
 
-from menny.engine.cpu.arrays import check_order
+from menny.engine.cpu.arrays import SCALE, check_order, dequantize_rows, quantize_rows
 
 BLOCK = 256  # tokens by which a cache grows
 
@@ -20,62 +20,16 @@ Views = tuple[np.ndarray, np.ndarray]  # keys and values [1, K, capacity, D]
 Addresses = tuple[int, int, int]  # of keys and of values, and their capacity in tokens
 
 
-class LayerCache(Protocol):
-    """The keys and values of a single block."""
-
-    offset: int
-
-    @property
-    def window(self) -> int | None:
-        """The largest number of positions that it holds; None: all of them."""
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the buffers in bytes."""
-
-    @property
-    def state(self) -> tuple[mx.array, ...]:
-        """The buffers, to be evaluated."""
-
-    def mask(self, n_tokens: int) -> Mask:
-        """The mask of the next `n_tokens` queries over the keys that `update` will return for them."""
-
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
-
-    def can_trim_to(self, offset: int) -> bool:
-        """True if the cache still holds all that the token at this earlier position attends to."""
-
-    def prefix(self, offset: int) -> Self:
-        """A copy with only the tokens before this position, to which `can_trim_to` must be true."""
-
-    def broadcast(self, rows: int) -> Self:
-        """A copy for a batch of `rows` rows, each with the tokens of this one."""
-
-    def fits_without_eviction(self, n_tokens: int) -> bool:
-        """True if no key is overwritten before `n_tokens` tokens were seen."""
-
-    def reserve(self, n_tokens: int) -> None:
-        """Make room for `n_tokens` more tokens at once, when the next ones come."""
-
-    def trim(self, offset: int) -> None:
-        """Drop the tokens from this position on, to which `can_trim_to` must be true."""
-
-    def open(self, n_tokens: int, n_heads: int, head_dim: int) -> Addresses:
-        """Where the buffers of batch 1 are, with room for the next tokens, to be written in place."""
-
-    @property
-    def open_until(self) -> int:
-        """The position before which tokens may be written where `open` said last; 0 where that no longer holds."""
-
-
-class _Buffers:
-    """Two buffers [B, K, capacity, D] that grow in blocks and are written in place."""
+class LayerCache:
+    """The keys and values of a single block: two buffers [B, K, capacity, D] that grow, and are written in place."""
 
     window: int | None = None
+    """The largest number of positions that it holds; None: all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, quantized: bool = False) -> None:
+        """`quantized`: a token's keys and values are kept as cpu/arrays.py quantizes rows."""
         self.offset = 0  # the position of the next token
+        self.quantized = quantized
         self._expected = 0  # the position that the buffers will reach when they grow
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
@@ -85,14 +39,28 @@ class _Buffers:
 
     @property
     def nbytes(self) -> int:
+        """The size of the buffers in bytes."""
         return sum(buffer.nbytes for buffer in self.state)
 
     @property
     def state(self) -> tuple[mx.array, ...]:
+        """The buffers, to be evaluated."""
         return () if self._keys is None or self._values is None else (self._keys, self._values)
 
+    def mask(self, n_tokens: int) -> Mask:
+        """The mask of the next `n_tokens` queries over the keys that `update` will return for them."""
+        raise NotImplementedError
+
+    def can_trim_to(self, offset: int) -> bool:
+        """True if the cache still holds all that the token at this earlier position attends to."""
+        raise NotImplementedError
+
+    def fits_without_eviction(self, n_tokens: int) -> bool:
+        """True if no key is overwritten before `n_tokens` tokens were seen."""
+        raise NotImplementedError
+
     def broadcast(self, rows: int) -> Self:
-        """A copy for a batch of `rows` rows, which shares these buffers of batch 1."""
+        """A copy for a batch of `rows` rows, each with the tokens of this one; it shares these buffers of batch 1."""
         other = self._empty()
         if self._keys is not None and self._values is not None:
             shape = (rows, *self._keys.shape[1:])
@@ -103,10 +71,13 @@ class _Buffers:
 
     def _empty(self) -> Self:
         """A cache of this kind."""
-        return type(self)()
+        return type(self)(self.quantized)
 
     def prefix(self, offset: int) -> Self:
-        """A copy with only the tokens before this position; MLX copies the buffers when either is written to."""
+        """A copy with only the tokens before this position, to which `can_trim_to` must be true.
+
+        MLX copies the buffers when either is written to.
+        """
         other, end = self._empty(), self._capacity if self.window else -(-offset // BLOCK) * BLOCK
         if self._keys is not None and self._values is not None:
             other._keys, other._values = self._keys[..., :end, :], self._values[..., :end, :]
@@ -127,7 +98,7 @@ class _Buffers:
         self._expected = self.offset + n_tokens
 
     def trim(self, offset: int) -> None:
-        """Drop the tokens from this position on: others will be written over them."""
+        """Drop the tokens from this position on, to which `can_trim_to` must be true: others come in their places."""
         self.offset = offset
 
     @property
@@ -137,6 +108,17 @@ class _Buffers:
     def _blocks(self, end: int) -> int:
         """The number of slots in whole blocks up to a position, or to the expected one."""
         return -(-max(end, self._expected) // BLOCK) * BLOCK
+
+    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Append keys and values [B, K, L, D]; return those to attend to [B, K, T, D]."""
+        if not self.quantized:
+            return self._update(keys, values)
+        keys, values = self._update(quantize_rows(keys), quantize_rows(values))
+        return dequantize_rows(keys), dequantize_rows(values)
+
+    def _update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Append keys and values in the form in which they are kept; return those to attend to."""
+        raise NotImplementedError
 
     def _grow(self, keys: mx.array, capacity: int) -> None:
         """Make room for `capacity` tokens of the shape of `keys`."""
@@ -165,12 +147,14 @@ class _Buffers:
         most = self.window or sys.maxsize
         capacity = min(self._blocks(self.offset + n_tokens), most)
         if capacity > self._capacity:
-            self._grow(mx.zeros((1, n_heads, 1, head_dim)), capacity)
+            width = head_dim + SCALE if self.quantized else head_dim
+            self._grow(mx.zeros((1, n_heads, 1, width), mx.int16 if self.quantized else mx.float32), capacity)
         if self._views is None or self._is_shared:
             views = [np.array(buffer, copy=False) for buffer in self.state]
-            if self._is_shared or not all(view.flags.c_contiguous and view.dtype == np.float32 for view in views):
+            kind = np.int16 if self.quantized else np.float32
+            if self._is_shared or not all(view.flags.c_contiguous and view.dtype == kind for view in views):
                 # In the order of the axes: MLX keeps the strides that an array of NumPy comes with.
-                self._keys, self._values = (mx.array(np.ascontiguousarray(view, np.float32)) for view in views)
+                self._keys, self._values = (mx.array(np.ascontiguousarray(view, kind)) for view in views)
                 views = [np.array(buffer, copy=False) for buffer in self.state]
             check_order(views)
             self._views, self._is_shared = (views[0], views[1]), False
@@ -179,18 +163,19 @@ class _Buffers:
 
     @property
     def open_until(self) -> int:
+        """The position before which tokens may be written where `open` said last; 0 where that no longer holds."""
         if self._views is None or self._is_shared:
             return 0
         return sys.maxsize if self._addresses[2] == self.window else self._addresses[2]
 
 
-class KVCache(_Buffers):
+class KVCache(LayerCache):
     """A cache of all positions: position i lives in slot i."""
 
     @classmethod
     def of(cls, buffers: Sequence[mx.array], offset: int) -> Self:
         """A cache with these buffers, of which `offset` slots are filled."""
-        cache = cls()
+        cache = cls(quantized=buffers[0].dtype == mx.int16)
         cache._keys, cache._values = buffers
         cache.offset = offset
         return cache
@@ -198,7 +183,7 @@ class KVCache(_Buffers):
     def mask(self, n_tokens: int) -> Mask:
         return None if n_tokens == 1 else "causal"
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+    def _update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         start, end = self.offset, self.offset + keys.shape[2]
         self._grow(keys, self._blocks(end))
         all_keys, all_values = self._write(keys, values, start)
@@ -212,15 +197,15 @@ class KVCache(_Buffers):
         return True
 
 
-class RollingCache(_Buffers):
+class RollingCache(LayerCache):
     """The last W positions: position i lives in slot i mod W (Mistral 7B, section 2, "Rolling Buffer Cache").
 
     A single token attends to the slots in any order: the rotary embeddings are in the keys already. A chunk attends to
     the cached window, in the order of time, and causally to itself ("Pre-fill and Chunking").
     """
 
-    def __init__(self, window: int) -> None:
-        super().__init__()
+    def __init__(self, window: int, quantized: bool = False) -> None:
+        super().__init__(quantized)
         self.window: int = window
 
     def mask(self, n_tokens: int) -> Mask:
@@ -233,7 +218,7 @@ class RollingCache(_Buffers):
         key = mx.arange(past + n_tokens)[None]
         return (key <= query) & (key > query - self.window)  # [L, T]
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+    def _update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         return self._update_one(keys, values) if keys.shape[2] == 1 else self._update_chunk(keys, values)
 
     def can_trim_to(self, offset: int) -> bool:
@@ -244,7 +229,7 @@ class RollingCache(_Buffers):
         return n_tokens <= self.window
 
     def _empty(self) -> Self:
-        return type(self)(self.window)
+        return type(self)(self.window, self.quantized)
 
     def _update_one(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         held = min(self.offset + 1, self.window)
@@ -284,6 +269,7 @@ class Cache(list[LayerCache]):
     """A whole model's cache: one layer cache per block."""
 
     _addresses: np.ndarray | None = None  # of what was opened last
+    _open_until = 0  # the position before which they hold, if they still do for the first layer: all change together
 
     @property
     def offset(self) -> int:
@@ -326,8 +312,9 @@ class Cache(list[LayerCache]):
 
     def open(self, n_tokens: int, n_heads: int, head_dim: int) -> np.ndarray:
         """Where each layer's buffers are [layers, 3], with room for the next tokens: as LayerCache.open tells it."""
-        if self._addresses is None or self.offset + n_tokens > min(layer.open_until for layer in self):
+        if self._addresses is None or self.offset + n_tokens > min(self[0].open_until, self._open_until):
             self._addresses = np.array([layer.open(n_tokens, n_heads, head_dim) for layer in self], np.int64)
+            self._open_until = min(layer.open_until for layer in self)
         return self._addresses
 
     def close(self, n_tokens: int) -> None:

@@ -28,13 +28,13 @@ from menny.engine.cache import Cache, KVCache, RollingCache
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"menny-cache-1\n"
+MAGIC = b"menny-cache-2\n"
 MOST_BYTES = 4 << 30
 LEAST_TOKENS = 128  # fewer are read anew as quickly
 MOST_SECONDS = 30 * 24 * 3600  # a file that wasn't used for so long is removed
 MAX_HEADER = 1 << 20
 ENDING = ".cache"
-DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16, "int16": mx.int16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +255,10 @@ def _read(kept: _Kept, cache: Cache) -> Cache:
     """Read a file into an empty cache of its model. Raises ValueError where it isn't what it says, or not for it."""
     header = kept.header
     shapes = [tuple(int(size) for size in shape) for shape in header["shapes"]]
-    if [layer.window for layer in cache] != header["windows"] or len(shapes) != 2 * len(cache):
-        raise ValueError("it is of another model")
     dtype = DTYPES[header["dtype"]]
+    is_alike = all(layer.quantized == (dtype == mx.int16) for layer in cache)
+    if [layer.window for layer in cache] != header["windows"] or len(shapes) != 2 * len(cache) or not is_alike:
+        raise ValueError("it is of another model")
     plain = np.dtype(np.uint16 if dtype == mx.bfloat16 else header["dtype"])
     sizes = [int(np.prod(shape)) * plain.itemsize for shape in shapes]
     mapped = np.memmap(kept.path, np.uint8, "r")

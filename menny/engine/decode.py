@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from menny.engine import sampling
 from menny.engine.cache import Cache
 from menny.engine.cpu import sampling as sampling_on_cpu
 from menny.engine.passes import Pass
 from menny.engine.runtime import Runtime
-from menny.engine.sampling import NOT_A_NUMBER, SamplingParams, key_at, make_sampler, penalise_repetition
+from menny.engine.sampling import NOT_A_NUMBER, SamplingParams, key_at
 from menny.errors import EngineError
 
 Tokens = AsyncGenerator[int | None]
@@ -42,8 +43,8 @@ class Decoding:
         self._cache = cache
         self._prompt = prompt
         self._params = params
-        on_cpu = mx.default_device().type == mx.DeviceType.cpu
-        self._sampler = (sampling_on_cpu.make_sampler if on_cpu else make_sampler)(params, runtime.vocab_size)
+        self._on_device = sampling_on_cpu if mx.default_device().type == mx.DeviceType.cpu else sampling
+        self._sampler = self._on_device.make_sampler(params, runtime.vocab_size)
         self._count = len(prompt)  # tokens of the prompt, and those that were handed on
         self._seed = int.from_bytes(os.urandom(8), "little") if params.seed is None else params.seed
 
@@ -100,12 +101,12 @@ class Decoding:
         """The token that follows a place of logits [1, L, V]; its computation is queued."""
         recent = before.recent
         if recent is not None:
-            row = logits[0, place : place + 1, : self._vocab_size]
-            logits, place = penalise_repetition(row, recent[None], self._params.repetition_penalty)[None], 0
+            logits = self._on_device.penalise_repetition(logits, place, recent, self._params.repetition_penalty)
+            place = 0
         position = before.position + 1
         token = self._sampler(logits, place, key_at(self._seed, position))
         if recent is not None:
-            recent = mx.concatenate([recent, token[0]])[-self._params.repetition_context :]
+            recent = self._on_device.followed_by(recent, token, self._params.repetition_context)
         near_ties = self._count_near_ties(logits, place)
         mx.async_eval(token, *([] if near_ties is None else [near_ties]))
         return Sampled(token, position, recent, near_ties)

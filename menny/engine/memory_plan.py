@@ -19,6 +19,7 @@ from menny.engine.checkpoints.checkpoint import Source, open_model
 from menny.engine.checkpoints.load import check_names, is_expanded
 from menny.engine.checkpoints.quantization import SMALL_GROUP
 from menny.engine.checkpoints.weight_names import GGUF, KINDS
+from menny.engine.cpu.arrays import SCALE
 from menny.engine.cpu.kernels import have_kernels
 from menny.engine.cpu.matrix import packed_bits
 from menny.engine.cpu.scales import form_in_steps, scale_bytes
@@ -93,6 +94,7 @@ class MemoryNeeds:
     weights: int  # bytes, once loaded
     number: int  # bytes of a number in keys, values and hidden states
     stage: Stage  # the part of the model that this machine holds
+    is_quantized: bool = False
 
     def at(self, context: int) -> Plan:
         """The plan for a context of a number of tokens."""
@@ -103,7 +105,9 @@ class MemoryNeeds:
         """The bytes of a cache with this number of tokens."""
         args, buffer = self.args, -(-tokens // BLOCK) * BLOCK
         held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
-        return 2 * args.n_kv_heads * args.head_dim * held * self.number
+        in_integers = self.is_quantized and self.machine.kind == "cpu" and have_kernels()
+        row = 2 * (args.head_dim + SCALE) if in_integers else self.number * args.head_dim
+        return 2 * args.n_kv_heads * held * row
 
     def _working(self, context: int) -> int:
         """Bytes that a prefill chunk needs in passing; on a CPU with all attention scores of a layer."""
@@ -147,7 +151,9 @@ def needs_of_opened(args: ModelArgs, source: Source, machine: Machine, stage: St
     stage = stage or Stage.whole(args.n_layers)
     shapes = stage.part_of(check_names(args, source), args.tie_word_embeddings)
     if machine.kind == "cpu":
-        return MemoryNeeds(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage)
+        parts = [name for name in shapes if name.endswith(("attention.wq", "attention.wk", "attention.wv"))]
+        is_quantized = all(f"{name}.scales" in source.listed for name in parts)
+        return MemoryNeeds(args, machine, _bytes_on_cpu(shapes, source, machine), 4, stage, is_quantized)
     nbytes = sum(_bytes_by_mlx(name, shape, source) for name, shape in shapes.items())
     return MemoryNeeds(args, machine, nbytes, 4 if nbytes >= 4 * _count(shapes) else 2, stage)
 
@@ -159,7 +165,7 @@ def needs_at(args: ModelArgs, bits: int, machine: Machine) -> MemoryNeeds:
     if machine.kind != "cpu":
         return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 2, whole)
     if have_kernels():
-        return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 4, whole)
+        return MemoryNeeds(args, machine, round(args.n_parameters * per_weight), 4, whole, bits < PLAIN_BITS)
     if bits >= PLAIN_BITS or is_expanded(args.n_parameters, machine.room):
         return MemoryNeeds(args, machine, 4 * args.n_parameters, 4, whole)
     return MemoryNeeds(args, machine, round(args.n_parameters * (bits / 8 + 2 * 4 / GROUP_SIZE)), 4, whole)

@@ -233,4 +233,10 @@ class Mistral(nn.Module):
     def make_cache(self) -> Cache:
         """Make an empty cache, rolling where the model has a sliding window."""
         windows = [self.args.window_of(self.start + number) for number in range(len(self.layers))]
-        return Cache(KVCache() if window is None else RollingCache(window) for window in windows)
+        quantized = self.quantizes_cache
+        return Cache(KVCache(quantized) if window is None else RollingCache(window, quantized) for window in windows)
+
+    @property
+    def quantizes_cache(self) -> bool:
+        """True if its caches keep 16-bit integers with a scale a row, as kernels of our own read them."""
+        return False

@@ -129,8 +129,17 @@ def keep_min_p(logits: mx.array, p: float) -> mx.array:
     return mx.where(logits < floor, -mx.inf, logits)
 
 
-def penalise_repetition(logits: mx.array, recent: mx.array, penalty: float) -> mx.array:
-    """Make recent tokens [B, N] less likely: positive logits shrink, negative ones grow (CTRL, Keskar et al., 2019)."""
-    chosen = mx.take_along_axis(logits, recent, axis=-1)
-    chosen = mx.where(chosen > 0, chosen / penalty, chosen * penalty)
-    return mx.put_along_axis(logits, recent, chosen, axis=-1)
+def followed_by(recent: mx.array, token: mx.array, count: int) -> mx.array:
+    """The last `count` of recent tokens [N] and the next one [1, 1]."""
+    return mx.concatenate([recent, token[0]])[-count:]
+
+
+def penalise_repetition(logits: mx.array, place: int, recent: mx.array, penalty: float) -> mx.array:
+    """The logits [1, 1, V] at a place of [1, L, V], with recent tokens [N] less likely.
+
+    Positive logits shrink, negative ones grow (CTRL, Keskar et al., 2019).
+    """
+    row = logits[0, place]
+    chosen = row[recent]
+    row[recent] = mx.where(chosen > 0, chosen / penalty, chosen * penalty)
+    return row[None, None]

@@ -100,7 +100,9 @@ class Planner:
             return needs_at(args, choice.bits or PLAIN_BITS, self.machine).plan(USEFUL_CONTEXT)
         args = typical_args(hit.n_parameters or 2 * choice.size)
         number = 4 if self.machine.kind == "cpu" else 2
-        return MemoryNeeds(args, self.machine, choice.size, number, Stage.whole(args.n_layers)).plan(USEFUL_CONTEXT)
+        is_quantized = choice.label.startswith("Q") or (choice.bits or PLAIN_BITS) < PLAIN_BITS
+        needs = MemoryNeeds(args, self.machine, choice.size, number, Stage.whole(args.n_layers), is_quantized)
+        return needs.plan(USEFUL_CONTEXT)
 
 
 def a_mac(gigabytes: int) -> Machine:

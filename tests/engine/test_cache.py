@@ -58,12 +58,13 @@ SIZES = {
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 8, 39, 40, 41, 1000])
-def test_attention_over_the_cache_is_plain_masked_attention(window, sizes):
+@pytest.mark.parametrize(("quantized", "error"), [(False, 1e-5), (True, 2e-4)], ids=["plain", "quantized"])
+def test_attention_over_the_cache_is_plain_masked_attention(window, sizes, quantized, error):
     kv, queries = drawn(batch=1, length=40)
-    cache = KVCache() if window is None else RollingCache(window)
+    cache = KVCache(quantized) if window is None else RollingCache(window, quantized)
     got = attention_in_pieces(cache, kv, queries, sizes)
     assert cache.offset == 40
-    assert np.abs(got - truth(kv, queries, window)).max() < 1e-5
+    assert np.abs(got - truth(kv, queries, window)).max() < error
 
 
 @pytest.mark.parametrize("window", [None, 3, 8])

@@ -22,6 +22,7 @@ from menny.engine import (
     plan_for,
     this_machine,
 )
+from menny.engine.cpu.arrays import SCALE
 from menny.engine.memory_plan import PROCESS
 from menny.errors import EngineError, TooLargeError
 from tests.engine.alone import prefill
@@ -65,7 +66,7 @@ def test_a_window_bounds_the_cache() -> None:
     assert needs.plan(1000).cache == 1024 * TOKEN  # grown in blocks of 256
 
 
-def test_on_a_cpu_with_kernels_weights_are_as_in_the_file_and_the_cache_is_float32(
+def test_on_a_cpu_with_kernels_weights_are_as_in_the_file_and_quantized_models_keep_integers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(memory_plan, "have_kernels", lambda: True)
@@ -73,7 +74,8 @@ def test_on_a_cpu_with_kernels_weights_are_as_in_the_file_and_the_cache_is_float
 
     assert needs_at(MISTRAL, 4, machine).plan(4096).weights == pytest.approx(0.5625 * DENSE, rel=0.001)
     assert needs_at(MISTRAL, 16, machine).plan(4096).weights == pytest.approx(2 * DENSE, rel=0.001)
-    assert needs_at(MISTRAL, 4, machine).plan(4096).cache == 2 * 4096 * TOKEN
+    assert needs_at(MISTRAL, 4, machine).plan(4096).cache == 4096 * TOKEN * (128 + SCALE) // 128
+    assert needs_at(MISTRAL, 16, machine).plan(4096).cache == 2 * 4096 * TOKEN
 
 
 def test_on_a_cpu_without_kernels_weights_are_float32_where_that_fits_and_packed_where_not(

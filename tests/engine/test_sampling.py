@@ -6,8 +6,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from menny.engine.cpu import sampling as on_cpu
 from menny.engine.sampling import (
     SamplingParams,
+    followed_by,
     keep_min_p,
     keep_top_k,
     keep_top_p,
@@ -161,20 +163,28 @@ def test_a_key_decides_the_draw():
     assert one == same != other
 
 
-def test_the_penalty_shrinks_positive_and_grows_negative_logits_of_recent_tokens():
-    logits = mx.array([[2.0, -1.0, 0.0, 3.0, -4.0]])
-    penalised = penalise_repetition(logits, mx.array([[0, 1, 2]]), 2.0)
-    assert penalised.tolist() == [[1.0, -2.0, 0.0, 3.0, -4.0]]
+PENALTIES = {"in MLX": penalise_repetition, "on a processor": on_cpu.penalise_repetition}
 
 
-def test_a_token_that_came_often_is_penalised_once():
-    logits = mx.array([[2.0, -1.0, 5.0]])
-    assert penalise_repetition(logits, mx.array([[1, 0, 0, 1, 0]]), 2.0).tolist() == [[1.0, -2.0, 5.0]]
+@pytest.mark.parametrize("penalise", PENALTIES.values(), ids=PENALTIES.keys())
+def test_the_penalty_shrinks_positive_and_grows_negative_logits_of_recent_tokens(penalise):
+    logits = mx.array([[[9.0, 9.0, 9.0, 9.0, 9.0], [2.0, -1.0, 0.0, 3.0, -4.0]]])
+    assert penalise(logits, 1, mx.array([0, 1, 2]), 2.0).tolist() == [[[1.0, -2.0, 0.0, 3.0, -4.0]]]
+    assert penalise(logits, 1, mx.array([0, 1]), 0.5).tolist() == [[[4.0, -0.5, 0.0, 3.0, -4.0]]]
+    assert logits.tolist() == [[[9.0, 9.0, 9.0, 9.0, 9.0], [2.0, -1.0, 0.0, 3.0, -4.0]]]
 
 
-def test_a_penalty_below_1_invites_repetition_and_rows_have_their_own_past():
-    logits = mx.array([[2.0, -1.0], [2.0, -1.0]])
-    assert penalise_repetition(logits, mx.array([[0], [1]]), 0.5).tolist() == [[4.0, -1.0], [2.0, -0.5]]
+@pytest.mark.parametrize("penalise", PENALTIES.values(), ids=PENALTIES.keys())
+def test_a_token_that_came_often_is_penalised_once(penalise):
+    logits = mx.array([[[2.0, -1.0, 5.0]]])
+    assert penalise(logits, 0, mx.array([1, 0, 0, 1, 0]), 2.0).tolist() == [[[1.0, -2.0, 5.0]]]
+
+
+@pytest.mark.parametrize("follow", [followed_by, on_cpu.followed_by])
+def test_the_last_tokens_are_those_that_came_last(follow):
+    recent = mx.array([4, 5, 6])
+    assert follow(recent, mx.array([[7]]), 3).tolist() == [5, 6, 7]
+    assert follow(recent, mx.array([[7]]), 9).tolist() == [4, 5, 6, 7]
 
 
 WRONG = {

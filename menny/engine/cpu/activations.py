@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from menny.engine.cpu.arrays import LARGEST
 from menny.engine.cpu.compiling import maths
 from menny.engine.cpu.vectors import (
     EXP,
@@ -26,7 +27,6 @@ from menny.engine.cpu.vectors import (
     shorts,
 )
 
-LARGEST = np.float32(32767)
 _ORDER = [0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15]  # of columns in the integers
 
 
@@ -40,7 +40,7 @@ class Vectors(NamedTuple):
 
 
 @intrinsic
-def _float_of(_: Any, bits: Any) -> Any:
+def float_of(_: Any, bits: Any) -> Any:
     """The float32 that these 32 bits stand for."""
 
     def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
@@ -58,7 +58,7 @@ def exp(x: Any) -> Any:
     power = np.float32(EXP[0])
     for factor in EXP[1:]:
         power = power * rest + np.float32(factor)
-    return (power * rest * rest + rest + np.float32(1)) * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return (power * rest * rest + rest + np.float32(1)) * float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
 @intrinsic
@@ -94,10 +94,10 @@ def to_integers(x: np.ndarray, group: int, n: np.ndarray, u: np.ndarray, v: np.n
     """
     for number in range(len(x) // group):
         numbers = np.int64(x.ctypes.data) + 4 * number * group
-        most = _float_of(_largest(numbers, group))
-        factor = LARGEST / most if most > 0 else np.float32(0)
+        most = float_of(_largest(numbers, group))
+        factor = np.float32(LARGEST) / most if most > 0 else np.float32(0)
         total = _write_integers(numbers, group, factor, np.int64(n.ctypes.data) + 2 * number * group)
-        u[number] = most / LARGEST if most < np.inf else np.float32(np.nan)
+        u[number] = most / np.float32(LARGEST) if most < np.inf else np.float32(np.nan)
         v[number] = u[number] * np.float32(total)
 
 

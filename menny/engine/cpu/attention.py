@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from menny.engine.cpu.activations import float_of
+from menny.engine.cpu.arrays import LARGEST, SCALE
 from menny.engine.cpu.compiling import kernel, maths
 from menny.engine.cpu.memory import LINE
-from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i32, i64
+from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i16, i32, i64, ints, shorts
 
 SPARE = WIDTH  # scores beyond the last
 AHEAD = 2048  # bytes before they are read, that the memory is asked for keys
@@ -32,56 +34,176 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, sc
         out[second] = a * sin[pair] + b * cos[pair]
 
 
+def _pointer_to(kind: Any) -> Any:
+    """How to make a pointer of an address."""
+
+    def lower(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], kind.as_pointer())
+
+    return lower
+
+
+@intrinsic
+def _floats_at(_: Any, place: Any) -> Any:
+    """A pointer to float32 numbers at an address."""
+    return types.CPointer(types.float32)(types.int64), _pointer_to(f32)
+
+
+@intrinsic
+def _bits_at(_: Any, place: Any) -> Any:
+    """A pointer to 32-bit integers at an address."""
+    return types.CPointer(types.int32)(types.int64), _pointer_to(i32)
+
+
+@intrinsic
+def _integers_at(_: Any, place: Any) -> Any:
+    """A pointer to 16-bit integers at an address."""
+    return types.CPointer(types.int16)(types.int64), _pointer_to(i16)
+
+
+@kernel
+def row_bytes(dim: int, quantized: bool) -> int:
+    """Bytes of a token's keys, or values, of a head."""
+    return 2 * (dim + SCALE) if quantized else 4 * dim
+
+
+@kernel
+def keep(x: np.ndarray, place: int, quantized: bool) -> None:
+    """Put a row of numbers at an address in a cache."""
+    if quantized:
+        _quantize(x, carray(_integers_at(place), len(x)), carray(_floats_at(place + 2 * len(x)), 1))
+    else:
+        kept = carray(_floats_at(place), len(x))
+        for number in range(len(x)):
+            kept[number] = x[number]
+
+
+@maths
+def _quantize(x: np.ndarray, whole: np.ndarray, scale: np.ndarray) -> None:
+    """As arrays.py quantizes a row."""
+    bits = carray(_bits_at(np.int64(x.ctypes.data)), len(x))
+    largest = np.int32(0)  # its bits: NaN is the largest, then infinity
+    for number in range(len(x)):
+        largest = max(largest, bits[number] & np.int32(0x7FFFFFFF))
+    most = float_of(np.int32(largest))
+    factor = np.float32(LARGEST) / most if most > 0 else np.float32(0)
+    for number in range(len(x)):
+        whole[number] = np.int16(np.rint(x[number] * factor))
+    scale[0] = most / np.float32(LARGEST) if most < np.inf else np.float32(np.nan)
+
+
+@kernel
+def dequantize(rows: int, seen: int, dim: int, whole: np.ndarray, scales: np.ndarray) -> None:
+    """Read rows [T, D + 2] at an address: their whole numbers as float32 [T, D], and their scales [T]."""
+    for token in range(seen):
+        row = rows + token * row_bytes(dim, True)
+        numbers = carray(_integers_at(row), dim)
+        for number in range(dim):
+            whole[token * dim + number] = numbers[number]
+        scales[token] = carray(_floats_at(row + 2 * dim), 1)[0]
+
+
 @kernel  # without leave to reorder sums: attention_tile.py has them in the same order
 def attend(
-    q: np.ndarray, keys: np.ndarray, values: np.ndarray, scores: np.ndarray, out: np.ndarray, are_new: bool
+    q: np.ndarray, keys: int, values: int, seen: int, quantized: bool, scores: np.ndarray, out: int, are_new: bool
 ) -> None:
-    """out = Σₜ softmaxₜ(q · kₜ) vₜ, for a query [D] that is scaled already; keys and values [T, D].
+    """out = Σₜ softmaxₜ(q · kₜ) vₜ, for a query [D] that is scaled already; keys and values [T, D] are addresses.
 
     `scores` has room for T numbers and SPARE more. Keys and values that `are_new`, not read just before, are fetched
     ahead.
     """
-    seen, dim = keys.shape
-    at, of_values = np.int64(scores.ctypes.data), np.int64(values.ctypes.data)
-    _scores(np.int64(q.ctypes.data), np.int64(keys.ctypes.data), of_values, np.int64(are_new), seen, dim, at)
+    dim, at, query = len(q), np.int64(scores.ctypes.data), np.int64(q.ctypes.data)
+    if quantized:
+        _scores_of_integers(query, keys, values, np.int64(are_new), seen, dim, at)
+    else:
+        _scores(query, keys, values, np.int64(are_new), seen, dim, at)
     for token in range(seen, seen + SPARE):
         scores[token] = np.float32(-np.inf)
     total = _exponentials(at, seen, _largest(at, seen))
-    _mix(at, of_values, seen, dim, total, np.int64(out.ctypes.data))
+    if quantized:
+        _mix_integers(at, values, seen, dim, total, out)
+    else:
+        _mix(at, values, seen, dim, total, out)
 
 
-@intrinsic
-def _scores(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim: Any, scores: Any) -> Any:
-    """Write q · kₜ for every t, four at once; the last four may be some of the last one's."""
+class _Rows:
+    """How rows of keys or values lie in memory: as float32, or as 16-bit integers with their scale behind them."""
+
+    def __init__(self, vectors: VectorBuilder, dim: Any, quantized: bool) -> None:
+        build = vectors.builder
+        self._vectors, self._dim, self._quantized = vectors, dim, quantized
+        self._width = 2 if quantized else 4
+        columns = build.add(dim, ir.Constant(i64, SCALE)) if quantized else dim
+        self.nbytes = build.mul(columns, ir.Constant(i64, self._width))
+
+    def at(self, base: Any, token: Any) -> Any:
+        """The address of a token's row."""
+        return self._vectors.builder.add(base, self._vectors.builder.mul(token, self.nbytes))
+
+    def load(self, row: Any, column: Any, lanes: Any) -> Any:
+        """Sixteen numbers from a column on, as float32; of the last ones, those in these lanes."""
+        place = self._vectors.at(row, (column, self._width))
+        if not self._quantized:
+            return _load(self._vectors, place, lanes)
+        whole = _load(self._vectors, place, lanes, shorts)
+        return self._vectors.builder.sitofp(self._vectors.builder.sext(whole, ints), floats)
+
+    def scaled(self, number: Any, row: Any) -> Any:
+        """A number times the row's scale."""
+        if not self._quantized:
+            return number
+        scale = self._vectors.load(f32, self._vectors.at(row, (self._dim, self._width)), align=2)
+        return self._vectors.builder.fmul(number, scale)
+
+
+def _score_rows(quantized: bool) -> Any:
+    """How to write q · kₜ for every t, four at once; the last four may be some of the last one's."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = VectorBuilder(builder)
         q, keys, values, are_new, seen, dim, scores = args
-        row_bytes = builder.mul(dim, ir.Constant(i64, 4))
+        rows = _Rows(vectors, dim, quantized)
         are_new = builder.icmp_signed("!=", are_new, ir.Constant(i64, 0))
         last = builder.sub(seen, ir.Constant(i64, 1))
         with cgutils.for_range(builder, rounded_up(builder, seen, 4)) as four:
             first = builder.mul(four.index, ir.Constant(i64, 4))
             with builder.if_then(are_new):
-                begin = builder.mul(first, row_bytes)
-                with cgutils.for_range(builder, rounded_up(builder, row_bytes, LINE // 4)) as line:
+                begin = builder.mul(first, rows.nbytes)
+                with cgutils.for_range(builder, rounded_up(builder, rows.nbytes, LINE // 4)) as line:
                     vectors.fetch(vectors.at(keys, (begin, 1), (line.index, LINE), (AHEAD, 1)))
                     vectors.fetch(vectors.at(values, (begin, 1), (line.index, LINE)), level=2)
             tokens = [least(builder, builder.add(first, ir.Constant(i64, one)), last) for one in range(4)]
-            rows = [vectors.at(keys, (builder.mul(token, dim), 4)) for token in tokens]
+            places = [rows.at(keys, token) for token in tokens]
             sums = [vectors.variable(vectors.zero(floats)) for _ in range(4)]
 
-            def add(columns: Any, load: Any, _: Any, rows: Any = rows, sums: Any = sums) -> None:
+            def add(columns: Any, lanes: Any, places: Any = places, sums: Any = sums) -> None:
                 for column in columns:
-                    part = load(vectors.at(q, (column, 4)))
-                    for row, total in zip(rows, sums, strict=True):
-                        vectors.add_product(load(vectors.at(row, (column, 4))), part, total)
+                    part = _load(vectors, vectors.at(q, (column, 4)), lanes)
+                    for row, total in zip(places, sums, strict=True):
+                        vectors.add_product(rows.load(row, column, lanes), part, total)
 
             _for_blocks(vectors, dim, add)
-            vectors.store(vectors.sums_of_four([builder.load(total) for total in sums]), vectors.at(scores, (first, 4)))
+            four_sums = vectors.sums_of_four([builder.load(total) for total in sums])
+            for number, row in enumerate(places):
+                lane = ir.Constant(i32, number)
+                scaled = rows.scaled(builder.extract_element(four_sums, lane), row)
+                four_sums = builder.insert_element(four_sums, scaled, lane)
+            vectors.store(four_sums, vectors.at(scores, (first, 4)))
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 7), lower
+    return lower
+
+
+@intrinsic
+def _scores(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim: Any, scores: Any) -> Any:
+    """Write the scores of keys in float32."""
+    return types.void(*[types.int64] * 7), _score_rows(quantized=False)
+
+
+@intrinsic
+def _scores_of_integers(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim: Any, scores: Any) -> Any:
+    """Write the scores of quantized keys."""
+    return types.void(*[types.int64] * 7), _score_rows(quantized=True)
 
 
 @intrinsic
@@ -119,54 +241,72 @@ def _exponentials(_: Any, scores: Any, seen: Any, most: Any) -> Any:
     return types.float32(types.int64, types.int64, types.float32), lower
 
 
-@intrinsic
-def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
-    """out = Σₜ wₜ vₜ / total."""
+def _mix_rows(quantized: bool) -> Any:
+    """How to compute out = Σₜ wₜ vₜ / total."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = VectorBuilder(builder)
         weights, values, seen, dim, total, out = args
+        rows = _Rows(vectors, dim, quantized)
         last, divisor = builder.sub(seen, ir.Constant(i64, 1)), vectors.splat(total)
 
-        def mix(columns: Any, load: Any, store: Any) -> None:
+        def mix(columns: Any, lanes: Any) -> None:
             sums = [[vectors.variable(vectors.zero(floats)) for _ in range(2)] for _ in columns]
             with cgutils.for_range(builder, rounded_up(builder, seen, 2)) as two:
                 for one in range(2):  # beyond the last, one that weighs nothing
                     token = builder.add(builder.mul(two.index, ir.Constant(i64, 2)), ir.Constant(i64, one))
-                    weight = vectors.splat(vectors.load(f32, vectors.at(weights, (token, 4)), align=4))
-                    row = vectors.at(values, (builder.mul(least(builder, token, last), dim), 4))
+                    row = rows.at(values, least(builder, token, last))
+                    share = vectors.load(f32, vectors.at(weights, (token, 4)), align=4)
+                    weight = vectors.splat(rows.scaled(share, row))
                     for column, both in zip(columns, sums, strict=True):
-                        vectors.add_product(load(vectors.at(row, (column, 4))), weight, both[one])
+                        vectors.add_product(rows.load(row, column, lanes), weight, both[one])
             for column, (even, odd) in zip(columns, sums, strict=True):
                 mixed = builder.fdiv(builder.fadd(builder.load(even), builder.load(odd)), divisor)
-                store(mixed, vectors.at(out, (column, 4)))
+                place = vectors.at(out, (column, 4))
+                if lanes is None:
+                    vectors.store(mixed, place)
+                else:
+                    vectors.store_lanes(mixed, place, lanes)
 
         _for_blocks(vectors, dim, mix)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4, types.float32, types.int64), lower
+    return lower
 
 
-def _for_blocks(vectors: VectorBuilder, dim: Any, body: Callable[[list[Any], Any, Any], None]) -> None:
-    """Repeat `body(columns, load, store)` for every 64 columns of `dim`, in fours of 16, then for the rest one by one.
+@intrinsic
+def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
+    """Mix values in float32."""
+    return types.void(*[types.int64] * 4, types.float32, types.int64), _mix_rows(quantized=False)
 
-    It is given the first columns of 16, and how to load and store these: the last may be fewer.
+
+@intrinsic
+def _mix_integers(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
+    """Mix quantized values."""
+    return types.void(*[types.int64] * 4, types.float32, types.int64), _mix_rows(quantized=True)
+
+
+def _load(vectors: VectorBuilder, address: Any, lanes: Any, kind: Any = floats) -> Any:
+    """Sixteen numbers at an address, or those in some lanes."""
+    if lanes is None:
+        return vectors.load(kind, address, align=4 if kind is floats else 2)
+    return vectors.load_lanes(kind, address, lanes)
+
+
+def _for_blocks(vectors: VectorBuilder, dim: Any, body: Callable[[list[Any], Any], None]) -> None:
+    """Repeat `body(columns, lanes)` for every 64 columns of `dim`, in fours of 16, then for the rest one by one.
+
+    It is given the first columns of 16, and which lanes of them there are: None where there are all.
     """
     build, blocks = vectors.builder, 4
     whole = build.sdiv(dim, ir.Constant(i64, blocks * WIDTH))
     with cgutils.for_range(build, whole) as block:
         first = build.mul(block.index, ir.Constant(i64, blocks * WIDTH))
-        columns = [build.add(first, ir.Constant(i64, number * WIDTH)) for number in range(blocks)]
-        body(columns, lambda address: vectors.load(floats, address, align=4), vectors.store)
+        body([build.add(first, ir.Constant(i64, number * WIDTH)) for number in range(blocks)], None)
     done = build.mul(whole, ir.Constant(i64, blocks * WIDTH))
     with cgutils.for_range(build, rounded_up(build, build.sub(dim, done), WIDTH)) as rest:
         column = build.add(done, build.mul(rest.index, ir.Constant(i64, WIDTH)))
-        lanes = vectors.first_lanes(build.sub(dim, column))
-        body(
-            [column],
-            lambda address: vectors.load_lanes(address, lanes),
-            lambda value, address: vectors.store_lanes(value, address, lanes),
-        )
+        body([column], vectors.first_lanes(build.sub(dim, column)))
 
 
 def rounded_up(build: Any, count: Any, unit: int) -> Any:

@@ -28,18 +28,29 @@ _COLUMNS = 64  # of a key, that attention.py takes at once
 @cache
 def attend_in_lanes() -> int:
     """The address of `_attend`'s machine code: it is compiled once, and not again into each function that calls it."""
-    return int(numba.cfunc(types.void(*[types.int64] * 8), cache=is_kept())(_attend).address)
+    return int(numba.cfunc(types.void(*[types.int64] * 10), cache=is_kept())(_attend).address)
 
 
-def _attend(queries: int, keys: int, values: int, seen_by: int, seen: int, dim: int, scores: int, out: int) -> None:
+def _attend(
+    queries: int,
+    keys: int,
+    values: int,
+    key_scales: int,
+    value_scales: int,
+    seen_by: int,
+    seen: int,
+    dim: int,
+    scores: int,
+    out: int,
+) -> None:
     """out = Σₜ softmaxₜ(q · kₜ) vₜ for each query, which sees as many of the first tokens as `seen_by` has [16].
 
-    All are addresses but `seen`, which is T, and `dim`: queries and out are [D, 16], keys and values [T, D], and scores
-    have room for as many whole sixteens of rows [16] as hold T, and one more.
+    All are addresses but `seen`, which is T, and `dim`: queries and out are [D, 16], keys and values [T, D], their rows
+    to be multiplied by scales [T]; scores have room for as many whole sixteens of rows [16] as hold T, and one more.
     """
-    _scores(queries, keys, seen, dim, scores)
+    _scores(queries, keys, key_scales, seen, dim, scores)
     _weights(scores, seen_by, seen, out)
-    _mix(scores, values, seen, dim, out)
+    _mix(scores, values, value_scales, seen, dim, out)
 
 
 def sum_in_order(numbers: Callable[[int], list[Any]], add: Callable[[Any, Any], Any]) -> list[Any]:
@@ -60,12 +71,12 @@ def _builder(context: Any, builder: Any) -> VectorBuilder:
 
 
 @intrinsic
-def _scores(_: Any, queries: Any, keys: Any, seen: Any, dim: Any, scores: Any) -> Any:
+def _scores(_: Any, queries: Any, keys: Any, scales: Any, seen: Any, dim: Any, scores: Any) -> Any:
     """Write q · kₜ for every t [T, 16], some keys at once; the last of them may be some of the last one's."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = _builder(context, builder)
-        queries, keys, seen, dim, scores = args
+        queries, keys, scales, seen, dim, scores = args
         several = 4 if vectors.has_wide_registers else 2
         last, whole = builder.sub(seen, ir.Constant(i64, 1)), builder.sdiv(dim, ir.Constant(i64, _COLUMNS))
         with cgutils.for_range(builder, rounded_up(builder, seen, several)) as some:
@@ -91,10 +102,16 @@ def _scores(_: Any, queries: Any, keys: Any, seen: Any, dim: Any, scores: Any) -
                 return [builder.load(total) for total in sums]
 
             for token, total in zip(tokens, sum_in_order(of_lane, builder.fadd), strict=True):
-                vectors.store(total, vectors.at(scores, (token, _ROW)))
+                scale = _scale(vectors, scales, least(builder, token, last))
+                vectors.store(builder.fmul(total, scale), vectors.at(scores, (token, _ROW)))
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), lower
+    return types.void(*[types.int64] * 6), lower
+
+
+def _scale(vectors: VectorBuilder, scales: Any, token: Any) -> Any:
+    """The scale of a token's row, for all lanes."""
+    return vectors.splat(vectors.load(f32, vectors.at(scales, (token, 4)), align=4))
 
 
 @intrinsic
@@ -135,12 +152,12 @@ def _weights(_: Any, scores: Any, seen_by: Any, seen: Any, totals: Any) -> Any:
 
 
 @intrinsic
-def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, out: Any) -> Any:
+def _mix(_: Any, weights: Any, values: Any, scales: Any, seen: Any, dim: Any, out: Any) -> Any:
     """out = Σₜ wₜ vₜ / total [D, 16], the totals being where out begins."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = _builder(context, builder)
-        weights, values, seen, dim, out = args
+        weights, values, scales, seen, dim, out = args
         several = 8 if vectors.has_wide_registers else 2
         last, totals = builder.sub(seen, ir.Constant(i64, 1)), vectors.load(floats, out, align=4)
 
@@ -149,8 +166,12 @@ def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, out: Any) -> An
             with cgutils.for_range(builder, rounded_up(builder, seen, 2)) as two:
                 for one in range(2):  # beyond the last, one that weighs nothing
                     token = builder.add(builder.mul(two.index, ir.Constant(i64, 2)), ir.Constant(i64, one))
-                    weight = vectors.load(floats, vectors.at(weights, (token, _ROW)), align=4)
-                    row = vectors.at(values, (builder.mul(least(builder, token, last), dim), 4))
+                    weight, token = (
+                        vectors.load(floats, vectors.at(weights, (token, _ROW)), align=4),
+                        least(builder, token, last),
+                    )
+                    weight = builder.fmul(weight, _scale(vectors, scales, token))
+                    row = vectors.at(values, (builder.mul(token, dim), 4))
                     for column, both in zip(columns, sums, strict=True):
                         value = vectors.splat(vectors.load(f32, vectors.at(row, (column, 4)), 4))
                         vectors.add_product(value, weight, both[one])
@@ -167,4 +188,4 @@ def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, out: Any) -> An
             mix([builder.add(done, rest.index)])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), lower
+    return types.void(*[types.int64] * 6), lower

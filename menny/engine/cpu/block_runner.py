@@ -49,10 +49,11 @@ class BlockRunner:
         self._pool = pool
         self._head_dim, self._n_kv_heads = args.head_dim, args.n_kv_heads
         self._neighbours = args.rope_traditional
+        self.is_quantized = all(block[WQKV].group for block in blocks)  # then keys and values are too
         experts, chosen = (args.moe.num_experts, args.moe.num_experts_per_tok) if args.moe else (0, 1)
         self._numbers = Numbers(
             args.dim, args.hidden_dim, args.n_heads, args.n_kv_heads, args.head_dim, args.norm_eps,
-            args.rope_traditional, experts, chosen, attend_in_lanes(),
+            args.rope_traditional, experts, chosen, self.is_quantized, attend_in_lanes(),
         )  # fmt: skip
         self._matrices = np.zeros((len(blocks), MATRICES), DESCRIPTION)
         for number, matrices in enumerate(blocks):
@@ -63,6 +64,7 @@ class BlockRunner:
         self._paces: dict[int, Pace] = {}
         self._shared: dict[int, Workspace] = {}
         self._scratch: Scratch | None = None
+        self._room_for = 0, 0  # queries at once, and tokens that are seen, in the scratch
 
     def takes(self, n_tokens: int, cache: Cache) -> bool:
         """Whether this number of tokens, after what the cache has seen, may come: they mustn't wrap around a window."""
@@ -152,8 +154,11 @@ class BlockRunner:
     def _own_rooms(self, seen: int, n_tokens: int) -> Scratch:
         """What each thread has to itself, with scores of one query, or of sixteen, for a number of tokens."""
         queries = LANES if n_tokens >= IN_LANES else 1
-        if self._scratch is None or self._scratch.scores.shape[1] < queries * (seen + SPARE):
+        if self._scratch is None or queries > self._room_for[0] or seen > self._room_for[1]:
             numbers = self._numbers
+            queries, most = max(queries, self._room_for[0]), max(2 * seen, self._room_for[1])
+            n_rows = 2 * most if queries > 1 and numbers.quantized else 0
+            self._room_for = queries, most
             longest = max(numbers.dim, numbers.n_heads * numbers.head_dim, numbers.chosen * numbers.hidden)
             of_threads = self._pool.threads
             self._scratch = Scratch(
@@ -165,7 +170,9 @@ class BlockRunner:
                 head=np.zeros((of_threads, numbers.head_dim), np.float32),
                 lanes=np.zeros((of_threads, 2 * numbers.head_dim * LANES), np.float32),
                 seen_by=np.zeros((of_threads, LANES), np.int32),
-                scores=np.zeros((of_threads, max(2 * queries * (seen + SPARE), numbers.experts + ROWS)), np.float32),
+                rows=np.empty((of_threads, n_rows * numbers.head_dim), np.float32),
+                row_scales=np.ones((of_threads, 2 * most), np.float32),
+                scores=np.zeros((of_threads, max(queries * (most + SPARE), numbers.experts + ROWS)), np.float32),
             )
         return self._scratch
 

@@ -28,6 +28,8 @@ class Scratch(NamedTuple):
     head: np.ndarray
     lanes: np.ndarray
     seen_by: np.ndarray
+    rows: np.ndarray
+    row_scales: np.ndarray
     scores: np.ndarray
 
 
@@ -58,13 +60,15 @@ def run_blocks(
         scratch.head[thread],
         scratch.lanes[thread],
         scratch.seen_by[thread],
+        scratch.rows[thread],
+        scratch.row_scales[thread],
         scratch.scores[thread],
     )
     for block in range(len(norms)):
         m, (first, second), of_block = matrices[block], norms[block], places[block]
         row = m[WQKV].rows
         project(s, m[WQKV], first, numbers, tokens, own, stages)
-        store(s, of_block, row, turns, numbers, tokens, stages + STAGE)
+        store(s, of_block, row, turns, numbers, tokens, own, stages + STAGE)
         attend_heads(s, of_block, row, turns, scales, numbers, tokens, own, stages + 2 * STAGE)
         add_product(m[WO], s.mixed, s.x, numbers.dim, tokens, own, stages + 3 * STAGE)
         if numbers.experts:

@@ -90,6 +90,11 @@ class PackedMistral(Mistral):
         windows = [self.args.window_of(layer) for layer in range(self.args.n_layers)]
         return self.shares_passes and not any(windows)
 
+    @property
+    def quantizes_cache(self) -> bool:
+        """True where the kernels multiply quantized weights: vectors are written in 16-bit integers there too."""
+        return self._runner is not None and self._runner.is_quantized
+
     def hidden_of(self, x: mx.array, sequences: Sequences) -> mx.array:
         """[B, L, dim] before the blocks → [B, L, dim] behind them, by kernels where those take the tokens."""
         if self._runner is None or x.shape[0] > 1:

@@ -20,11 +20,24 @@ def make_sampler(params: SamplingParams, vocab_size: int) -> Sampler:
 
     def choose(logits: mx.array, place: int, key: int) -> mx.array:
         row = in_order(logits.astype(mx.float32))[0, place, :vocab_size]
-        if not np.isfinite(row).all():
+        if not (np.isfinite(row.min()) and np.isfinite(row.max())):  # NaN is the least and the largest
             return mx.array([[NOT_A_NUMBER]])
         return mx.array([[int(row.argmax()) if params.temperature == 0 else draw(row, key, params)]])
 
     return choose
+
+
+def penalise_repetition(logits: mx.array, place: int, recent: mx.array, penalty: float) -> mx.array:
+    """The logits [1, 1, V] at a place of [1, L, V], with recent tokens [N] less likely, as in sampling.py."""
+    row, places = in_order(logits.astype(mx.float32))[:, place : place + 1].copy(), in_order(recent)
+    chosen = row[0, 0, places]
+    row[0, 0, places] = np.where(chosen > 0, chosen / np.float32(penalty), chosen * np.float32(penalty))
+    return mx.array(row)
+
+
+def followed_by(recent: mx.array, token: mx.array, count: int) -> mx.array:
+    """The last `count` of recent tokens [N] and the next one [1, 1], which is there already."""
+    return mx.array(np.append(in_order(recent), in_order(token))[-count:])
 
 
 def draw(logits: np.ndarray, key: int, params: SamplingParams) -> int:
@@ -44,8 +57,12 @@ def draw(logits: np.ndarray, key: int, params: SamplingParams) -> int:
 
 
 def likeliest(logits: np.ndarray, k: int) -> np.ndarray:
-    """The k likeliest tokens, and those as likely as the k-th."""
-    return np.flatnonzero(logits >= np.partition(logits, -k)[-k])
+    """The k likeliest tokens, and those as likely as the k-th: none is below the k-th of the blocks' largest."""
+    largest = np.maximum.reduceat(logits, np.arange(0, len(logits), _BLOCK))
+    bound = np.partition(largest, -k)[-k] if k <= len(largest) else -np.inf
+    candidates = np.flatnonzero(logits >= bound)
+    likely = logits[candidates]
+    return candidates[likely >= np.partition(likely, -k)[-k]]
 
 
 def nucleus(logits: np.ndarray, p: float, tokens: np.ndarray | None = None) -> np.ndarray:
@@ -53,14 +70,14 @@ def nucleus(logits: np.ndarray, p: float, tokens: np.ndarray | None = None) -> n
 
     Only those that can be among them are sorted: all that have less than (1 - p) / V together don't have 1 - p.
     """
-    tokens = np.arange(len(logits)) if tokens is None else tokens
-    shares = np.exp(logits[tokens])
+    shares = np.exp(logits if tokens is None else logits[tokens])
     shares /= shares.sum(dtype=np.float64)
     candidates = np.flatnonzero(shares >= min((1 - p) / len(shares), shares.max()))
     order = candidates[np.argsort(-shares[candidates], kind="stable")]
     before = np.cumsum(shares[order], dtype=np.float64) - shares[order]  # the share of all likelier tokens
     count = max(1, int(np.searchsorted(before, p)))
-    return np.sort(tokens[order[:count]])
+    kept = np.sort(order[:count])
+    return kept if tokens is None else tokens[kept]
 
 
 def _place_at(weights: np.ndarray, share: float) -> int:

@@ -5,15 +5,12 @@ What a stage needs of vectors, every thread prepares for itself; what it writes,
 Legend of shapes: T tokens, H heads, K KV heads, D head_dim, k experts a token.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
 
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
-from menny.engine.cpu.attention import attend, rotate
+from menny.engine.cpu.attention import attend, dequantize, keep, rotate, row_bytes
 from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.products import Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
@@ -39,6 +36,7 @@ class Numbers(NamedTuple):
     neighbours: bool  # are rotary pairs
     experts: int
     chosen: int  # experts a token
+    quantized: bool  # are keys and values
     attend_in_lanes: int  # the address of this kernel
 
 
@@ -64,17 +62,9 @@ class Own(NamedTuple):
     head: np.ndarray  # [D]
     lanes: np.ndarray  # [2, D, 16], of sixteen queries and of what comes out
     seen_by: np.ndarray  # [16], tokens that these queries see
+    rows: np.ndarray  # [2, T, D], keys and values that are dequantized
+    row_scales: np.ndarray  # [2, T], theirs; 1 where they needn't be dequantized
     scores: np.ndarray  # as many as tokens are seen, of each query
-
-
-@intrinsic
-def _floats_at(_: Any, place: Any) -> Any:
-    """A pointer to float32 numbers at an address."""
-
-    def lower(__: Any, builder: Any, ___: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.FloatType().as_pointer())
-
-    return types.CPointer(types.float32)(types.int64), lower
 
 
 @kernel
@@ -107,7 +97,7 @@ def project(
 
 @kernel
 def store(
-    s: Workspace, places: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, stage: int
+    s: Workspace, places: np.ndarray, row: int, turns: np.ndarray, numbers: Numbers, tokens: int, own: Own, stage: int
 ) -> None:
     """Put the tokens' rotated keys, and their values, into their places [T, 5]; `row` is the length of qkv's."""
     dim, heads = numbers.head_dim, numbers.n_kv_heads
@@ -116,21 +106,13 @@ def store(
     while piece < pieces:
         token, head = piece // heads, piece % heads
         cache = places[token]
-        place = 4 * dim * (head * cache[CAPACITY] + cache[SLOT])
+        place = row_bytes(dim, numbers.quantized) * (head * cache[CAPACITY] + cache[SLOT])
         key = token * row + (numbers.n_heads + head) * dim
         value = key + heads * dim
-        cos, sin = turns[token, 0], turns[token, 1]
-        rotate(
-            s.qkv[key : key + dim],
-            cos,
-            sin,
-            numbers.neighbours,
-            np.float32(1),
-            carray(_floats_at(cache[KEYS] + place), dim),
-        )
-        kept = carray(_floats_at(cache[VALUES] + place), dim)
-        for number in range(dim):
-            kept[number] = s.qkv[value + number]
+        turn = turns[token]
+        rotate(s.qkv[key : key + dim], turn[0], turn[1], numbers.neighbours, np.float32(1), own.head)
+        keep(own.head, cache[KEYS] + place, numbers.quantized)
+        keep(s.qkv[value : value + dim], cache[VALUES] + place, numbers.quantized)
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)
@@ -160,6 +142,9 @@ def attend_sixteens(
     each = -(-tokens * group // LANES)  # sixteens of a KV head
     pieces = each * numbers.n_kv_heads
     own.lanes[: dim * LANES] = 0  # where there are fewer queries
+    longest, dequantized = 0, -1  # the KV head whose rows this thread has dequantized
+    for token in range(tokens):
+        longest = max(longest, places[token, SEEN])
     piece = next_piece(stage)
     while piece < pieces:
         shared, first = piece // each, piece % each * LANES
@@ -176,13 +161,20 @@ def attend_sixteens(
             own.seen_by[lane] = places[token, SEEN]
             most = max(most, places[token, SEEN])
         cache = places[first // group]
-        place = 4 * dim * cache[CAPACITY] * shared
+        place = row_bytes(dim, numbers.quantized) * cache[CAPACITY] * shared
+        keys, values = cache[KEYS] + place, cache[VALUES] + place
+        if numbers.quantized:
+            if shared != dequantized:
+                dequantize(keys, longest, dim, own.rows, own.row_scales)
+                dequantize(values, longest, dim, own.rows[longest * dim :], own.row_scales[longest:])
+                dequantized = shared
+            keys, values = address(own.rows), address(own.rows) + 4 * longest * dim
         out = address(own.lanes) + 4 * dim * LANES
         call(
             numbers.attend_in_lanes,
             (
-                address(own.lanes), cache[KEYS] + place, cache[VALUES] + place, address(own.seen_by), most, dim,
-                address(own.scores), out,
+                address(own.lanes), keys, values, address(own.row_scales), address(own.row_scales) + 4 * longest,
+                address(own.seen_by), most, dim, address(own.scores), out,
             ),
         )  # fmt: skip
         for lane in range(count):
@@ -219,10 +211,8 @@ def attend_heads(
     while piece < pieces:
         token, first = piece * share // heads, piece * share % heads
         cache = places[token]
-        shape = cache[SEEN], dim
-        place = 4 * dim * cache[CAPACITY] * (first // group)
-        keys = carray(_floats_at(cache[KEYS] + place), shape)
-        values = carray(_floats_at(cache[VALUES] + place), shape)
+        place = row_bytes(dim, numbers.quantized) * cache[CAPACITY] * (first // group)
+        keys, values = cache[KEYS] + place, cache[VALUES] + place
         for head in range(first, first + share):
             query = token * row + head * dim
             rotate(
@@ -234,7 +224,8 @@ def attend_heads(
                 own.head,
             )
             at = (token * heads + head) * dim
-            attend(own.head, keys, values, own.scores, s.mixed[at : at + dim], head == first)
+            out = address(s.mixed) + 4 * at
+            attend(own.head, keys, values, cache[SEEN], numbers.quantized, own.scores, out, head == first)
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)

@@ -102,12 +102,13 @@ class VectorBuilder:
         numbers = ir.Constant(ints, list(range(WIDTH)))
         return self.builder.icmp_signed("<", numbers, self.splat(self.builder.trunc(count, i32)))
 
-    def load_lanes(self, address: Any, lanes: Any) -> Any:
-        """Float32 numbers at an address, where the mask is set, and zeros elsewhere: nothing else is read."""
-        pointer = self.builder.inttoptr(address, floats.as_pointer())
-        kind = ir.FunctionType(floats, [floats.as_pointer(), i32, lanes.type, floats])
-        load = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.masked.load.v{WIDTH}f32.p0")
-        return self.builder.call(load, [pointer, ir.Constant(i32, 4), lanes, self.zero(floats)])
+    def load_lanes(self, kind: Any, address: Any, lanes: Any) -> Any:
+        """`floats` or `shorts` at an address, where the mask is set, and zeros elsewhere: nothing else is read."""
+        name, align = {floats: ("f32", 4), shorts: ("i16", 2)}[kind]
+        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        function = ir.FunctionType(kind, [kind.as_pointer(), i32, lanes.type, kind])
+        load = cgutils.get_or_insert_function(self.builder.module, function, f"llvm.masked.load.v{WIDTH}{name}.p0")
+        return self.builder.call(load, [pointer, ir.Constant(i32, align), lanes, self.zero(kind)])
 
     def store_lanes(self, value: Any, address: Any, lanes: Any) -> None:
         """Put float32 numbers at an address, where the mask is set."""

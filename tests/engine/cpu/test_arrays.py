@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from menny.engine.cpu.arrays import address_of, check_order, in_order
+from menny.engine.cpu.arrays import SCALE, address_of, check_order, dequantize_rows, in_order, quantize_rows
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.cpu.matrix import pack, pack_quantized
 from tests.engine.cpu.test_matrix import drawn
@@ -36,6 +36,24 @@ def test_numbers_come_in_the_order_of_their_axes(view: str) -> None:
     got = in_order(x)
     assert got.flags.c_contiguous
     assert got.tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("width", [2, 8, 80])
+def test_rows_in_integers_are_off_by_a_part_of_their_largest(width: int, size: float) -> None:
+    x = drawn((3, 5, width)) * size
+    rows = quantize_rows(x)
+    assert (rows.shape, rows.dtype) == ((3, 5, width + SCALE), mx.int16)
+    error, most = (np.array(mx.abs(numbers)) for numbers in (dequantize_rows(rows) - x, x))
+    assert (error <= 1.6e-5 * most.max(axis=-1, keepdims=True)).all()
+
+
+def test_rows_of_zeros_stay_and_of_infinite_numbers_are_told() -> None:
+    x = mx.array([[0.0, 0.0], [mx.inf, 1.0], [1.0, mx.nan], [-mx.inf, 0.0], [1.0, -1.0]])
+    got = np.array(dequantize_rows(quantize_rows(x)))
+    assert got[0].tolist() == [0, 0]
+    assert np.isnan(got[1:4]).all()
+    assert got[4].tolist() == [1, -1]
 
 
 def test_an_array_in_another_order_is_refused() -> None:

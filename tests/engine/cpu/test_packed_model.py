@@ -13,6 +13,7 @@ from menny.engine.benchmarks.verify import verify_model
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.checkpoint import open_model
 from menny.engine.checkpoints.load import build_model
+from menny.engine.cpu.arrays import SCALE, dequantize_rows
 from menny.engine.cpu.kernels import packed_mistral
 from menny.engine.decode import Decoding
 from menny.engine.rope import QueryScaling, RopeScaling
@@ -92,6 +93,19 @@ def test_logits_are_the_same_to_the_bit_whichever_tokens_share_a_pass(
     one_by_one = in_chunks(packed, *[1] * 40)
     for chunks in ([1, 2, 3, 4, 5, 6, 7, 8, 4], [16, 3, 15, 1, 1, 4], [9, 10, 11, 10]):
         assert np.array_equal(in_chunks(packed, *chunks), one_by_one), chunks
+
+
+@pytest.mark.parametrize("kind", ["dense", "odd widths", "window"])
+def test_keys_and_values_of_a_quantized_model_are_kept_in_integers(tmp_path: Any, kind: str) -> None:
+    packed, plain = load(tmp_path, MODELS[kind], 4)
+    caches = packed.make_cache(), plain.make_cache()
+    for model, cache in zip((packed, plain), caches, strict=True):
+        for tokens in (TOKENS[:10], TOKENS[10:11]):  # a chunk and a single token
+            model(mx.array([tokens]), cache)
+    for rows, numbers in zip(*(cache.state for cache in caches), strict=True):
+        kept, expected = np.array(dequantize_rows(rows[..., :11, :])), np.array(numbers[..., :11, :])
+        assert np.abs(kept - expected).max() < 1e-3 * np.abs(expected).max()
+    assert caches[0].nbytes / caches[1].nbytes == pytest.approx((16 + SCALE) / (2 * 16))
 
 
 @pytest.mark.parametrize("kind", ["dense", "window", "sparse"])

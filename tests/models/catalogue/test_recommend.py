@@ -38,7 +38,7 @@ def test_a_mac_should_have_the_strongest_that_fits(specs: list[ModelSpec], gigab
 
 @pytest.mark.parametrize(
     ("gigabytes", "threads", "model_id"),
-    [(6, 2, "ministral-3-3b-8bit"), (64, 2, "ministral-3-8b-4bit"), (64, 8, "ministral-3-14b-4bit")],
+    [(5, 2, "ministral-3-3b-8bit"), (64, 2, "ministral-3-8b-4bit"), (64, 8, "ministral-3-14b-4bit")],
 )
 def test_a_processor_should_have_one_that_it_runs_at_reading_speed(
     specs: list[ModelSpec], gigabytes: int, threads: int, model_id: str
