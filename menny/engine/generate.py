@@ -48,9 +48,7 @@ async def generate(
     except Cancelled:
         yield Chunk("", finish_reason="cancelled", prompt_tokens=len(prompt))
         return
-    if runtime.cache_files:
-        prefixes.restore(runtime.cache_files, prompt, runtime.model.make_cache)
-    cached = prefixes.pop(prompt, only_whole)
+    cached = prefixes.pop(prompt, only_whole, runtime.model.make_cache)
     cache = cached.cache if cached else runtime.model.make_cache()
     is_exact = cached is None or (cached.prefilled == len(cached.tokens) and cached.prefilled % PREFILL_CHUNK == 0)
     growing = Growing(prompt, cache, params.background, None if cached is None or is_exact else cached.prefilled)

@@ -68,7 +68,7 @@ class Plan:
     @property
     def kept(self) -> int:
         """The bytes that the caches of recent conversations may take beside this, while they aren't in use."""
-        return min(default_limit(self.room), self.cache + max(0, self.room - self.total))
+        return min(default_limit(self.room, self.cache), self.cache + max(0, self.room - self.total))
 
     @property
     def caches(self) -> int:

@@ -3,7 +3,8 @@
 A conversation's next prompt begins with the tokens of its last one and of the reply; those of several chats with a
 persona begin alike. So caches are kept as a tree, as SGLang's radix cache is: what several have in common is held
 once, in a node from which they branch off, and what several requests read at the same time is computed once. The store
-is bounded in bytes; what was used longest ago leaves first. It belongs to the engine's thread.
+is bounded in bytes; what was used longest ago leaves first, for a file where it may have one. It belongs to the
+engine's thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,18 @@ from menny.engine.cache_pieces import can_divide, join, piece
 
 MOST_BYTES = 2 << 30
 MEMORY_SHARE = 10  # a tenth of the machine's memory at most
+USUAL_BYTES = 1 << 29  # and no more than this,
+USUAL_CONTEXTS = 2  # unless so many whole contexts take more
 LEAST_SHARED = 64  # tokens: a shorter common beginning is held, and computed, by each
 
 
-def default_limit(room: int | None = None) -> int:
-    """Return the bytes that a store may hold by default: a tenth of `room`, or of the machine's memory, up to 2 GiB."""
-    return int(min(MOST_BYTES, (psutil.virtual_memory().total if room is None else room) // MEMORY_SHARE))
+def default_limit(room: int | None = None, context_bytes: int = 0) -> int:
+    """Return the bytes that a store may hold by default: half a GiB, or two whole contexts of `context_bytes`.
+
+    It is a tenth of `room`, or of the machine's memory, at most, and 2 GiB.
+    """
+    share = (psutil.virtual_memory().total if room is None else room) // MEMORY_SHARE
+    return int(min(MOST_BYTES, share, max(USUAL_BYTES, USUAL_CONTEXTS * context_bytes)))
 
 
 @dataclass(eq=False)
@@ -64,8 +71,9 @@ class Growing:
 class PrefixCache:
     """Caches by the tokens that they hold. One that is in use is not in here."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, files: CacheFiles | None = None) -> None:
+        """`limit` is in bytes; `files` are for caches that may be filed."""
+        self._limit, self._files = limit, files
         self._root = _Node((), Cache(), 0)
         self._clock = count()
         self._growing: list[Growing] = []
@@ -75,14 +83,19 @@ class PrefixCache:
         """The size of all kept caches in bytes."""
         return sum(node.cache.nbytes for node in _below(self._root))
 
-    def pop(self, prompt: Sequence[int], chunk: int | None = None) -> CachedPrefix | None:
+    def pop(
+        self, prompt: Sequence[int], chunk: int | None = None, make_cache: Callable[[], Cache] | None = None
+    ) -> CachedPrefix | None:
         """Take out the longest kept prefix of a prompt, for the caller to continue, if there is one.
 
         At least the prompt's last token is left to compute. With a `chunk`, only whole chunks of this size count, as a
-        prefill without this store would compute them: others may differ in their last digits.
+        prefill without this store would compute them: others may differ in their last digits. With `make_cache`, which
+        makes an empty cache of the model, it may come from a file.
         """
         node, length = self._longest(prompt, chunk)
         growing, common = self._longest_growing(prompt, chunk)
+        if make_cache and (filed := self._read(prompt, chunk, max(length, common), make_cache)):
+            return filed
         if growing and common >= length + LEAST_SHARED:
             exact = common if growing.exact is None else min(common, growing.exact)
             return CachedPrefix(tuple(prompt[:common]), growing.cache.prefix(common), min(common, exact))
@@ -123,7 +136,11 @@ class PrefixCache:
     def insert(self, kept: CachedPrefix) -> None:
         """Store a cache, and evict the least recently used ones beyond the limit."""
         mx.eval(kept.cache.state)
-        if len(kept.tokens) != kept.cache.offset or kept.cache.nbytes > self._limit:
+        if len(kept.tokens) != kept.cache.offset:
+            return
+        if kept.cache.nbytes > self._limit:
+            if self._files and kept.may_be_filed and not kept.is_filed:
+                self._files.save(kept)
             return
         for old in [node for node in self._root.children if _replaces(kept, node)]:
             self._remove(old)
@@ -135,8 +152,9 @@ class PrefixCache:
             node.may_be_filed, node.is_filed = kept.may_be_filed, kept.is_filed
             self._add(parent, node)
         while self.nbytes > self._limit:
-            leaves = [node for node in _below(self._root) if not node.children]
-            self._remove(min(leaves, key=lambda node: node.used))
+            oldest = min((node for node in _below(self._root) if not node.children), key=lambda node: node.used)
+            self._file(oldest)
+            self._remove(oldest)
 
     def _branch(self, kept: CachedPrefix) -> tuple[_Node, int]:
         """The node after which the tokens of a cache are its own, and the number of those before them."""
@@ -183,26 +201,44 @@ class PrefixCache:
 
     # Files
 
-    def restore(self, files: CacheFiles, prompt: Sequence[int], make_cache: Callable[[], Cache]) -> None:
-        """Read the cache of a prompt from its file, where that holds more of it than there is here."""
-        held = max(self._longest(prompt, None)[1], self._longest_growing(prompt, None)[1])
-        if files.longest(prompt) >= held + LEAST_SHARED and (found := files.load(prompt, make_cache)):
-            self.insert(found)
+    def _read(
+        self, prompt: Sequence[int], chunk: int | None, held: int, make_cache: Callable[[], Cache]
+    ) -> CachedPrefix | None:
+        """Read the longest prefix of a prompt from its file, where that is longer than the `held` tokens in memory."""
+        if not self._files or self._files.longest(prompt) < held + LEAST_SHARED:
+            return None
+        found = self._files.load(prompt, make_cache)
+        if found is None:
+            return None
+        length = _whole(_common(found.tokens, prompt[:-1]), found.prefilled, chunk)
+        if length < held + LEAST_SHARED or not found.cache.can_trim_to(length):
+            return None
+        found.cache.trim(length)
+        return CachedPrefix(tuple(prompt[:length]), found.cache, min(length, found.prefilled))
 
-    def file_next(self, files: CacheFiles) -> bool:
+    def file_next(self) -> bool:
         """Write one cache that may be filed and isn't yet to its file; False if all are."""
-        for node in _below(self._root):
-            if node.may_be_filed and not node.is_filed and not node.children:
-                path = node.path
-                tokens = tuple(token for each in path for token in each.tokens)
-                cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
-                files.save(CachedPrefix(tokens, cache, node.prefilled))
-                node.is_filed = True
-                return True
-        return False
+        return any(not node.children and self._file(node) for node in _below(self._root))
+
+    def _file(self, node: _Node) -> bool:
+        """Write the cache that ends with a node to its file; False where it mustn't have one, or has it."""
+        if not self._files or not node.may_be_filed or node.is_filed:
+            return False
+        path = node.path
+        tokens = tuple(token for each in path for token in each.tokens)
+        cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
+        self._files.save(CachedPrefix(tokens, cache, node.prefilled))
+        node.is_filed = True
+        return True
+
+    def forget(self) -> None:
+        """Drop all caches, and their files."""
+        self.clear()
+        if self._files:
+            self._files.clear()
 
     def clear(self) -> None:
-        """Drop all caches."""
+        """Drop all caches; files stay."""
         self._root.children.clear()
 
     # What is being computed

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from menny.engine.cache_files import CacheFiles
 from menny.engine.model import Mistral
 from menny.engine.pass_costs import PassCosts
 from menny.engine.prefix_cache import PrefixCache
@@ -18,7 +17,6 @@ class Runtime:
     tokenizer: Tokenizer
     prefix_cache: PrefixCache = field(default_factory=lambda: PrefixCache(0))
     pass_costs: PassCosts = field(default_factory=PassCosts)
-    cache_files: CacheFiles | None = None
 
     @property
     def vocab_size(self) -> int:

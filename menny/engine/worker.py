@@ -79,7 +79,7 @@ class Engine:
         self._serving: list[Request] = []
         self._closed = False
         self._is_stranded = False  # another machine is gone, and MLX waits for it without end
-        self._prefix_cache = PrefixCache(prefix_bytes or 0)
+        self._prefix_cache = PrefixCache(0)
         self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._cache_folder = cache_folder
         self._forgets = False
@@ -211,8 +211,7 @@ class Engine:
             except BaseException as error:  # raised in the thread that asked for the engine
                 self._loaded.put(error)
                 return
-            folder = None if isinstance(model, Pipeline) else self._cache_folder
-            runtime = Runtime(model, self.tokenizer, self._prefix_cache, cache_files=files_of(folder, path))
+            runtime = Runtime(model, self.tokenizer, self._prefix_cache)
             scheduler = Scheduler(runtime, self._parallel, plan.caches)
             return_compiler()
             self._loaded.put(None)
@@ -224,7 +223,7 @@ class Engine:
                     keep_compiled()
                     return_freed_memory()
                     return_compiler()
-            self._file_caches(runtime, lambda: False)
+            self._file_caches(lambda: False)
             del runtime, scheduler, model
         finally:
             self._prefix_cache.clear()
@@ -237,8 +236,6 @@ class Engine:
             mx.set_wired_limit(int(limit))  # the weights stay resident, so that no token waits for them
         plan, build = prepare()
         self.context_length = plan.context
-        if self._prefix_bytes is None:
-            self._prefix_cache = PrefixCache(plan.kept)
         self.tokenizer = load_tokenizer(path)
         model = build()
         ours, theirs = self.tokenizer.vocab_size, model.args.vocab_size
@@ -247,23 +244,26 @@ class Engine:
                 f"{path}: the model has a vocabulary of {theirs} tokens, but its tokenizer one of {ours}: "
                 "they don't belong together"
             )
+        folder = None if isinstance(model, Pipeline) else self._cache_folder
+        limit = plan.kept if self._prefix_bytes is None else self._prefix_bytes
+        self._prefix_cache = PrefixCache(limit, files_of(folder, path))
         self.stage_bytes = model.stage_bytes
         self.leaves_out_vision = model.leaves_out_vision
         return plan, model
 
-    def _file_caches(self, runtime: Runtime, should_stop: Callable[[], bool]) -> None:
+    def _file_caches(self, should_stop: Callable[[], bool]) -> None:
         """Write the caches that aren't in files yet, one after the other."""
-        while runtime.cache_files and not should_stop() and self._prefix_cache.file_next(runtime.cache_files):
+        while not should_stop() and self._prefix_cache.file_next():
             pass
 
     def _admit(self, runtime: Runtime, scheduler: Scheduler, plan: Plan) -> bool:
         """Give free rows to requests that wait, and wait while there are none; False once the engine is closed."""
         with self._lock:
             self._serving = [row.request for row in scheduler.rows]
-            self._forget(runtime)
+            self._forget()
             while not self._serving and not self._has_work():
                 self._rest(runtime)
-                self._forget(runtime)
+                self._forget()
             while self._waiting:
                 request = self._in_order()[0]
                 needed = plan.cache_of(request.most_tokens)
@@ -286,20 +286,18 @@ class Engine:
         if isinstance(runtime.model, Pipeline):
             if not self._lock.wait_for(is_due, PAUSE):
                 runtime.model.rest()
-        elif not self._lock.wait_for(is_due, QUIET if runtime.cache_files else None):
+        elif not self._lock.wait_for(is_due, QUIET if self._cache_folder else None):
             self._lock.release()
             try:
-                self._file_caches(runtime, is_due)
+                self._file_caches(is_due)
             finally:
                 self._lock.acquire()
 
-    def _forget(self, runtime: Runtime) -> None:
+    def _forget(self) -> None:
         """Drop the caches that are kept, if that was asked for."""
         if self._forgets:
             self._forgets = False
-            self._prefix_cache.clear()
-            if runtime.cache_files:
-                runtime.cache_files.clear()
+            self._prefix_cache.forget()
 
     def _in_order(self) -> list[Request]:
         """The requests that wait, those that are watched first."""
