@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from menny.engine import CacheFolder, Chunk, Engine, Mistral, SamplingParams, load_engine, worker
+from menny.engine import CacheFolder, Chunk, Engine, Mistral, SamplingParams, load_engine, load_model, worker
 from menny.engine.cache import Cache, KVCache, RollingCache
 from menny.engine.cache_files import ENDING, CachedPrefix, CacheFiles
 from tests.engine.scripts import write_script
@@ -168,19 +168,17 @@ def test_a_chat_goes_on_after_a_restart_without_being_read_anew(tmp_path: Path) 
     assert list(folder.path.iterdir()) == []
 
 
-@pytest.mark.parametrize("room", [1 << 20, 0], ids=["for one", "for none"])
-def test_what_memory_has_no_room_for_goes_on_from_its_file(tmp_path: Path, room: int) -> None:
+@pytest.mark.parametrize("rooms", [0, 1])
+def test_what_memory_has_no_room_for_goes_on_from_its_file(tmp_path: Path, rooms: int) -> None:
     model, folder = write_script(tmp_path / "model", chats=True), CacheFolder(tmp_path / "cache")
-    chats = [[letter] * 400 for letter in b"xyz"]
-    with load_engine(model, cache_folder=folder) as engine:
-        reply(engine, chats[0])
-        room = min(room, engine._prefix_cache.nbytes)
-    with load_engine(model, prefix_bytes=room, cache_folder=folder) as engine:
-        for chat in (*chats, [ord("t")] * 400):
-            reply(engine, chat, keep_cache=chat in chats)
-            assert engine._prefix_cache.nbytes <= room
-        assert [reply(engine, [*chat, 7, 8], keep_cache=True).cached_tokens >= 400 for chat in chats] == [True] * 3
-        assert reply(engine, [*[ord("t")] * 400, 7, 8]).cached_tokens == 0
+    kept, forgotten = [[letter] * 400 for letter in b"xyz"], [ord("t")] * 400
+    _, one = load_model(model)(mx.array([forgotten]))
+    with load_engine(model, prefix_bytes=rooms * one.nbytes, cache_folder=folder) as engine:
+        reply(engine, forgotten)
+        for chat in kept:
+            reply(engine, chat, keep_cache=True)
+        assert [reply(engine, [*chat, 7, 8], keep_cache=True).cached_tokens >= 400 for chat in kept] == [True] * 3
+        assert reply(engine, [*forgotten, 7, 8]).cached_tokens == 0
 
 
 def test_it_is_written_when_the_engine_is_at_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

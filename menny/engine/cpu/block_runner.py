@@ -69,7 +69,7 @@ class BlockRunner:
     def takes(self, n_tokens: int, cache: Cache) -> bool:
         """Whether this number of tokens, after what the cache has seen, may come: they mustn't wrap around a window."""
         is_whole = n_tokens == 1 or cache.fits_without_eviction(cache.offset + n_tokens)
-        return 1 <= n_tokens <= MOST and is_whole
+        return 1 <= n_tokens <= MOST and is_whole and cache[0].quantized == self.is_quantized
 
     def __call__(self, x: np.ndarray, sequences: Sequences) -> np.ndarray:
         """[L, dim] before the blocks → [L, dim] behind them, for up to MOST tokens; the caches have seen them then."""

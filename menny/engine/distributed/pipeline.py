@@ -76,7 +76,7 @@ class Pipeline(Mistral):
         self._stage_bytes = stage_bytes
         self._n_caches = 0
         self._dropped: list[int] = []
-        x = self.hidden(self.tok_embeddings(mx.zeros((1, 1), mx.int32)), super().make_cache())
+        x = self.hidden(self.tok_embeddings(mx.zeros((1, 1), mx.int32)), first.make_cache())
         ring.order(Opcode.DESCRIBE, TYPES.index(x.dtype))
         self._type = TYPES[ring.next_order()[1][0]]  # of the logits
 
@@ -99,7 +99,7 @@ class Pipeline(Mistral):
         mx.eval(cache.state)
 
     def make_cache(self) -> SharedCache:
-        return SharedCache(super().make_cache(), self)
+        return SharedCache(self._first.make_cache(), self)
 
     @property
     def stage_bytes(self) -> tuple[int, ...]:
