@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.activations import float_of
-from menny.engine.cpu.arrays import LARGEST, SCALE
+from menny.engine.cpu.cache_rows import Rows, load_some
 from menny.engine.cpu.compiling import kernel, maths
 from menny.engine.cpu.memory import LINE
-from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i16, i32, i64, ints, shorts
+from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i32, i64
 
 SPARE = WIDTH  # scores beyond the last
 AHEAD = 2048  # bytes before they are read, that the memory is asked for keys
@@ -32,75 +31,6 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, sc
         a, b = x[first] * scale, x[second] * scale
         out[first] = a * cos[pair] - b * sin[pair]
         out[second] = a * sin[pair] + b * cos[pair]
-
-
-def _pointer_to(kind: Any) -> Any:
-    """How to make a pointer of an address."""
-
-    def lower(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], kind.as_pointer())
-
-    return lower
-
-
-@intrinsic
-def _floats_at(_: Any, place: Any) -> Any:
-    """A pointer to float32 numbers at an address."""
-    return types.CPointer(types.float32)(types.int64), _pointer_to(f32)
-
-
-@intrinsic
-def _bits_at(_: Any, place: Any) -> Any:
-    """A pointer to 32-bit integers at an address."""
-    return types.CPointer(types.int32)(types.int64), _pointer_to(i32)
-
-
-@intrinsic
-def _integers_at(_: Any, place: Any) -> Any:
-    """A pointer to 16-bit integers at an address."""
-    return types.CPointer(types.int16)(types.int64), _pointer_to(i16)
-
-
-@kernel
-def row_bytes(dim: int, quantized: bool) -> int:
-    """Bytes of a token's keys, or values, of a head."""
-    return 2 * (dim + SCALE) if quantized else 4 * dim
-
-
-@kernel
-def keep(x: np.ndarray, place: int, quantized: bool) -> None:
-    """Put a row of numbers at an address in a cache."""
-    if quantized:
-        _quantize(x, carray(_integers_at(place), len(x)), carray(_floats_at(place + 2 * len(x)), 1))
-    else:
-        kept = carray(_floats_at(place), len(x))
-        for number in range(len(x)):
-            kept[number] = x[number]
-
-
-@maths
-def _quantize(x: np.ndarray, whole: np.ndarray, scale: np.ndarray) -> None:
-    """As arrays.py quantizes a row."""
-    bits = carray(_bits_at(np.int64(x.ctypes.data)), len(x))
-    largest = np.int32(0)  # its bits: NaN is the largest, then infinity
-    for number in range(len(x)):
-        largest = max(largest, bits[number] & np.int32(0x7FFFFFFF))
-    most = float_of(np.int32(largest))
-    factor = np.float32(LARGEST) / most if most > 0 else np.float32(0)
-    for number in range(len(x)):
-        whole[number] = np.int16(np.rint(x[number] * factor))
-    scale[0] = most / np.float32(LARGEST) if most < np.inf else np.float32(np.nan)
-
-
-@kernel
-def dequantize(rows: int, seen: int, dim: int, whole: np.ndarray, scales: np.ndarray) -> None:
-    """Read rows [T, D + 2] at an address: their whole numbers as float32 [T, D], and their scales [T]."""
-    for token in range(seen):
-        row = rows + token * row_bytes(dim, True)
-        numbers = carray(_integers_at(row), dim)
-        for number in range(dim):
-            whole[token * dim + number] = numbers[number]
-        scales[token] = carray(_floats_at(row + 2 * dim), 1)[0]
 
 
 @kernel  # without leave to reorder sums: attention_tile.py has them in the same order
@@ -126,43 +56,13 @@ def attend(
         _mix(at, values, seen, dim, total, out)
 
 
-class _Rows:
-    """How rows of keys or values lie in memory: as float32, or as 16-bit integers with their scale behind them."""
-
-    def __init__(self, vectors: VectorBuilder, dim: Any, quantized: bool) -> None:
-        build = vectors.builder
-        self._vectors, self._dim, self._quantized = vectors, dim, quantized
-        self._width = 2 if quantized else 4
-        columns = build.add(dim, ir.Constant(i64, SCALE)) if quantized else dim
-        self.nbytes = build.mul(columns, ir.Constant(i64, self._width))
-
-    def at(self, base: Any, token: Any) -> Any:
-        """The address of a token's row."""
-        return self._vectors.builder.add(base, self._vectors.builder.mul(token, self.nbytes))
-
-    def load(self, row: Any, column: Any, lanes: Any) -> Any:
-        """Sixteen numbers from a column on, as float32; of the last ones, those in these lanes."""
-        place = self._vectors.at(row, (column, self._width))
-        if not self._quantized:
-            return _load(self._vectors, place, lanes)
-        whole = _load(self._vectors, place, lanes, shorts)
-        return self._vectors.builder.sitofp(self._vectors.builder.sext(whole, ints), floats)
-
-    def scaled(self, number: Any, row: Any) -> Any:
-        """A number times the row's scale."""
-        if not self._quantized:
-            return number
-        scale = self._vectors.load(f32, self._vectors.at(row, (self._dim, self._width)), align=2)
-        return self._vectors.builder.fmul(number, scale)
-
-
 def _score_rows(quantized: bool) -> Any:
     """How to write q · kₜ for every t, four at once; the last four may be some of the last one's."""
 
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = VectorBuilder(builder)
         q, keys, values, are_new, seen, dim, scores = args
-        rows = _Rows(vectors, dim, quantized)
+        rows = Rows(vectors, dim, quantized)
         are_new = builder.icmp_signed("!=", are_new, ir.Constant(i64, 0))
         last = builder.sub(seen, ir.Constant(i64, 1))
         with cgutils.for_range(builder, rounded_up(builder, seen, 4)) as four:
@@ -178,7 +78,7 @@ def _score_rows(quantized: bool) -> Any:
 
             def add(columns: Any, lanes: Any, places: Any = places, sums: Any = sums) -> None:
                 for column in columns:
-                    part = _load(vectors, vectors.at(q, (column, 4)), lanes)
+                    part = load_some(vectors, vectors.at(q, (column, 4)), lanes)
                     for row, total in zip(places, sums, strict=True):
                         vectors.add_product(rows.load(row, column, lanes), part, total)
 
@@ -247,7 +147,7 @@ def _mix_rows(quantized: bool) -> Any:
     def lower(context: Any, builder: Any, __: Any, args: Any) -> Any:
         vectors = VectorBuilder(builder)
         weights, values, seen, dim, total, out = args
-        rows = _Rows(vectors, dim, quantized)
+        rows = Rows(vectors, dim, quantized)
         last, divisor = builder.sub(seen, ir.Constant(i64, 1)), vectors.splat(total)
 
         def mix(columns: Any, lanes: Any) -> None:
@@ -284,13 +184,6 @@ def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out
 def _mix_integers(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
     """Mix quantized values."""
     return types.void(*[types.int64] * 4, types.float32, types.int64), _mix_rows(quantized=True)
-
-
-def _load(vectors: VectorBuilder, address: Any, lanes: Any, kind: Any = floats) -> Any:
-    """Sixteen numbers at an address, or those in some lanes."""
-    if lanes is None:
-        return vectors.load(kind, address, align=4 if kind is floats else 2)
-    return vectors.load_lanes(kind, address, lanes)
 
 
 def _for_blocks(vectors: VectorBuilder, dim: Any, body: Callable[[list[Any], Any], None]) -> None:

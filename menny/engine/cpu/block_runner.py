@@ -62,7 +62,7 @@ class BlockRunner:
         self._places = np.zeros((len(blocks), MOST, PLACE), np.int64)
         self._turned: dict[int, np.ndarray] = {}
         self._paces: dict[int, Pace] = {}
-        self._shared: dict[int, Workspace] = {}
+        self._shared: Workspace | None = None
         self._scratch: Scratch | None = None
         self._room_for = 0, 0  # queries at once, and tokens that are seen, in the scratch
 
@@ -136,12 +136,12 @@ class BlockRunner:
         return (np.array(factors, np.float32) * scale).astype(np.float32)
 
     def _room(self, n_tokens: int) -> Workspace:
-        """What threads share for a number of tokens, filled up to fours."""
-        count = n_tokens if n_tokens == 1 else -(-n_tokens // TOKENS) * TOKENS
-        if count not in self._shared:
-            numbers = self._numbers
+        """What threads share, with room for a number of tokens, filled up to fours."""
+        numbers = self._numbers
+        if self._shared is None or len(self._shared.x) < n_tokens * numbers.dim:
+            count = -(-n_tokens // TOKENS) * TOKENS
             rows = max(block[WQKV].rows for block in self._blocks)
-            self._shared[count] = Workspace(
+            self._shared = Workspace(
                 x=np.zeros(count * numbers.dim, np.float32),
                 qkv=np.zeros(count * rows, np.float32),
                 mixed=np.zeros(count * numbers.n_heads * numbers.head_dim, np.float32),
@@ -149,7 +149,7 @@ class BlockRunner:
                 experts=np.zeros(count * numbers.chosen, np.int64),
                 shares=np.zeros(count * numbers.chosen, np.float32),
             )
-        return self._shared[count]
+        return self._shared
 
     def _own_rooms(self, seen: int, n_tokens: int) -> Scratch:
         """What each thread has to itself, with scores of one query, or of sixteen, for a number of tokens."""

@@ -4,19 +4,30 @@ They leave MLX's graph: their input is evaluated, and their output is there when
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import mlx.core as mx
 import mlx.nn as nn
+import numba
 import numpy as np
 
+from menny.engine.cpu import plain_tile, quantized_tile
 from menny.engine.cpu.activations import Vectors
 from menny.engine.cpu.arrays import in_order
-from menny.engine.cpu.forms import tile_addresses
+from menny.engine.cpu.compiling import is_kept
 from menny.engine.cpu.jobs import STAGES, feed_forward, linear
 from menny.engine.cpu.matrix import DESCRIPTION, Packed
 from menny.engine.cpu.pool import Pool
-from menny.engine.cpu.tiles import TOKENS
+from menny.engine.cpu.tiles import SIGNATURE, TOKENS
 from menny.engine.cpu.together import STAGE
+
+TILES = {  # of every form that a matrix can have: for one vector, and for four
+    "4 bits": (quantized_tile.four_bits, quantized_tile.four_bits_of_four),
+    "8 bits": (quantized_tile.eight_bits, quantized_tile.eight_bits_of_four),
+    "bfloat16": (plain_tile.bfloat16, plain_tile.bfloat16_of_four),
+    "float16": (plain_tile.float16, plain_tile.float16_of_four),
+    "float32": (plain_tile.float32, plain_tile.float32_of_four),
+}
 
 
 class PackedLinear(nn.Module):
@@ -101,6 +112,13 @@ class PackedMoE(nn.Module):
 def describe(matrices: Sequence[Packed]) -> np.ndarray:
     """What the kernels know of these matrices."""
     return np.array([packed.description(*tile_addresses(packed.form)) for packed in matrices], DESCRIPTION)
+
+
+@cache
+def tile_addresses(form: str) -> tuple[int, int]:
+    """Where the machine code of a form's two tiles lies; they are compiled when they are first needed."""
+    one, four = (numba.cfunc(SIGNATURE, cache=is_kept())(tile).address for tile in TILES[form])
+    return int(one), int(four)
 
 
 def rows_of(x: mx.array) -> np.ndarray:

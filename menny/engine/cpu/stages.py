@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
-from menny.engine.cpu.attention import attend, dequantize, keep, rotate, row_bytes
+from menny.engine.cpu.attention import attend, rotate
 from menny.engine.cpu.attention_tile import LANES
+from menny.engine.cpu.cache_rows import dequantize, row_bytes, write_row
 from menny.engine.cpu.compiling import kernel
 from menny.engine.cpu.products import Matrix, address, multiply, multiply_rows, pieces_of, prepare, rows_of_piece
 from menny.engine.cpu.scales import ROWS
@@ -111,8 +112,8 @@ def store(
         value = key + heads * dim
         turn = turns[token]
         rotate(s.qkv[key : key + dim], turn[0], turn[1], numbers.neighbours, np.float32(1), own.head)
-        keep(own.head, cache[KEYS] + place, numbers.quantized)
-        keep(s.qkv[value : value + dim], cache[VALUES] + place, numbers.quantized)
+        write_row(own.head, cache[KEYS] + place, numbers.quantized)
+        write_row(s.qkv[value : value + dim], cache[VALUES] + place, numbers.quantized)
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)
