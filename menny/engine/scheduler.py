@@ -10,11 +10,12 @@ from collections.abc import Coroutine
 
 import mlx.core as mx
 
+from menny.engine.memory import return_freed_memory
 from menny.engine.passes import Cancelled, Pass
 from menny.engine.requests import Request
 from menny.engine.runtime import Runtime
 
-CLEAR_EVERY = 256  # steps after which MLX's pool of freed buffers is emptied
+FREE_EVERY = 512  # steps after which freed memory is returned to the system: caches that grow leave gaps in the heap
 GIVES_WAY = 4.0  # times its own duration, that a chunk in the background leaves to replies before the next one
 
 Work = Coroutine[Pass | None, mx.array | None, None]
@@ -83,8 +84,8 @@ class Scheduler:
     def step(self) -> None:
         """Go on with every row that decodes, and with one of those that read their prompts."""
         self._steps += 1
-        if self._steps % CLEAR_EVERY == 0:
-            mx.clear_cache()
+        if self._steps % FREE_EVERY == 0:
+            return_freed_memory()
         for row in self.rows:
             if row.wants is None:
                 row.go_on()

@@ -218,10 +218,12 @@ class Engine:
             is_settled = False
             while self._admit(runtime, scheduler, plan):
                 scheduler.step()
-                if not is_settled and not scheduler.rows:  # the first request had further kernels read
+                if scheduler.rows:
+                    continue
+                return_freed_memory()
+                if not is_settled:  # the first request had further kernels read
                     is_settled = True
                     keep_compiled()
-                    return_freed_memory()
                     return_compiler()
             self._file_caches(lambda: False)
             del runtime, scheduler, model
