@@ -20,13 +20,13 @@ from menny.engine.cache_pieces import can_divide, join, piece
 
 MOST_BYTES = 2 << 30
 MEMORY_SHARE = 10  # a tenth of the machine's memory at most
-USUAL_BYTES = 1 << 29  # and no more than this,
-USUAL_CONTEXTS = 2  # unless so many whole contexts take more
+USUAL_CONTEXTS = 2  # no more than so many whole contexts take,
+USUAL_BYTES = 1 << 28  # unless that is less than this
 LEAST_SHARED = 64  # tokens: a shorter common beginning is held, and computed, by each
 
 
 def default_limit(room: int | None = None, context_bytes: int = 0) -> int:
-    """Return the bytes that a store may hold by default: half a GiB, or two whole contexts of `context_bytes`.
+    """Return the bytes that a store may hold by default: two whole contexts of `context_bytes`, or 256 MiB.
 
     It is a tenth of `room`, or of the machine's memory, at most, and 2 GiB.
     """

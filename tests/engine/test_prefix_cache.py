@@ -226,9 +226,9 @@ def test_an_engine_reuses_what_it_said_unless_told_not_to(script: Path) -> None:
             assert (last.prompt_tokens, last.cached_tokens) == (18, cached)
 
 
-def test_half_a_gigabyte_is_kept_or_two_contexts_but_a_tenth_of_the_memory_at_most() -> None:
-    assert 0 < default_limit() <= 1 << 29
-    assert default_limit(64 << 30) == 1 << 29
+def test_two_contexts_are_kept_but_a_tenth_of_the_memory_at_most() -> None:
+    assert 0 < default_limit() <= 1 << 28
+    assert default_limit(64 << 30) == 1 << 28
     assert default_limit(64 << 30, 700 << 20) == 1400 << 20
     assert default_limit(64 << 30, 5 << 30) == 2 << 30
     assert default_limit(1 << 30, 5 << 30) == (1 << 30) // 10
