@@ -64,6 +64,7 @@ class Speeds:
     concurrency: int
     prefill_tps: float
     decode_tps: float
+    decode_sum_tps: float | None  # of all together, while all are being written; None: they never are
     seconds_to_first_token: float  # the middle request's, its waiting included
     slowest_first_token: float
     first_tokens: list[float]  # seconds to the first token of each request, the first to begin first
@@ -115,6 +116,14 @@ class Together:
     seconds: float
     timings: list[Timing]
     memory: int
+
+    @property
+    def decode_sum_tps(self) -> float | None:
+        """Tokens a second of all together, from the last one's first token to the first one's last; None: no such."""
+        all_times = [timing.times for timing in self.timings]
+        begin, end = max(times[0] for times in all_times), min(times[-1] for times in all_times)
+        count = sum(begin < time <= end for times in all_times for time in times)
+        return count / (end - begin) if count else None
 
 
 @dataclass
@@ -231,10 +240,12 @@ def _speeds(at_once: int, runs: Sequence[Together], seconds_per_token: float) ->
     timings = [timing for run in runs for timing in run.timings]
     firsts = [sorted(timing.first for timing in run.timings) for run in runs]
     decode_tps = median(timing.decode_tps for timing in timings)
+    sums = [run.decode_sum_tps for run in runs if run.decode_sum_tps]
     return Speeds(
         concurrency=at_once,
         prefill_tps=median(timing.prefill_tps for timing in timings),
         decode_tps=decode_tps,
+        decode_sum_tps=median(sums) if sums else None,
         seconds_to_first_token=median(timing.first for timing in timings),
         slowest_first_token=median(max(times) for times in firsts),
         first_tokens=[median(places) for places in zip(*firsts, strict=True)],

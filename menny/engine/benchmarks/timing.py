@@ -20,7 +20,12 @@ class Timing:
     last: float
     tokens: tuple[int, ...]
     prefill_tps: float
-    longest_pause: float = 0.0  # seconds between two tokens
+    times: tuple[float, ...]  # of the tokens, by time.perf_counter
+
+    @property
+    def longest_pause(self) -> float:
+        """The most seconds between two tokens."""
+        return max((later - earlier for earlier, later in pairwise(self.times)), default=0.0)
 
     @property
     def decode_tps(self) -> float:
@@ -60,6 +65,5 @@ def timed(tokens: Iterable[int], prompt_tokens: int) -> Timing:
         received.append(token)
         times.append(time.perf_counter())
     first = times[0] if times else began
-    longest = max((later - earlier for earlier, later in pairwise(times)), default=0.0)
     last = time.perf_counter() - began
-    return Timing(first - began, last, tuple(received), prompt_tokens / (first - began), longest)
+    return Timing(first - began, last, tuple(received), prompt_tokens / (first - began), tuple(times))

@@ -10,7 +10,8 @@ from menny.engine import Mistral
 from menny.engine.args import MoEArgs
 from menny.engine.benchmarks import bandwidth
 from menny.engine.benchmarks.bandwidth import bytes_per_token, measure_bandwidth, weights_bytes
-from menny.engine.benchmarks.bench import BenchSettings, bench
+from menny.engine.benchmarks.bench import BenchSettings, Together, bench
+from menny.engine.benchmarks.timing import Timing
 from menny.errors import EngineError
 from tests.engine.scripts import CONTROLS
 from tests.engine.tiny_models import built, random_weights, tiny_args, write_folder, write_vocabulary
@@ -44,6 +45,16 @@ def test_every_concurrency_is_measured_in_the_order_asked(folder: Path) -> None:
     assert "run 1 of 1, 3 at once" in told
 
 
+def test_the_sum_of_several_counts_what_came_while_all_were_written() -> None:
+    def reply(*times: float) -> Timing:
+        return Timing(1.0, 2.0, tuple(range(len(times))), 1.0, times)
+
+    replies = [reply(1, 2, 3, 4, 5), reply(2.5, 3, 3.5, 4, 4.5, 6)]
+    assert Together(5.0, replies, 0).decode_sum_tps == 7 / 2.5  # from 2.5, when the second begins, to 5
+    assert Together(5.0, replies[:1], 0).decode_sum_tps == 1
+    assert Together(5.0, [reply(1, 2), reply(3, 4)], 0).decode_sum_tps is None
+
+
 def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
     report = bench(folder, BenchSettings(**QUICK | {"runs": 2}, against="mlx-lm"))
     assert report.against is not None
@@ -54,7 +65,7 @@ def test_mlx_lm_says_the_same_on_the_same_weights(folder: Path) -> None:
 
 def test_one_new_token_has_no_speed_of_decoding(folder: Path) -> None:
     report = bench(folder, BenchSettings(**QUICK | {"new_tokens": 1}, against="mlx-lm"))
-    assert report.speeds[0].decode_tps == 0
+    assert (report.speeds[0].decode_tps, report.speeds[0].decode_sum_tps) == (0, None)
     assert report.against is not None
 
 
