@@ -4,16 +4,18 @@ Legend of shapes: D head_dim, T tokens that are seen.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from menny.engine.cpu.cache_rows import Rows, load_some
-from menny.engine.cpu.compiling import kernel, maths
+from menny.engine.cpu.cache_rows import Rows, floats_at, load_some
+from menny.engine.cpu.compiling import is_kept, kernel, maths
 from menny.engine.cpu.memory import LINE
 from menny.engine.cpu.vectors import WIDTH, VectorBuilder, f32, floats, i32, i64
 
@@ -33,27 +35,35 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, neighbours: bool, sc
         out[second] = a * sin[pair] + b * cos[pair]
 
 
-@kernel  # without leave to reorder sums: attention_tile.py has them in the same order
-def attend(
-    q: np.ndarray, keys: int, values: int, seen: int, quantized: bool, scores: np.ndarray, out: int, are_new: bool
-) -> None:
-    """out = Σₜ softmaxₜ(q · kₜ) vₜ, for a query [D] that is scaled already; keys and values [T, D] are addresses.
+@cache
+def attend_to(quantized: bool) -> int:
+    """The address of the machine code of `_attend`, or of its form for quantized keys and values."""
+    function = _attend_quantized if quantized else _attend
+    return int(numba.cfunc(types.void(*[types.int64] * 8), cache=is_kept())(function).address)
 
-    `scores` has room for T numbers and SPARE more. Keys and values that `are_new`, not read just before, are fetched
-    ahead.
+
+def _attend(q: int, keys: int, values: int, are_new: int, seen: int, dim: int, scores: int, out: int) -> None:
+    """out = Σₜ softmaxₜ(q · kₜ) vₜ, for a query [D] that is scaled already, and keys and values [T, D].
+
+    All are addresses but `are_new`, `seen`, which is T, and `dim`. The scores have room for T numbers and SPARE more.
+    Keys and values that `are_new`, not read just before, are fetched ahead. Sums are in the order of attention_tile.py.
     """
-    dim, at, query = len(q), np.int64(scores.ctypes.data), np.int64(q.ctypes.data)
-    if quantized:
-        _scores_of_integers(query, keys, values, np.int64(are_new), seen, dim, at)
-    else:
-        _scores(query, keys, values, np.int64(are_new), seen, dim, at)
-    for token in range(seen, seen + SPARE):
-        scores[token] = np.float32(-np.inf)
-    total = _exponentials(at, seen, _largest(at, seen))
-    if quantized:
-        _mix_integers(at, values, seen, dim, total, out)
-    else:
-        _mix(at, values, seen, dim, total, out)
+    _scores(q, keys, values, are_new, seen, dim, scores)
+    _mix(scores, values, seen, dim, _weigh(scores, seen), out)
+
+
+def _attend_quantized(q: int, keys: int, values: int, are_new: int, seen: int, dim: int, scores: int, out: int) -> None:
+    _scores_quantized(q, keys, values, are_new, seen, dim, scores)
+    _mix_quantized(scores, values, seen, dim, _weigh(scores, seen), out)
+
+
+@kernel
+def _weigh(scores: int, seen: int) -> float:
+    """Make weights of scores: e^(score - the largest). Returns their sum."""
+    beyond = carray(floats_at(scores + 4 * seen), SPARE)
+    for number in range(SPARE):
+        beyond[number] = np.float32(-np.inf)
+    return _exponentials(scores, seen, _largest(scores, seen))
 
 
 def _score_rows(quantized: bool) -> Any:
@@ -101,7 +111,7 @@ def _scores(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim
 
 
 @intrinsic
-def _scores_of_integers(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim: Any, scores: Any) -> Any:
+def _scores_quantized(_: Any, q: Any, keys: Any, values: Any, are_new: Any, seen: Any, dim: Any, scores: Any) -> Any:
     """Write the scores of quantized keys."""
     return types.void(*[types.int64] * 7), _score_rows(quantized=True)
 
@@ -181,7 +191,7 @@ def _mix(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out
 
 
 @intrinsic
-def _mix_integers(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
+def _mix_quantized(_: Any, weights: Any, values: Any, seen: Any, dim: Any, total: Any, out: Any) -> Any:
     """Mix quantized values."""
     return types.void(*[types.int64] * 4, types.float32, types.int64), _mix_rows(quantized=True)
 

@@ -11,7 +11,7 @@ import numpy as np
 from menny.engine.args import ModelArgs
 from menny.engine.cache import Cache
 from menny.engine.checkpoints.quantization import SMALL_GROUP
-from menny.engine.cpu.attention import SPARE
+from menny.engine.cpu.attention import SPARE, attend_to
 from menny.engine.cpu.attention_tile import LANES, attend_in_lanes
 from menny.engine.cpu.blocks import MATRICES, STAGES, WQKV, Scratch, run_blocks
 from menny.engine.cpu.matrix import DESCRIPTION, Packed
@@ -53,7 +53,7 @@ class BlockRunner:
         experts, chosen = (args.moe.num_experts, args.moe.num_experts_per_tok) if args.moe else (0, 1)
         self._numbers = Numbers(
             args.dim, args.hidden_dim, args.n_heads, args.n_kv_heads, args.head_dim, args.norm_eps,
-            args.rope_traditional, experts, chosen, self.is_quantized, attend_in_lanes(),
+            args.rope_traditional, experts, chosen, self.is_quantized, attend_to(self.is_quantized), attend_in_lanes(),
         )  # fmt: skip
         self._matrices = np.zeros((len(blocks), MATRICES), DESCRIPTION)
         for number, matrices in enumerate(blocks):

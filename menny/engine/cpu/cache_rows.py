@@ -28,7 +28,7 @@ def _pointer_to(kind: Any) -> Any:
 
 
 @intrinsic
-def _floats_at(_: Any, place: Any) -> Any:
+def floats_at(_: Any, place: Any) -> Any:
     """A pointer to float32 numbers at an address."""
     return types.CPointer(types.float32)(types.int64), _pointer_to(f32)
 
@@ -55,9 +55,9 @@ def row_bytes(dim: int, quantized: bool) -> int:
 def write_row(x: np.ndarray, place: int, quantized: bool) -> None:
     """Write a row of numbers to an address in a cache."""
     if quantized:
-        _quantize(x, carray(_integers_at(place), len(x)), carray(_floats_at(place + 2 * len(x)), 1))
+        _quantize(x, carray(_integers_at(place), len(x)), carray(floats_at(place + 2 * len(x)), 1))
     else:
-        kept = carray(_floats_at(place), len(x))
+        kept = carray(floats_at(place), len(x))
         for number in range(len(x)):
             kept[number] = x[number]
 
@@ -84,7 +84,7 @@ def dequantize(rows: int, seen: int, dim: int, whole: np.ndarray, scales: np.nda
         numbers = carray(_integers_at(row), dim)
         for number in range(dim):
             whole[token * dim + number] = numbers[number]
-        scales[token] = carray(_floats_at(row + 2 * dim), 1)[0]
+        scales[token] = carray(floats_at(row + 2 * dim), 1)[0]
 
 
 class Rows:

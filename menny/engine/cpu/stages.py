@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from menny.engine.cpu.activations import Vectors, gate, rms_norm
-from menny.engine.cpu.attention import attend, rotate
+from menny.engine.cpu.attention import rotate
 from menny.engine.cpu.attention_tile import LANES
 from menny.engine.cpu.cache_rows import dequantize, row_bytes, write_row
 from menny.engine.cpu.compiling import kernel
@@ -38,7 +38,8 @@ class Numbers(NamedTuple):
     experts: int
     chosen: int  # experts a token
     quantized: bool  # are keys and values
-    attend_in_lanes: int  # the address of this kernel
+    attend: int  # the addresses of these kernels
+    attend_in_lanes: int
 
 
 class Workspace(NamedTuple):
@@ -225,8 +226,9 @@ def attend_heads(
                 own.head,
             )
             at = (token * heads + head) * dim
-            out = address(s.mixed) + 4 * at
-            attend(own.head, keys, values, cache[SEEN], numbers.quantized, own.scores, out, head == first)
+            is_new, out = np.int64(head == first), address(s.mixed) + 4 * at
+            args = address(own.head), keys, values, is_new, cache[SEEN], dim, address(own.scores), out
+            call(numbers.attend, args)
         finish_piece(stage)
         piece = next_piece(stage)
     wait_until_done(stage, pieces)
