@@ -52,7 +52,8 @@ Build = Callable[[], Mistral]
 Prepare = Callable[[], tuple[Plan, Build]]  # reads headers only; the second reads the weights
 
 PARALLEL = 8  # requests at once, by default
-QUIET = 20.0  # seconds without a request, after which caches are written to files
+BREATH = 1.0  # seconds without a request, after which freed memory is returned to the system
+QUIET = 20.0  # seconds without one, after which caches are written to files
 SPARE_ROWS = 512  # the padding that a model's vocabulary may have beyond its tokenizer's
 
 
@@ -83,6 +84,7 @@ class Engine:
         self._prefix_bytes = prefix_bytes  # None: what the plan leaves
         self._cache_folder = cache_folder
         self._forgets = False
+        self._was_busy = False  # since freed memory was returned
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(path, prepare), name=f"engine {self.name}", daemon=True)
         try:
@@ -218,10 +220,7 @@ class Engine:
             is_settled = False
             while self._admit(runtime, scheduler, plan):
                 scheduler.step()
-                if scheduler.rows:
-                    continue
-                return_freed_memory()
-                if not is_settled:  # the first request had further kernels read
+                if not is_settled and not scheduler.rows:  # the first request had further kernels read
                     is_settled = True
                     keep_compiled()
                     return_compiler()
@@ -277,10 +276,11 @@ class Engine:
                 self._serving.append(request)
             else:
                 self._free_rows = scheduler.free_rows
+            self._was_busy = True
             return bool(self._serving)
 
     def _rest(self, runtime: Runtime) -> None:
-        """Wait for work, with the lock held; meanwhile see to other machines, or to files."""
+        """Wait for work, with the lock held; meanwhile return memory, and see to other machines, or to files."""
 
         def is_due() -> bool:
             return self._has_work() or self._forgets
@@ -288,17 +288,21 @@ class Engine:
         if isinstance(runtime.model, Pipeline):
             if not self._lock.wait_for(is_due, PAUSE):
                 runtime.model.rest()
-        elif not self._lock.wait_for(is_due, QUIET if self._cache_folder else None):
+        elif not self._lock.wait_for(is_due, BREATH if self._was_busy else QUIET if self._cache_folder else None):
             self._lock.release()
             try:
-                self._file_caches(is_due)
+                if self._was_busy:
+                    self._was_busy = False
+                    return_freed_memory()
+                else:
+                    self._file_caches(is_due)
             finally:
                 self._lock.acquire()
 
     def _forget(self) -> None:
         """Drop the caches that are kept, if that was asked for."""
         if self._forgets:
-            self._forgets = False
+            self._forgets, self._was_busy = False, True
             self._prefix_cache.forget()
 
     def _in_order(self) -> list[Request]:

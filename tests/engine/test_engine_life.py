@@ -1,13 +1,14 @@
 """An engine is loaded whole or not at all, and once closed leaves nothing behind: no reply, no thread, no memory."""
 
 import gc
+import queue
 import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from menny.engine import load_engine, loader
+from menny.engine import load_engine, loader, worker
 from menny.errors import EngineError, ModelError
 from tests.engine.scripts import SIZE, TEXT, write_script
 from tests.engine.serving import ENDLESS, begun, models_loaded, say, start
@@ -29,6 +30,19 @@ def test_closing_the_engine_ends_every_reply_its_thread_and_its_memory(folder, m
         start(engine, "A")
     running.cancel()
     engine.close()  # once more, to no effect
+
+
+def test_freed_memory_is_returned_once_after_replies_and_after_forgetting(folder, monkeypatch):
+    returned = queue.SimpleQueue()
+    monkeypatch.setattr(worker, "BREATH", 0.05)
+    with load_engine(folder) as engine:
+        monkeypatch.setattr(worker, "return_freed_memory", lambda: returned.put(None))
+        say(engine, "x")
+        returned.get(timeout=20)
+        engine.forget_caches()
+        returned.get(timeout=20)
+        with pytest.raises(queue.Empty):
+            returned.get(timeout=0.3)
 
 
 def test_two_engines_live_side_by_side(folder):
