@@ -38,6 +38,7 @@ CHROMIUM_ARGS = [
     "--force-prefers-reduced-motion",  # what shimmers and glides is painted by the processor
 ]
 
+NEXT_KEY = 600  # ms: longer than a slider waits for one
 REST = 2000  # milliseconds that a page may take to come to rest before a click
 PRESSES = 20  # that a person makes before giving up
 READY = '[data-testid="stApp"][data-test-script-state="notRunning"], .st-key-stop button'
@@ -237,6 +238,11 @@ class Visitor:
     def new_chat(self) -> None:
         """Begin a new chat, by the sidebar's button: messages have one too, to begin from there."""
         self.page.get_by_test_id("stSidebar").get_by_role("button", name="New chat").click()
+
+    def move(self, slider: str, key: str) -> None:
+        """Move a slider in the settings by a key, and wait until the page has told of it: it waits for a next key."""
+        self.page.get_by_role("slider", name=slider).press(key)
+        self.page.evaluate(f"() => new Promise(go => setTimeout(go, {NEXT_KEY}))")
 
     def open_settings(self) -> None:
         """Show the settings in the sidebar, in place of the chats."""

@@ -72,7 +72,7 @@ def test_a_first_message_is_answered_by_the_model_and_a_second_remembers_it(visi
     visitor.page.get_by_role("button", name="Talk to Penny").click()
     expect(visitor.box).to_have_attribute("placeholder", "Message Penny")
     visitor.open_settings()
-    visitor.page.get_by_role("slider", name="Temperature").press("Home")
+    visitor.move("Temperature", "Home")
     visitor.say("What is the capital of France?")
     first = visitor.wait_for_reply()
     assert "Paris" in first
@@ -91,7 +91,7 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
     assert "stopped" in said
     assert len(said.split("SmolLM2")[0].split()) > 0
     visitor.open_settings()
-    visitor.page.get_by_role("slider", name="Max tokens").press("Home")
+    visitor.move("Max tokens", "Home")
     visitor.say("Hello?")
     assert "cut at max tokens" in visitor.wait_for_reply(2)
     assert said.startswith(visitor.messages.nth(1).inner_text())  # with a button to go on, while it was the last
@@ -99,7 +99,7 @@ def test_a_stopped_reply_stays_and_the_next_is_answered(visitor: Visitor) -> Non
 
 def test_a_model_that_is_not_here_says_how_to_get_it_and_keeps_the_chat(visitor: Visitor) -> None:
     visitor.open_settings()
-    visitor.page.get_by_role("slider", name="Max tokens").press("Home")
+    visitor.move("Max tokens", "Home")
     visitor.say("Say hello.")
     visitor.wait_for_reply()
     visitor.choose("Model", "Ministral 3 3B Instruct, 4-bit")

@@ -28,6 +28,8 @@ def field(page: Page, label: str, text: str) -> None:
 
 
 def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny: str, home: Path) -> None:
+    made = home / "menny" / "personas" / "basil.yaml"
+    made.unlink(missing_ok=True)  # of a first try
     with browser.new_context() as context:
         visitor = Visitor(context.new_page(), menny)
         page = visitor.page
@@ -46,10 +48,10 @@ def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny
         expect(page.get_by_test_id("stPopoverBody")).to_contain_text(PROMPT)
         page.keyboard.press("Escape")
         visitor.open_settings()
-        page.get_by_role("slider", name="Temperature").press("Home")
+        visitor.move("Temperature", "Home")
         visitor.say("Who are you?")
         assert "I am Basil, a gardener" in visitor.wait_for_reply()
-    file = yaml.safe_load((home / "menny" / "personas" / "basil.yaml").read_text())
+    file = yaml.safe_load(made.read_text())
     schema = json.loads((PROJECT / "configs" / "schemas" / "persona.json").read_text())
     Draft202012Validator(schema).validate(file)
 
