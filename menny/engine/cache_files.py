@@ -50,14 +50,13 @@ class CachedPrefix:
     """A cache and the tokens that it holds.
 
     The first `prefilled` of them were computed from the start in whole chunks, as any prefill of them would be.
-    `may_be_filed`: the cache may be written to a file; `is_filed`: it came from one.
+    `may_be_filed`: the cache may be written to a file.
     """
 
     tokens: tuple[int, ...]
     cache: Cache
     prefilled: int = 0
     may_be_filed: bool = False
-    is_filed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class CacheFiles:
                 continue
             with suppress(OSError):
                 os.utime(kept.path)  # it was used now
-            return CachedPrefix(kept.tokens, cache, int(kept.header["prefilled"]), may_be_filed=True, is_filed=True)
+            return CachedPrefix(kept.tokens, cache, int(kept.header["prefilled"]))
         return None
 
     def save(self, kept: CachedPrefix) -> None:

@@ -7,6 +7,7 @@ for the numbers that a pass computes on the way.
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -105,9 +106,13 @@ class MemoryNeeds:
         """The bytes of a cache with this number of tokens."""
         args, buffer = self.args, -(-tokens // BLOCK) * BLOCK
         held = sum(min(buffer, args.window_of(layer) or buffer) for layer in self.stage.blocks)
+        return 2 * args.n_kv_heads * held * self._row
+
+    @cached_property
+    def _row(self) -> int:
+        """The bytes of a token's keys, or values, of a head."""
         in_integers = self.is_quantized and self.machine.kind == "cpu" and have_kernels()
-        row = 2 * (args.head_dim + SCALE) if in_integers else self.number * args.head_dim
-        return 2 * args.n_kv_heads * held * row
+        return 2 * (self.args.head_dim + SCALE) if in_integers else self.number * self.args.head_dim
 
     def _working(self, context: int) -> int:
         """Bytes that a prefill chunk needs in passing; on a CPU with all attention scores of a layer."""

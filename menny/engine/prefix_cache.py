@@ -139,7 +139,7 @@ class PrefixCache:
         if len(kept.tokens) != kept.cache.offset:
             return
         if kept.cache.nbytes > self._limit:
-            if self._files and kept.may_be_filed and not kept.is_filed:
+            if self._files and kept.may_be_filed:
                 self._files.save(kept)
             return
         for old in [node for node in self._root.children if _replaces(kept, node)]:
@@ -149,7 +149,7 @@ class PrefixCache:
         if start < len(kept.tokens):
             cache = piece(kept.cache, start, len(kept.tokens)) if start else kept.cache
             node = _Node(kept.tokens[start:], cache, kept.prefilled)
-            node.may_be_filed, node.is_filed = kept.may_be_filed, kept.is_filed
+            node.may_be_filed = kept.may_be_filed
             self._add(parent, node)
         while self.nbytes > self._limit:
             oldest = min((node for node in _below(self._root) if not node.children), key=lambda node: node.used)

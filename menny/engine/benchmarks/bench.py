@@ -121,6 +121,8 @@ class Together:
     def decode_sum_tps(self) -> float | None:
         """Tokens a second of all together, from the last one's first token to the first one's last; None: no such."""
         all_times = [timing.times for timing in self.timings]
+        if not all(all_times):  # a reply without a token
+            return None
         begin, end = max(times[0] for times in all_times), min(times[-1] for times in all_times)
         count = sum(begin < time <= end for times in all_times for time in times)
         return count / (end - begin) if count else None
@@ -240,7 +242,7 @@ def _speeds(at_once: int, runs: Sequence[Together], seconds_per_token: float) ->
     timings = [timing for run in runs for timing in run.timings]
     firsts = [sorted(timing.first for timing in run.timings) for run in runs]
     decode_tps = median(timing.decode_tps for timing in timings)
-    sums = [run.decode_sum_tps for run in runs if run.decode_sum_tps]
+    sums = [tps for run in runs if (tps := run.decode_sum_tps)]
     return Speeds(
         concurrency=at_once,
         prefill_tps=median(timing.prefill_tps for timing in timings),

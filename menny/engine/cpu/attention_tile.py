@@ -166,12 +166,10 @@ def _mix(_: Any, weights: Any, values: Any, scales: Any, seen: Any, dim: Any, ou
             with cgutils.for_range(builder, rounded_up(builder, seen, 2)) as two:
                 for one in range(2):  # beyond the last, one that weighs nothing
                     token = builder.add(builder.mul(two.index, ir.Constant(i64, 2)), ir.Constant(i64, one))
-                    weight, token = (
-                        vectors.load(floats, vectors.at(weights, (token, _ROW)), align=4),
-                        least(builder, token, last),
-                    )
-                    weight = builder.fmul(weight, _scale(vectors, scales, token))
-                    row = vectors.at(values, (builder.mul(token, dim), 4))
+                    held = least(builder, token, last)
+                    weight = vectors.load(floats, vectors.at(weights, (token, _ROW)), align=4)
+                    weight = builder.fmul(weight, _scale(vectors, scales, held))
+                    row = vectors.at(values, (builder.mul(held, dim), 4))
                     for column, both in zip(columns, sums, strict=True):
                         value = vectors.splat(vectors.load(f32, vectors.at(row, (column, 4)), 4))
                         vectors.add_product(value, weight, both[one])
