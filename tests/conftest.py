@@ -4,7 +4,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain, count, zip_longest
 from pathlib import Path
 
@@ -25,6 +25,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("menny", derandomize=True, deadline=None)
 settings.load_profile("menny")
 
+HAS_FAILED = pytest.StashKey[bool]()
+
 
 def pytest_configure() -> None:
     """Let SIGINT interrupt tests and the processes that they start: a shell's background jobs ignore it otherwise."""
@@ -34,7 +36,8 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in the browser may have a second try, which pytest's summary counts as a rerun: on a busy machine a press
-    and its release can fall on two sides of a redraw, for a test as for a person, who would press once more.
+    and its release can fall on two sides of a redraw, for a test as for a person, who would press once more. It starts
+    as the first one did: see `pytest_runtest_teardown`.
 
     Files with slow tests come first: at the end, when one worker has no file left, those of the others are short. Files
     with a browser, which waits much, come by turns with the others, which compute.
@@ -49,6 +52,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     by_turns = chain.from_iterable(zip_longest(browser, (file for file in slow if file not in browser)))
     places = {file: place for place, file in enumerate(by_turns)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note down whether this try of a test has failed."""
+    report = yield
+    item.stash[HAS_FAILED] = report.failed or (call.when != "setup" and item.stash[HAS_FAILED])
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """End what a test in the browser shares with its module, once it has failed: the server, and its home, where the
+    second try would find half of what the first one did.
+    """
+    if item.get_closest_marker("browser") and item.stash[HAS_FAILED]:
+        item.session._setupstate.teardown_exact(item.session)
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,7 @@ function focusEditedMessage(tries) {
 function focusBox(tries = 100) {
   if (matchMedia("(pointer: coarse)").matches) return
   const [box, now] = [document.querySelector(BOX), document.activeElement]
-  const isDrawn = !document.querySelector('[data-test-script-state="running"]')
+  const isDrawn = document.querySelector('[data-test-script-state="notRunning"], .st-key-stop button') // or is answering
   if (now && now !== document.body && !now.closest(STARTERS)) return
   if (box && !box.disabled && isDrawn) return box.focus()
   if (tries) setTimeout(() => focusBox(tries - 1), 100)
@@ -191,15 +191,16 @@ function rewordErrors(signal) {
 }
 
 // When a chat begins or is left, Streamlit replaces the message box. What is typed at that moment goes on in the new one.
+// On a busy machine the new one comes seconds after the old one went.
 function keepBox(signal) {
-  let box = null, leftAt = -Infinity
-  const leave = event => { if (event.target === box && !event.relatedTarget) leftAt = performance.now() }
+  let box = null, hadFocus = false // when it went
+  const leave = ({ target }) => { if (target === box) queueMicrotask(() => { hadFocus = !target.isConnected }) }
   document.addEventListener("focusout", leave, { capture: true, signal })
+  document.addEventListener("focusin", () => { hadFocus = false }, { capture: true, signal })
   const follow = () => {
     const [before, now] = [box, document.querySelector(BOX)]
     if (now === before || !now) return
     box = now
-    const hadFocus = performance.now() - leftAt < 500 && document.activeElement === document.body
     if (!before || !hadFocus) return
     if (before.value && !now.value) fill(now, before.value)
     now.focus()

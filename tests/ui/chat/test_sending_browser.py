@@ -1,10 +1,12 @@
 """Sending, in a real browser: what is typed while a reply is written, files, edits, and who wrote what."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.ui.browsing import Visitor
 
@@ -22,8 +24,9 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
         expect(page.get_by_text("240.0B")).to_be_visible()
         visitor.box.fill("hello until rung")
         expect(page.get_by_role("button", name="Send message")).to_be_enabled()  # the file has arrived
-        visitor.box.press("Enter")
-        expect(visitor.messages.nth(1)).to_contain_text("3 ")
+        with slowed(page):
+            visitor.box.press("Enter")
+            expect(visitor.messages.nth(1)).to_contain_text("3 ")
         expect(visitor.box).to_be_focused()
 
         keyboard.type("the second")
@@ -68,6 +71,15 @@ def test_a_conversation_by_keyboard_with_a_file_a_queue_and_edits(browser: Brows
             page.wait_for_timeout(500)
         visitor.messages.nth(2).get_by_role("button", name="Answer the message").click()
         assert "The end." in visitor.wait_for_reply(2)
+
+
+@contextmanager
+def slowed(page: Page) -> Iterator[None]:
+    """The page as on a busy machine: what Streamlit replaces is gone for seconds."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": 20})
+    yield
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
 
 
 def compose(field: Locator) -> None:
