@@ -45,8 +45,8 @@ def test_a_long_chain_of_entries_and_many_callers_end_soon() -> None:
     chain = [entry(f"word{number}q", f"word{number - 1}q") for number in range(1, 3000)]
     wide = [entry(f"say{number}q", "all") for number in range(1500)]
     called = [entry(f"told {number}", f"say{number}q") for number in range(1500)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(scanned(book(*chain), "word0q", budget=10**6).called) == 51
     found = scanned(book(*wide, *called), "all", budget=10**6).called
-    assert time.perf_counter() - began < 10  # 40 seconds, were each caller searched for each of them
+    assert time.process_time() - began < 10  # 40 seconds, were each caller searched for each of them
     assert [one.called_by for one in found if one.text == "told 777"] == ["all"]

@@ -89,9 +89,9 @@ def test_without_a_name_the_user_begins_a_sentence_with_a_capital() -> None:
     ids=lambda bomb: bomb[:9],
 )
 def test_a_bomb_of_macros_takes_little_time_and_room(bomb: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(expand(bomb, {"user": THE_USER, "char": "Bo"}, DRAWS)) <= 2 * len(bomb)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @given(
