@@ -12,14 +12,19 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+import psutil
 
 log = logging.getLogger(__name__)
 
 FOLDER = "NUMBA_CACHE_DIR"  # the environment's name for it; where it isn't set, nothing is kept
 _SEAL = "seal"
+_DAY = 86_400
+_ABANDONED = {"new": _DAY, "ready": _DAY, "old": _DAY, "menny": 30 * _DAY}  # seconds, by how a folder's name begins
 
 
 @cache
@@ -30,14 +35,27 @@ def working_copy() -> Path | None:
     kept = _kept()
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        copy = Path(tempfile.mkdtemp(prefix="new-", dir=kept.parent))
+        _remove_abandoned(kept)
+        copy = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=kept.parent))
         atexit.register(shutil.rmtree, copy, ignore_errors=True)
         if _is_sealed(kept):
             shutil.copytree(kept, copy, dirs_exist_ok=True)
+            os.utime(kept)  # it was used now
     except OSError as error:
         log.info("What is compiled for this processor can't be kept, so every start compiles it anew. %s", error)
         return None
     return copy
+
+
+def _remove_abandoned(kept: Path) -> None:
+    """Remove what processes that were killed have left beside it, and what nobody has used for a month."""
+    for folder in kept.parent.iterdir():
+        kind, process, *_ = (*folder.name.split("-"), "")
+        if folder == kept or kind not in _ABANDONED or (process.isdecimal() and psutil.pid_exists(int(process))):
+            continue
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED[kind]:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep() -> None:

@@ -1,11 +1,15 @@
 """Kernels are compiled once, kept, and done without where they can't be had."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from menny.engine.cpu.kept import _kept
+from menny.engine.cpu.kept import _kept, working_copy
 from menny.engine.cpu.kernels import packed_mistral
 from tests.engine.cpu.new_process import in_a_new_process
 
@@ -18,10 +22,17 @@ logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level
 import menny.engine
 assert "numba" not in sys.modules
 from menny.engine import must_compile
-from menny.engine.cpu.kept import _kept
+from menny.engine.cpu.kept import _kept, working_copy
 from menny.engine.cpu.kernels import packed_mistral
 before = must_compile()
 print(before, packed_mistral() and packed_mistral().__name__, must_compile())
+"""
+
+ONE_KERNEL = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s", level=logging.INFO)
+from menny.engine.cpu.compiling import is_kept, job
+print(job(lambda x: x + 1)(41), is_kept())
 """
 
 WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None" + SCRIPT.replace('assert "numba" not in sys.modules', "")
@@ -45,9 +56,34 @@ def test_what_was_compiled_is_kept_and_compiled_anew_where_it_was_damaged(tmp_pa
     assert in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(folder)) == "False PackedMistral False"
 
 
-@pytest.mark.slow
 def test_a_folder_that_cant_be_written_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = in_a_new_process(SCRIPT, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
-    assert told.endswith("True PackedMistral False")
+    told = in_a_new_process(ONE_KERNEL, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert told.endswith("42 False")
     assert "can't be kept" in told
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_use_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    day, now = 86_400, time.time()
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    ages = {
+        "new-abc": 2 * day,  # of an earlier version, without a process
+        f"new-{killed.pid}-abc": 2 * day,
+        "ready-abc": 2 * day,
+        "menny-0123": 31 * day,
+        "new-def": day / 2,
+        f"new-{os.getpid()}-abc": 2 * day,
+        "menny-4567": 29 * day,
+        _kept().name: 31 * day,
+        "another": 99 * day,
+    }
+    for name, age in ages.items():
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (now - age, now - age))
+    copy = working_copy.__wrapped__()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*list(ages)[4:], copy.name])
+    assert copy.name.startswith(f"new-{os.getpid()}-")
