@@ -41,7 +41,32 @@ CHROMIUM_ARGS = [
 NEXT_KEY = 600  # ms: longer than a slider waits for one
 REST = 2000  # milliseconds that a page may take to come to rest before a click
 PRESSES = 20  # that a person makes before giving up
-READY = '[data-testid="stApp"][data-test-script-state="notRunning"], .st-key-stop button'
+
+# Resolves once the page was drawn after what it last told the server, or isn't drawn within a second; or has a Stop
+# button: such a page is busy, and used nevertheless.
+AT_REST = """longest => {
+  const page = window.testedPage ??= { told: 0, drawn: 0, isRunning: true, look() {
+    const isRunning = document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState !== "notRunning"
+    if (this.isRunning && !isRunning) this.drawn = performance.now()
+    this.isRunning = isRunning
+  } }
+  if (!page.send) {
+    page.send = WebSocket.prototype.send
+    WebSocket.prototype.send = function (...data) { page.told = performance.now(); return page.send.apply(this, data) }
+    new MutationObserver(() => page.look()).observe(document, { subtree: true, attributes: true,
+      attributeFilter: ["data-test-script-state"] })
+  }
+  const end = performance.now() + longest
+  return new Promise(go => {
+    const wait = () => {
+      page.look()
+      const now = performance.now(), isDrawn = page.drawn > page.told || now - page.told > 1000
+      if ((isDrawn && !page.isRunning) || now > end || document.querySelector(".st-key-stop button")) go()
+      else setTimeout(wait, 20)
+    }
+    wait()
+  })
+}"""
 
 
 def chromium() -> str:
@@ -57,13 +82,12 @@ def chromium() -> str:
 
 def patiently(click: Callable[..., None]) -> Callable[..., None]:
     """A click as a person makes it, on a page that has come to rest: while it is drawn, a button may move away between
-    the press and the release, and nothing is clicked. A page with a Stop button is busy, and clicked at once.
+    the press and the release, and nothing is clicked.
     """
 
     def wait_and_click(self: Locator, **options: Any) -> None:
         self.wait_for(timeout=options.get("timeout"))
-        with suppress(AssertionError):
-            expect(self.page.locator(READY).first).to_be_visible(timeout=REST)
+        self.page.evaluate(AT_REST, REST)
         click(self, **options)
 
     return wait_and_click
@@ -122,6 +146,16 @@ def serving(entry: str, home: Path, **environment: str) -> Iterator[Server]:
         yield server
     finally:
         server.end()
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """Hold a process until the block ends."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 @cache
@@ -225,6 +259,7 @@ class Visitor:
         return self.page.get_by_role("button", name="Stop", exact=True)
 
     def say(self, text: str) -> None:
+        self.page.evaluate(AT_REST, REST)
         self.box.fill(text)
         self.box.press("Enter")
 

@@ -9,7 +9,7 @@ from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from tests.models.hub.fake_hub import FakeHub
 from tests.models.hub.fake_hub import serving as serving_hub
 from tests.peer_server import mlx_lm_serving
-from tests.ui.browsing import Visitor, serve, serve_alone
+from tests.ui.browsing import Visitor, serve, serve_alone, serving, stopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -70,17 +70,18 @@ def test_a_model_is_got_cancelled_got_loaded_and_talked_to(
 
 def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "menny" / "models"
-    with serve(APP, tmp_path) as address, browser.new_context(viewport={"width": 390, "height": 844}) as context:
+    with serving(APP, tmp_path) as server, browser.new_context(viewport={"width": 390, "height": 844}) as context:
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.goto(f"{address}/models")
+        page.goto(f"{server.address}/models")
         source, convert_now = card(page, "smollm2"), page.get_by_role("button", name="Convert now")
         source.get_by_role("button", name="Convert").click()
         page.locator(".st-key-bits-smollm2").get_by_role("radio", name="8", exact=True).click()
         expect(page.get_by_text("Written as smollm2-8bit")).to_be_visible()
         convert_now.click()
         expect(source.get_by_text("Converting to smollm2-8bit")).to_be_visible()
-        source.get_by_role("button", name="Cancel").click()
+        with stopped(server.process):  # so that it isn't done before it is cancelled
+            source.get_by_role("button", name="Cancel").click()
         expect(source.get_by_text("The conversion was cancelled")).to_be_visible()
         assert list(folder.iterdir()) == []
 
