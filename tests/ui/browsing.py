@@ -232,6 +232,16 @@ def wait_for_server(address: str, is_running: Callable[[], bool], log: Path) -> 
     pytest.fail(f"The server doesn't answer:\n{log.read_text()}")
 
 
+def open_and_use(what: Locator, use: Callable[[], None]) -> None:
+    """Press on what opens a list or a form, and use that; once more where it doesn't open, or closes before."""
+    for _ in range(PRESSES):
+        what.click()
+        with suppress(NotInTime):
+            use()
+            return
+    pytest.fail("It doesn't stay open.")
+
+
 class Visitor:
     """What a person does on the page, and what they see there."""
 
@@ -299,9 +309,4 @@ class Visitor:
                 box.scroll_into_view_if_needed()
                 break
         self.page.wait_for_timeout(100)
-        for _ in range(PRESSES):
-            box.click()
-            with suppress(NotInTime):
-                use()
-                return
-        pytest.fail("The list doesn't stay open.")
+        open_and_use(box, use)

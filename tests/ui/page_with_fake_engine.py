@@ -66,8 +66,8 @@ SHOWN = {"show right to left": RIGHT_TO_LEFT, "show code": CODE, "show table": T
 def answer(prompt: str) -> Iterable[str]:
     """Texts to who asks for them, a summary, a word to moderate; to all others, the question and a count.
 
-    A question that ends with "until" and a name is answered until there is a file of that name in the home. One that
-    begins with "think" is thought about first.
+    A question that ends with "until" and a name is answered until there is a file of that name in the home; one for
+    excuses, a suggestion, until it is stopped. One that begins with "think" is thought about first.
     """
     question = last_question(prompt)
     if question.startswith("think"):
@@ -82,7 +82,11 @@ def answer(prompt: str) -> Iterable[str]:
         return answered(prompt)
     if asked := next((text for name, text in SHOWN.items() if name in question), ""):
         return re.findall(r"\s*\S+\s*", asked)
-    count = range(WORDS) if "until " not in question else _until(home() / question.split("until ")[1])
+    count: Iterable[int] = range(WORDS)
+    if "until " in question:
+        count = _until(home() / question.split("until ")[1])
+    elif "excuses" in question:
+        count = itertools.count()
     return itertools.chain([f"You said {question}. "], (f"word{number} " for number in count), ["The end."])
 
 

@@ -166,7 +166,7 @@ def test_a_suggestion_is_asked_once(watcher: Visitor) -> None:
 
 
 def test_a_suggestion_can_be_stopped_too(watcher: Visitor) -> None:
-    suggest(watcher, "Explain attention")
+    suggest(watcher, "Give me three excuses")
     expect(watcher.messages.nth(1)).to_contain_text("word1 ")
     watcher.page.get_by_role("button", name="Stop", exact=True).click()
     assert "stopped" in watcher.wait_for_reply()

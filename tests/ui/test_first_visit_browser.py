@@ -125,7 +125,7 @@ def test_a_first_visit_by_touch_alone(browser: Browser, staged: str) -> None:
         page.get_by_role("option", name="Menny").tap()
         page.keyboard.press("Escape")
         chats = page.locator("[class*=st-key-chat-row-]")
-        expect(chats.filter(has_text="Explain attention")).to_be_visible()
+        expect(chats.filter(has_text="Explain attention").first).to_be_visible()
         tap(chats.filter(has_text="Explain attention").get_by_role("button", name="More for"))
         tap(page.get_by_role("menuitem").filter(has_text="Delete"))
         tap(sidebar.get_by_role("button", name="Undo"))

@@ -9,7 +9,7 @@ from menny.engine.checkpoints.convert import QuantizationConfig, convert
 from tests.models.hub.fake_hub import FakeHub
 from tests.models.hub.fake_hub import serving as serving_hub
 from tests.peer_server import mlx_lm_serving
-from tests.ui.browsing import Visitor, serve, serve_alone, serving, stopped
+from tests.ui.browsing import REST, Visitor, open_and_use, serve, serve_alone, serving, stopped
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -86,8 +86,8 @@ def test_a_model_is_converted_cancelled_converted_and_loaded(browser: Browser, t
         assert list(folder.iterdir()) == []
 
         expect(source.get_by_role("button", name="Convert")).to_have_count(1)  # the page has been drawn anew
-        source.get_by_role("button", name="Convert").click()
-        page.locator(".st-key-bits-smollm2").get_by_role("radio", name="4", exact=True).click()
+        four = page.locator(".st-key-bits-smollm2").get_by_role("radio", name="4", exact=True)
+        open_and_use(source.get_by_role("button", name="Convert"), lambda: four.click(timeout=REST))
         convert_now.click()
         expect(source.get_by_text("Converting to smollm2-4bit")).to_be_visible()
         expect(source.get_by_text("Converted: smollm2-4bit is here.")).to_be_visible()
