@@ -1,9 +1,11 @@
-"""Large lorebooks are scanned whole, and soon."""
+"""Large lorebooks are scanned whole, and soon; what would take long is stopped, and named."""
 
 import time
+from itertools import count
 
 import pytest
 
+from menny.lorebooks import keys
 from menny.lorebooks.keys import why_never
 from tests.lorebooks.test_scan import book, contents, entry, scanned
 
@@ -50,3 +52,23 @@ def test_a_long_chain_of_entries_and_many_callers_end_soon() -> None:
     found = scanned(book(*wide, *called), "all", budget=10**6).called
     assert time.process_time() - began < 10  # 40 seconds, were each caller searched for each of them
     assert [one.called_by for one in found if one.text == "told 777"] == ["all"]
+
+
+def test_a_regular_expression_that_runs_away_is_stopped_and_named() -> None:
+    runaway = r"/(a|a|aa)+$/"
+    one = book(entry("slow", runaway), entry("quick", "cow"))
+    result = scanned(one, "cow " + "a" * 5000 + "b")  # without a bound it takes hours
+    assert contents(result.called) == ["quick"]
+    assert runaway in (*result.slow_keys, *result.untried_keys)
+
+
+def test_where_the_time_of_regular_expressions_is_used_up_those_that_are_left_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = count()
+    monkeypatch.setattr(keys.time, "thread_time", lambda: next(ticks) * keys.REGEX_SECONDS / 3)
+    several = book(*(entry(f"slow {n}", f"/(a|a|aa)+{n}$/") for n in range(9)), entry("quick", "/cow/", order=1))
+    result = scanned(several, "cow " + "a" * 5000 + "b")
+    assert result.slow_keys == ("/(a|a|aa)+0$/", "/(a|a|aa)+1$/")
+    assert result.untried_keys == (*(f"/(a|a|aa)+{n}$/" for n in range(2, 9)), "/cow/")
+    assert not result.called

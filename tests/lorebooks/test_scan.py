@@ -1,6 +1,5 @@
 """Which entries a chat calls up: a table from SillyTavern's documentation, and a plain restatement of its rules."""
 
-from itertools import count
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menny.lorebooks import Activation, Lorebook, LoreEntry, ScanResult, scan
-from menny.lorebooks import keys as lore_keys
 from menny.lorebooks.lorebook import SCAN_DEPTH
 from menny.lorebooks.scan import silent_keys
 
@@ -226,26 +224,6 @@ def test_names_are_filled_into_keys_and_contents() -> None:
         {"w": one}, ["Where is Nora's hat?"], 100, by_words, lambda _: 0.0, lambda t: t.replace("{{char}}", "Nora")
     )
     assert contents(result.called) == ["Nora owns it."]
-
-
-def test_a_regular_expression_that_runs_away_is_stopped_and_named() -> None:
-    runaway = r"/(a|a|aa)+$/"
-    one = book(entry("slow", runaway), entry("quick", "cow"))
-    result = scanned(one, "cow " + "a" * 5000 + "b")  # without a bound it takes hours
-    assert contents(result.called) == ["quick"]
-    assert runaway in (*result.slow_keys, *result.untried_keys)
-
-
-def test_where_the_time_of_regular_expressions_is_used_up_those_that_are_left_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ticks = count()
-    monkeypatch.setattr(lore_keys.time, "thread_time", lambda: next(ticks) * lore_keys.REGEX_SECONDS / 3)
-    several = book(*(entry(f"slow {n}", f"/(a|a|aa)+{n}$/") for n in range(9)), entry("quick", "/cow/", order=1))
-    result = scanned(several, "cow " + "a" * 5000 + "b")
-    assert result.slow_keys == ("/(a|a|aa)+0$/", "/(a|a|aa)+1$/")
-    assert result.untried_keys == (*(f"/(a|a|aa)+{n}$/" for n in range(2, 9)), "/cow/")
-    assert not result.called
 
 
 @pytest.mark.parametrize(
