@@ -25,7 +25,7 @@ run: .venv/.run
 	$(BIN)/streamlit run app.py
 
 test: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.dev
 	$(BIN)/ruff check .
