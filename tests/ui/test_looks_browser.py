@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from menny.documents import MOST_BYTES
-from tests.ui.browsing import REST, Visitor
+from tests.ui.browsing import REST, Visitor, open_and_use
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -97,8 +97,7 @@ def test_every_page_and_what_opens_on_it_can_be_read_and_controls_have_names(vis
     found["chat"] = faults(page)
     edited.press("Escape")
     expect(edited).to_have_count(0)
-    page.get_by_role("button", name="What the model got").click()
-    expect(dialog).to_be_visible()
+    open_and_use(page.get_by_role("button", name="What the model got"), lambda: dialog.wait_for(timeout=5 * REST))
     found["receipt"] = faults(page)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
@@ -113,8 +112,7 @@ def test_every_page_and_what_opens_on_it_can_be_read_and_controls_have_names(vis
     found["list"] = faults(page)
     page.keyboard.press("Escape")
     page.get_by_text("Import, archive and bin").click()
-    page.get_by_role("button", name="Delete everything").click()
-    expect(dialog).to_be_visible()
+    open_and_use(page.get_by_role("button", name="Delete everything"), lambda: dialog.wait_for(timeout=5 * REST))
     found["question"] = faults(page)
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
