@@ -54,19 +54,24 @@ def test_a_long_chain_of_entries_and_many_callers_end_soon() -> None:
     assert [one.called_by for one in found if one.text == "told 777"] == ["all"]
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread's clock by which every look at it comes a third of what regular expressions may take after the last."""
+    ticks = count()
+    monkeypatch.setattr(keys.time, "thread_time", lambda: next(ticks) * keys.REGEX_SECONDS / 3)
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_regular_expression_that_runs_away_is_stopped_and_named() -> None:
     runaway = r"/(a|a|aa)+$/"
     one = book(entry("slow", runaway), entry("quick", "cow"))
     result = scanned(one, "cow " + "a" * 5000 + "b")  # without a bound it takes hours
     assert contents(result.called) == ["quick"]
-    assert runaway in (*result.slow_keys, *result.untried_keys)
+    assert result.slow_keys == (runaway,)
 
 
-def test_where_the_time_of_regular_expressions_is_used_up_those_that_are_left_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ticks = count()
-    monkeypatch.setattr(keys.time, "thread_time", lambda: next(ticks) * keys.REGEX_SECONDS / 3)
+@pytest.mark.usefixtures("clock")
+def test_where_the_time_of_regular_expressions_is_used_up_those_that_are_left_are_named() -> None:
     several = book(*(entry(f"slow {n}", f"/(a|a|aa)+{n}$/") for n in range(9)), entry("quick", "/cow/", order=1))
     result = scanned(several, "cow " + "a" * 5000 + "b")
     assert result.slow_keys == ("/(a|a|aa)+0$/", "/(a|a|aa)+1$/")

@@ -28,8 +28,6 @@ def field(page: Page, label: str, text: str) -> None:
 
 
 def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny: str, home: Path) -> None:
-    made = home / "menny" / "personas" / "basil.yaml"
-    made.unlink(missing_ok=True)  # of a first try
     with browser.new_context() as context:
         visitor = Visitor(context.new_page(), menny)
         page = visitor.page
@@ -51,7 +49,7 @@ def test_a_persona_made_in_the_page_answers_in_character(browser: Browser, menny
         visitor.move("Temperature", "Home")
         visitor.say("Who are you?")
         assert "I am Basil, a gardener" in visitor.wait_for_reply()
-    file = yaml.safe_load(made.read_text())
+    file = yaml.safe_load((home / "menny" / "personas" / "basil.yaml").read_text())
     schema = json.loads((PROJECT / "configs" / "schemas" / "persona.json").read_text())
     Draft202012Validator(schema).validate(file)
 
