@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from menny.errors import StorageError
 
@@ -51,10 +52,17 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Put a file into its place in one step, so that it is there whole or as it was before.
+    """Put a file into its place in one step, so that it is there whole or as it was before; as `open_atomic`."""
+    with open_atomic(path) as file:
+        file.write(content)
 
-    Where the path is a link, the file it leads to is written. Raises OSError, also where something that isn't a file
-    stands there.
+
+@contextmanager
+def open_atomic(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a file to write, which gets its place in one step, at the end of the block; an error leaves what was there.
+
+    Where the path is a link, the file it leads to is written. Without `sync`, a failing machine may leave it cut off:
+    for files that bear a checksum. Raises OSError, also where something that isn't a file stands there.
     """
     path = Path(os.path.realpath(path))
     make_folder(path.parent)
@@ -62,9 +70,10 @@ def write_atomic(path: Path, content: bytes) -> None:
     handle, unfinished = _unfinished_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:  # its lock holds until it has its name
-            file.write(content)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             os.replace(unfinished, path)
     finally:
         Path(unfinished).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ GROUND = ("menny.errors", "menny.engine_protocols", "menny.model_files")
 PLAIN = ("menny.messages", "menny.text", "menny.files", "menny.attachments")
 SETTINGS = (*PLAIN, "menny.config")
 KNOWS = {
-    "engine": ("menny.text",),
+    "engine": ("menny.text", "menny.files"),
     "engine_protocols": (),
     "model_files": (),
     "messages": (),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -49,7 +50,8 @@ def home_error() -> str:
 
 def remove_unfinished_files() -> None:
     """Delete what a Menny that was killed left half written in the home; for the start of a process."""
-    remove_unfinished((home(), *(home() / name for name in ("personas", "schemas", "images"))))
+    with suppress(OSError):
+        remove_unfinished([home(), *(path for path in home().iterdir() if path.is_dir())])
 
 
 def keep_kernels() -> None:

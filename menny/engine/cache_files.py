@@ -13,11 +13,12 @@ import json
 import logging
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import mlx.core as mx
 import numpy as np
 
 from menny.engine.cache import Cache, KVCache, RollingCache
+from menny.files import make_folder, open_atomic, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ LEAST_TOKENS = 128  # fewer are read anew as quickly
 MOST_SECONDS = 30 * 24 * 3600  # a file that wasn't used for so long is removed
 MAX_HEADER = 1 << 20
 ENDING = ".cache"
+UNSOUND = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what reading one may raise
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16, "int16": mx.int16}
 
 
@@ -77,6 +80,7 @@ class CacheFiles:
 
     def __init__(self, folder: Path, binding: str, limit: int = MOST_BYTES) -> None:
         self._folder, self._binding, self._limit = folder, hashlib.sha256(binding.encode()).hexdigest(), limit
+        remove_unfinished([folder])
         self._kept = list(self._found())
 
     def longest(self, prompt: Sequence[int]) -> int:
@@ -91,7 +95,7 @@ class CacheFiles:
                 return None
             try:
                 cache = _read(kept, make_cache())
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except UNSOUND as error:
                 log.info("A kept cache can't be used: %s", error)
                 self._remove(kept)
                 continue
@@ -140,17 +144,13 @@ class CacheFiles:
 
     def _found(self) -> Iterator[_Kept]:
         """The files in the folder that are of this model; what isn't a cache is removed."""
-        try:
-            paths = sorted(self._folder.glob(f"*{ENDING}"))
-        except OSError:
-            return
-        for path in paths:
+        for path, state in _files_in(self._folder):
             try:
-                if time.time() - path.stat().st_mtime > MOST_SECONDS:
+                if time.time() - state.st_mtime > MOST_SECONDS:
                     path.unlink()
                     continue
                 header, tokens = _read_header(path)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except UNSOUND as error:
                 log.info("%s isn't a cache, and is removed: %s", path.name, error)
                 with suppress(OSError):
                     path.unlink()
@@ -160,20 +160,32 @@ class CacheFiles:
 
     def _make_room(self, size: int) -> None:
         """Remove the files that were used longest ago, of any model, until there is room for one of this size."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sized = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob(f"*{ENDING}")]
-        total = sum(one[1] for one in sized)
-        for _, bytes_, path in sorted(sized):
+        make_folder(self._folder)
+        files = _files_in(self._folder)
+        total = sum(state.st_size for _, state in files)
+        for path, state in sorted(files, key=lambda file: file[1].st_mtime):
             if total + size <= self._limit:
                 return
             path.unlink(missing_ok=True)
             self._kept = [kept for kept in self._kept if kept.path != path]
-            total -= bytes_
+            total -= state.st_size
 
     def _remove(self, kept: _Kept) -> None:
         self._kept.remove(kept)
         with suppress(OSError):
             kept.path.unlink()
+
+
+def _files_in(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """The files of caches in a folder, of whichever model; other processes may remove some meanwhile."""
+    files = []
+    with suppress(OSError):
+        for path in sorted(folder.glob(f"*{ENDING}")):
+            with suppress(OSError):
+                state = path.lstat()
+                if stat.S_ISREG(state.st_mode):
+                    files.append((path, state))
+    return files
 
 
 def _rolls(cache: Cache) -> bool:
@@ -193,7 +205,7 @@ def _buffers(cache: Cache) -> Iterator[np.ndarray]:
 
 
 def _write(path: Path, binding: str, kept: CachedPrefix) -> dict[str, Any]:
-    """Write a file beside its place, then move it there. Returns the header."""
+    """Write a file, and return its header."""
     ids = np.array(kept.tokens, np.int32)
     arrays = list(_buffers(kept.cache))
     dtype = str(kept.cache.state[0].dtype).removeprefix("mlx.core.")
@@ -208,16 +220,10 @@ def _write(path: Path, binding: str, kept: CachedPrefix) -> dict[str, Any]:
     }
     header["digest"] = _digest(header, [ids, *arrays])
     head = json.dumps(header).encode()
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(MAGIC + len(head).to_bytes(8, "little") + head + ids.tobytes())
-            for array in arrays:
-                file.write(array.data.cast("B"))
-        hidden.replace(path)
-    except BaseException:
-        hidden.unlink(missing_ok=True)
-        raise
+    with open_atomic(path, sync=False) as file:
+        file.write(MAGIC + len(head).to_bytes(8, "little") + head + ids.tobytes())
+        for array in arrays:
+            file.write(array.data.cast("B"))
     return header
 
 
@@ -286,14 +292,23 @@ def files_of(folder: CacheFolder | None, model: Path) -> CacheFiles | None:
 
 def remove_caches(folder: Path) -> None:
     """Remove all files of caches in a folder, of whichever model."""
-    with suppress(OSError):
-        for path in folder.glob(f"*{ENDING}"):
-            path.unlink(missing_ok=True)
+    for path, _ in _files_in(folder):
+        with suppress(OSError):
+            path.unlink()
 
 
 def binding_of(path: Path) -> str:
     """What a model's caches depend on besides their ids: its files, and the versions of what computes them."""
     files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    versions = [MAGIC.decode().strip(), version("mlx"), platform.machine(), platform.processor()]
+    numba = [found.version for found in distributions(name="numba")]  # where there is a Linux to compile for
+    versions = [_sources(), version("mlx"), *numba, platform.machine(), platform.processor()]
     return json.dumps([str(path.resolve()), stats, versions, str(mx.default_device())])
+
+
+def _sources() -> str:
+    """A digest of the engine's own sources: another version may compute other last digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

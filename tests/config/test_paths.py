@@ -100,3 +100,15 @@ def test_a_home_that_may_not_be_entered_is_a_sentence_and_breaks_nothing(locked:
     remove_unfinished_files()
     with pytest.raises(StorageError, match="Permission denied"):
         ChatStore(store_file())
+
+
+def test_what_a_killed_process_left_goes_from_every_folder_of_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENNY_HOME", str(tmp_path))
+    for folder in ("", "personas", "profiles", "lorebooks", "images"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / ".menny-x.tmp").write_bytes(b"half")
+        (tmp_path / folder / "whole.yaml").write_bytes(b"whole")
+    remove_unfinished_files()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"whole.yaml"}

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from menny.engine import CacheFolder, Chunk, Engine, Mistral, SamplingParams, load_engine, load_model, worker
 from menny.engine.cache import Cache, KVCache, RollingCache
-from menny.engine.cache_files import ENDING, CachedPrefix, CacheFiles
+from menny.engine.cache_files import ENDING, MAGIC, CachedPrefix, CacheFiles, binding_of
 from tests.engine.scripts import write_script
 from tests.engine.tiny_models import built, random_weights, tiny_args
 
@@ -142,6 +144,50 @@ def test_a_thousand_mutations_are_removed_and_never_believed(tmp_path: Path) -> 
             assert np.array_equal(next_logits(model, found), expected)
         for path in tmp_path.glob(f"*{ENDING}"):
             path.unlink()
+
+
+@pytest.mark.parametrize(
+    "header", [b"[" * 100_000, b'{"binding": "", "tokens": 1e999}', b'{"binding": "", "tokens": null}']
+)
+def test_a_header_that_no_cache_has_is_removed_and_loads_nothing(tmp_path: Path, header: bytes) -> None:
+    file = tmp_path / f"x{ENDING}"
+    file.write_bytes(MAGIC + len(header).to_bytes(8, "little") + header)
+    assert CacheFiles(tmp_path, "model").longest(TOKENS) == 0
+    assert not file.exists()
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"pipe{ENDING}")
+    (tmp_path / f"folder{ENDING}").mkdir()
+    CacheFiles(tmp_path, "model", limit=1 << 20).save(read(tiny()))
+    assert CacheFiles(tmp_path, "model").longest((*TOKENS, 7)) == 300
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from menny.files import open_atomic\n"
+        "with open_atomic(Path(sys.argv[1])) as file:\n"
+        "    file.write(bytes(1 << 20)); print('writing', flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / f"x{ENDING}")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        CacheFiles(tmp_path, "model")
+        assert len(list(tmp_path.iterdir())) == 1
+        writer.kill()
+    CacheFiles(tmp_path, "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_engine_of_other_sources_kept_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_script(tmp_path / "model")
+    before = binding_of(model)
+    assert binding_of(model) == before
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"changed" if path.name == "model.py" else b"")
+    one = binding_of(model)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"again" if path.name == "model.py" else b"")
+    assert len({before, one, binding_of(model)}) == 3
 
 
 # In the engine
