@@ -49,6 +49,7 @@ class Download:
         self._progress = DownloadProgress()
         self._samples: deque[tuple[float, int]] = deque()
         self._changed = threading.Condition()
+        self._is_cancelled = False
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "menny.models.hub"],
@@ -81,13 +82,15 @@ class Download:
     def cancel(self) -> None:
         """End it at once. Finished files stay, and the next download goes on from them; unfinished ones are deleted."""
         with self._changed:
-            if self._progress.is_over:
+            if self._progress.is_over or self._is_cancelled:
                 return
-            self._progress = replace(self._progress, doing="cancelled")
-            self._changed.notify_all()
+            self._is_cancelled = True
         self._process.kill()
         self._reader.join()
         remove_leftovers(self.job)
+        with self._changed:  # told when nothing of it is left, so that another may begin
+            self._progress = replace(self._progress, doing="cancelled")
+            self._changed.notify_all()
 
     def result(self) -> None:
         """Wait for the end; raises ModelError where it isn't a whole model."""
@@ -105,7 +108,7 @@ class Download:
                 self._take(json.loads(line))
         code = self._process.returncode
         with self._changed:
-            if not self._progress.is_over:
+            if not (self._progress.is_over or self._is_cancelled):
                 ended = f"The download of {self.job.repo} was ended from outside (code {code})"
                 error = f"{ended}: start it again, and it goes on."
                 self._progress = replace(self._progress, doing="failed", error=error)
@@ -114,7 +117,7 @@ class Download:
     def _take(self, values: dict[str, object]) -> None:
         now = time.monotonic()
         with self._changed:
-            if self._progress.is_over:
+            if self._progress.is_over or self._is_cancelled:
                 return
             error = str(values.pop("error"))
             progress = replace(self._progress, **values, error=error)  # type: ignore[arg-type]

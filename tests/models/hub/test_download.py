@@ -14,6 +14,7 @@ from menny.config.paths import CONFIGS, PROJECT
 from menny.errors import ModelError
 from menny.models.catalogue import load_catalogue
 from menny.models.hub import Download, Job
+from menny.models.hub import download as download_module
 from menny.models.hub.fetch import State, fetch
 from tests.models.hub.fake_hub import COMMIT, FakeHub, serving
 
@@ -116,6 +117,19 @@ def test_cancelled_it_ends_at_once_keeps_what_is_finished_and_goes_on_from_there
     downloaded(job)
     assert listed(job) == ["little"]
     assert hub.got("config.json") == hub.got("tokenizer.json") == 1
+
+
+@pytest.mark.slow
+def test_it_is_told_as_cancelled_once_nothing_of_it_is_left(
+    hub: FakeHub, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(download_module, "remove_leftovers", lambda _: told.append(download.progress.doing))
+    hub.pause, hub.piece = 0.2, 20_000
+    download = Download(job)
+    reach(download, 3)
+    download.cancel()
+    assert [*told, download.progress.doing] == ["getting", "cancelled"]
 
 
 @pytest.mark.slow
