@@ -7,7 +7,7 @@ from menny.storage.formats.archive import pack, unpack
 from menny.storage.formats.facts import facts_as_files, facts_of_files
 from menny.storage.formats.json import as_json
 from menny.storage.formats.markdown import as_markdown
-from menny.storage.rows import title_of
+from menny.storage.rows import title_given, title_of
 from menny.storage.store import ChatStore, store_file
 from menny.storage.values import Conversation, MessageNode, Opening, ReplyStats, SearchResult, Transcript, new_id
 
@@ -30,6 +30,7 @@ __all__ = [
     "new_id",
     "pack",
     "store_file",
+    "title_given",
     "title_of",
     "unpack",
 ]

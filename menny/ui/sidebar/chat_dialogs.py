@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from menny.chat.chat_settings import ChatSettings
-from menny.storage import ChatStore, Conversation
+from menny.storage import ChatStore, Conversation, title_given
 from menny.ui.personas.facts_dialog import draw_facts
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import Session
@@ -48,15 +48,19 @@ def _rename(session: Session, store: ChatStore) -> None:
         return
 
     def save() -> None:
-        session.attempt(lambda: store.rename(conversation.id, st.session_state["chat-title"]))
-        session.close_dialog()
+        title = st.session_state["chat-title"]
+        if title_given(title):
+            session.attempt(lambda: store.rename(conversation.id, title))
+            session.close_dialog()
 
     @st.dialog("Rename chat", on_dismiss=session.close_dialog)
     def rename() -> None:
         _leave_if(not session.renaming)
         with st.form("rename", border=False):
-            st.text_input("Title", value=conversation.title, max_chars=200, key="chat-title")
+            title = st.text_input("Title", value=conversation.title, max_chars=200, key="chat-title")
             st.form_submit_button("Save", type="primary", on_click=save)
+        if not title_given(title):
+            st.error("A chat needs a title that can be read: type one.")
 
     rename()
 

@@ -142,6 +142,7 @@ function keepInView(name, waiting, settling, isOver, top = -1, still = 0) {
 function focusEditedMessage(tries) {
   const field = document.querySelector(EDITED_MESSAGE)
   if (!field) return tries && setTimeout(() => focusEditedMessage(tries - 1), 100)
+  if (document.activeElement === field) return // whoever was there sooner may have selected something
   field.focus()
   field.setSelectionRange(field.value.length, field.value.length)
 }

@@ -175,8 +175,11 @@ def test_chats_are_renamed_pinned_found_deleted_and_brought_back(visitor: Visito
     visitor.say("turnips <b>and</b> *parsnips*")
     visitor.wait_for_reply()
     choose_in_menu(page, "turnips <b>and</b> *parsnips*", "Rename")
-    page.get_by_role("dialog").get_by_role("textbox", name="Title").fill("Root <i>vegetables</i>")
-    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog")
+    for title in (" ", "Root <i>vegetables</i>"):
+        dialog.get_by_role("textbox", name="Title").fill(title)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_text("A chat needs a title")).to_have_count(int(title == " "))
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(row(page, "Root <i>vegetables</i>")).to_be_visible()
     choose_in_menu(page, "Root", "Pin")
