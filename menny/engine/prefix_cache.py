@@ -7,6 +7,7 @@ is bounded in bytes; what was used longest ago leaves first, for a file where it
 engine's thread.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,6 +18,8 @@ import psutil
 from menny.engine.cache import Cache
 from menny.engine.cache_files import CachedPrefix, CacheFiles
 from menny.engine.cache_pieces import can_divide, join, piece
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 << 30
 MEMORY_SHARE = 10  # a tenth of the machine's memory at most
@@ -216,19 +219,23 @@ class PrefixCache:
         found.cache.trim(length)
         return CachedPrefix(tuple(prompt[:length]), found.cache, min(length, found.prefilled))
 
-    def file_next(self) -> bool:
-        """Write one cache that may be filed and isn't yet to its file; False if all are."""
-        return any(not node.children and self._file(node) for node in _below(self._root))
+    def file_all(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Write the caches that may be filed and aren't yet to their files, one after the other."""
+        while not should_stop() and any(not node.children and self._file(node) for node in _below(self._root)):
+            pass
 
     def _file(self, node: _Node) -> bool:
         """Write the cache that ends with a node to its file; False where it mustn't have one, or has it."""
         if not self._files or not node.may_be_filed or node.is_filed:
             return False
+        node.is_filed = True
         path = node.path
         tokens = tuple(token for each in path for token in each.tokens)
-        cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
-        self._files.save(CachedPrefix(tokens, cache, node.prefilled))
-        node.is_filed = True
+        try:
+            cache = node.cache if len(path) == 1 else join([each.cache for each in path], len(tokens))
+            self._files.save(CachedPrefix(tokens, cache, node.prefilled))
+        except (MemoryError, RuntimeError) as error:  # memory has no room for its pieces in one
+            log.warning("A cache can't be kept in a file: %s", error)
         return True
 
     def forget(self) -> None:

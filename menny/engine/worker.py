@@ -224,12 +224,20 @@ class Engine:
                     is_settled = True
                     keep_compiled()
                     return_compiler()
-            self._file_caches(lambda: False)
+            self._prefix_cache.file_all()
             del runtime, scheduler, model
         finally:
+            self._end_all()
             self._prefix_cache.clear()
             if not self._is_stranded:
                 release_memory()
+
+    def _end_all(self) -> None:
+        """End what still waits, if the thread ends by an error: nobody serves it any more."""
+        with self._lock:
+            self._closed = True
+            for request in (*self._waiting, *self._serving):
+                request.events.put(self._closed_error())
 
     def _load(self, path: Path, prepare: Prepare) -> tuple[Plan, Mistral]:
         if mx.metal.is_available():
@@ -251,11 +259,6 @@ class Engine:
         self.stage_bytes = model.stage_bytes
         self.leaves_out_vision = model.leaves_out_vision
         return plan, model
-
-    def _file_caches(self, should_stop: Callable[[], bool]) -> None:
-        """Write the caches that aren't in files yet, one after the other."""
-        while not should_stop() and self._prefix_cache.file_next():
-            pass
 
     def _admit(self, runtime: Runtime, scheduler: Scheduler, plan: Plan) -> bool:
         """Give free rows to requests that wait, and wait while there are none; False once the engine is closed."""
@@ -295,7 +298,7 @@ class Engine:
                     self._was_busy = False
                     return_freed_memory()
                 else:
-                    self._file_caches(is_due)
+                    self._prefix_cache.file_all(is_due)
             finally:
                 self._lock.acquire()
 

@@ -241,6 +241,25 @@ def test_it_is_written_when_the_engine_is_at_rest(tmp_path: Path, monkeypatch: p
         assert reply(engine, [*[ord("x")] * 400, *b"yzxyz"], keep_cache=True).cached_tokens >= 400
 
 
+def test_a_cache_that_memory_has_no_room_to_write_costs_no_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(worker, "QUIET", 0.05)
+    monkeypatch.setattr(CacheFiles, "save", fail)
+    folder = CacheFolder(tmp_path / "cache")
+    with load_engine(write_script(tmp_path / "model", chats=True), cache_folder=folder) as engine:
+        reply(engine, [ord("x")] * 400, keep_cache=True)
+        for _ in range(200):
+            if "no room" in caplog.text:
+                break
+            time.sleep(0.05)
+        assert reply(engine, [ord("x")] * 410, keep_cache=True).cached_tokens >= 400
+    assert caplog.text.count("A cache can't be kept in a file: no room") == 2  # once for each, not once a moment
+
+
 def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
     with load_engine(write_script(tmp_path / "model"), cache_folder=CacheFolder(tmp_path / "cache", 0)) as engine:
         reply(engine, [ord("B")] * 400, keep_cache=True)

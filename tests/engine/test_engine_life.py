@@ -45,6 +45,23 @@ def test_freed_memory_is_returned_once_after_replies_and_after_forgetting(folder
             returned.get(timeout=0.3)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its replies end in their middle
+def test_no_reply_waits_for_a_thread_that_an_error_has_ended(folder, monkeypatch):
+    with load_engine(folder, parallel=1) as engine:
+        running, waiting = begun(start(engine, "B", ENDLESS)), start(engine, "A")
+
+        def fail(*_):
+            raise RuntimeError("the machine is on fire")
+
+        monkeypatch.setattr(worker.Scheduler, "step", fail)
+        for stream in (running, waiting):
+            with pytest.raises(EngineError, match="tiny was unloaded: choose a model again"):
+                list(stream)
+        with pytest.raises(EngineError, match="tiny was unloaded"):
+            start(engine, "A")
+
+
 def test_two_engines_live_side_by_side(folder):
     with load_engine(folder) as one, load_engine(folder) as other:
         first = begun(start(one, "B", ENDLESS))
