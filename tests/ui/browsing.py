@@ -281,8 +281,9 @@ class Visitor:
         return reply.inner_text()
 
     def new_chat(self) -> None:
-        """Begin a new chat, by the sidebar's button: messages have one too, to begin from there."""
+        """Begin a new chat, by the sidebar's button, as messages have one too; and wait until it is there."""
         self.page.get_by_test_id("stSidebar").get_by_role("button", name="New chat").click()
+        expect(self.messages).to_have_count(0)
 
     def move(self, slider: str, key: str) -> None:
         """Move a slider in the settings by a key, and wait until the page has told of it: it waits for a next key."""
