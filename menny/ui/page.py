@@ -27,6 +27,7 @@ from menny.ui.personas.profile_editor import draw_profile_dialog
 from menny.ui.safe_markdown import as_label
 from menny.ui.session import MESSAGE, Session
 from menny.ui.shared.app_settings import shared_settings
+from menny.ui.shared.callbacks import keep_callbacks_whole
 from menny.ui.shared.feedback import ABOVE_BOX
 from menny.ui.shared.options import read_options
 from menny.ui.shared.pictures import picture
@@ -47,6 +48,7 @@ def main() -> None:
     """Draw the frame, and in it the requested page."""
     apply_style()
     keep_kernels()
+    keep_callbacks_whole()
     if logo := picture("logo"):
         st.logo(logo, size="large")
     # Before the pages are named: else the browser would ask fonts.gstatic.com for a page's icon to show on its tab.
