@@ -5,13 +5,7 @@
 
 const EVERY = 1500, EVERY_HIDDEN = 5000 // milliseconds; a browser calls the timers of a hidden page rarely
 const AGAIN = 6000 // milliseconds after which a change that was reported and not drawn is reported again
-const HANDS_OFF = 1500 // milliseconds after a press, while the server may not have begun with what it does
 const AT_REST = '[data-test-script-state="notRunning"]'
-
-function touch({ key, target }) {
-  const isTyping = key?.length === 1 && target.matches?.("textarea, input")
-  if (!isTyping) window.mennyTouched = performance.now()
-}
 
 function watchOf(element) {
   const watch = { element, data: null, report: null, reported: "", due: 0, timer: 0 }
@@ -35,19 +29,13 @@ async function ask(watch) {
     const now = await answer.text()
     if (watch.data.seen !== seen || now === seen) return
     if (now === watch.reported && performance.now() < watch.due) return
-    // Of two events close together, Streamlit may drop the first: the user's.
-    if (!document.querySelector(AT_REST) || performance.now() - window.mennyTouched < HANDS_OFF) return
+    if (!document.querySelector(AT_REST)) return
     watch.reported = now
     watch.due = performance.now() + AGAIN
     watch.report(now)
   } catch {
     // The server is away: Streamlit's dialog says so, and the next look may find it.
   }
-}
-
-if (window.mennyTouched === undefined) {
-  window.mennyTouched = -Infinity
-  for (const kind of ["keydown", "click", "change"]) document.addEventListener(kind, touch, { capture: true })
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
