@@ -26,7 +26,8 @@ import mlx.core as mx
 import numpy as np
 
 from menny.engine.cache import Cache, KVCache, RollingCache
-from menny.files import make_folder, open_atomic, remove_unfinished
+from menny.engine.cpu.kept import digest_of_sources
+from menny.files import open_atomic, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,6 @@ class CacheFiles:
 
     def _make_room(self, size: int) -> None:
         """Remove the files that were used longest ago, of any model, until there is room for one of this size."""
-        make_folder(self._folder)
         files = _files_in(self._folder)
         total = sum(state.st_size for _, state in files)
         for path, state in sorted(files, key=lambda file: file[1].st_mtime):
@@ -302,13 +302,6 @@ def binding_of(path: Path) -> str:
     files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     numba = [found.version for found in distributions(name="numba")]  # where there is a Linux to compile for
-    versions = [_sources(), version("mlx"), *numba, platform.machine(), platform.processor()]
+    sources = digest_of_sources(Path(__file__).parent)  # another version may compute other last digits
+    versions = [sources, version("mlx"), *numba, platform.machine(), platform.processor()]
     return json.dumps([str(path.resolve()), stats, versions, str(mx.default_device())])
-
-
-def _sources() -> str:
-    """A digest of the engine's own sources: another version may compute other last digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -108,7 +108,13 @@ def _digest(folder: Path) -> str:
 
 def _sources() -> str:
     """These sources, and what compiles them: Numba looks at the file of one function only."""
-    digest = hashlib.blake2b(f"{sys.version} {importlib.metadata.version('numba')}".encode(), digest_size=8)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    compiled_by = f"{sys.version} {importlib.metadata.version('numba')} {digest_of_sources(Path(__file__).parent)}"
+    return hashlib.blake2b(compiled_by.encode(), digest_size=8).hexdigest()
+
+
+def digest_of_sources(folder: Path) -> str:
+    """A digest of the Python files in a folder, and in those below it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

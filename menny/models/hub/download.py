@@ -72,6 +72,10 @@ class Download:
         """The progress at this moment."""
         return self._progress
 
+    @property
+    def _is_ending(self) -> bool:
+        return self._is_cancelled or self._progress.is_over
+
     def wait(self, seconds: float | None = None) -> DownloadProgress:
         """Sleep until something changes, at most for the given time."""
         with self._changed:
@@ -82,15 +86,17 @@ class Download:
     def cancel(self) -> None:
         """End it at once. Finished files stay, and the next download goes on from them; unfinished ones are deleted."""
         with self._changed:
-            if self._progress.is_over or self._is_cancelled:
+            if self._is_ending:
                 return
             self._is_cancelled = True
         self._process.kill()
         self._reader.join()
-        remove_leftovers(self.job)
-        with self._changed:  # told when nothing of it is left, so that another may begin
-            self._progress = replace(self._progress, doing="cancelled")
-            self._changed.notify_all()
+        try:
+            remove_leftovers(self.job)
+        finally:
+            with self._changed:  # told when nothing of it is left, so that another may begin
+                self._progress = replace(self._progress, doing="cancelled")
+                self._changed.notify_all()
 
     def result(self) -> None:
         """Wait for the end; raises ModelError where it isn't a whole model."""
@@ -108,7 +114,7 @@ class Download:
                 self._take(json.loads(line))
         code = self._process.returncode
         with self._changed:
-            if not (self._progress.is_over or self._is_cancelled):
+            if not self._is_ending:
                 ended = f"The download of {self.job.repo} was ended from outside (code {code})"
                 error = f"{ended}: start it again, and it goes on."
                 self._progress = replace(self._progress, doing="failed", error=error)
@@ -117,7 +123,7 @@ class Download:
     def _take(self, values: dict[str, object]) -> None:
         now = time.monotonic()
         with self._changed:
-            if self._progress.is_over or self._is_cancelled:
+            if self._is_ending:
                 return
             error = str(values.pop("error"))
             progress = replace(self._progress, **values, error=error)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Callbacks that no other event ends: a press is never lost because another one comes at once.
+"""Callbacks, kept whole: a press is never lost because another one comes at once.
 
 Streamlit looks for a newer event before it applies the one that a run is for, and whenever a callback uses
 `st.session_state`. Where there is one, the run ends there, and nobody runs the rest of that callback, or any of it: on
